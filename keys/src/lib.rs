@@ -1,0 +1,35 @@
+//! Who are you, and what may you do?
+//!
+//! `keys` holds every secret and every rule about who belongs to a mesh, as pure types without IO beyond the key files:
+//!
+//! - [`NodeKey`] / [`NodeId`]: the ed25519 identity of a node. The id *is* the public key, so a transport that proves the key
+//!   proves the id.
+//! - [`Signed`]: bytes with an author. Born only by [`Signed::sign`], read only through [`Signed::open`], so unverified content
+//!   cannot be used by mistake. The signature covers a domain string and the exact bytes, never a re-serialised structure.
+//! - [`membership`]: genesis, grants, redemptions and [`Certificate`](membership::Certificate)s, merged by the pure
+//!   [`Roster`](membership::Roster).
+//! - [`invite`]: the one line of text by which an operator adds a node.
+//! - [`password`], [`token`]: what people sign in with.
+//!
+//! ## Journey: a node joins
+//! The operator's root key signs a [`TicketGrant`](membership::TicketGrant) for a fresh *ticket key*; the invite carries that
+//! ticket key's seed. The new node signs a [`Redemption`](membership::Redemption) of its own id with the ticket key and shows it
+//! to any member. The member checks root -> grant -> redemption alone, adds an [`Admission`](membership::Admission) that says
+//! when it saw it (so that an expired grant cannot be used later), and the three together are the certificate that every other
+//! node checks again for itself. No step asks the issuer, so joining works in a split.
+
+pub mod content;
+pub mod identity;
+pub mod invite;
+pub mod limits;
+pub mod membership;
+pub mod password;
+pub mod secret_file;
+pub mod signed;
+pub mod timestamp;
+pub mod token;
+
+pub use content::ContentId;
+pub use identity::{NodeId, NodeKey};
+pub use signed::{Payload, Signed, SignedError};
+pub use timestamp::Timestamp;

@@ -1,0 +1,28 @@
+//! Every limit of this crate, with its reason.
+
+/// Bytes of one signed object, payload and signature: the 64 KiB that gossip carries in one message.
+pub const SIGNED_BYTES_MAX: usize = 64 * 1024;
+/// Characters of an invite: what one paste or one QR code (version 15, alphanumeric) carries comfortably.
+pub const INVITE_CHARACTERS_MAX: usize = 400;
+/// Addresses inside an invite; more would make it longer than [`INVITE_CHARACTERS_MAX`].
+pub const INVITE_ADDRESSES_MAX: usize = 4;
+/// Members of one mesh; bounds the roster that a node holds in memory.
+pub const MEMBERS_MAX: usize = 4096;
+/// Bytes of a node's name, so that a table on a phone can show it.
+pub const NODE_NAME_BYTES_MAX: usize = 64;
+/// How far two honest clocks may differ when an expiry is judged.
+pub const CLOCK_SKEW_MILLISECONDS: u64 = 10 * 60 * 1000;
+/// A session token lives this long (the short-lived tokens with rotation of the accounts work replace it).
+pub const SESSION_TOKEN_MILLISECONDS: u64 = 14 * 24 * 3600 * 1000;
+/// A one-time link lives this long.
+pub const ONE_TIME_LINK_MILLISECONDS: u64 = 24 * 3600 * 1000;
+/// Characters of a token that are looked at; a longer one is refused before it is decoded.
+pub const TOKEN_CHARACTERS_MAX: usize = 512;
+/// Shortest password, in characters (NIST SP 800-63B asks for 8).
+pub const PASSWORD_CHARACTERS_MIN: usize = 8;
+/// Longest password in bytes, so that hashing a hostile one costs no more than a usual one.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+/// argon2id memory in KiB with one pass: OWASP's first recommendation, 46 ms on the reference machine.
+pub const ARGON2_MEMORY_KIB: u32 = 46 * 1024;
+/// argon2id passes.
+pub const ARGON2_PASSES: u32 = 1;

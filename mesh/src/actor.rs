@@ -1,0 +1,368 @@
+//! The mesh actor: owns the swarm, the roster, the dial plan and the links. One biased `select!` whose arms only call `handle_*`.
+
+mod links;
+mod members;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use futures::StreamExt;
+use keys::{
+    NodeId, NodeKey,
+    membership::{Certificate, MembershipError, Roster},
+};
+use libp2p::{
+    Swarm, gossipsub,
+    swarm::{ConnectionId, NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    GossipMessage, GossipTicket, Inputs, LinkPath, MeshSettings, MeshView, Protocol, Stream, TransportError, Verdict,
+    control::{Heard, LinkEnd, Sections},
+    counters::Counters,
+    dial::DialPlan,
+    gate::Gated,
+    join::{Asked, JoinError},
+    limits::{GOSSIP_BYTES_MAX, GOSSIP_QUEUE, LINK_EVENT_QUEUE, STOP_TIMEOUT},
+    membership::{Membership, node_of, peer_of},
+    streams::{self, Opener},
+    transport,
+};
+
+/// The one gossip topic: signed changes. Its name carries the version of what travels in it.
+const TOPIC: &str = "starling/changes/1";
+/// The section in which nodes tell each other addresses.
+const ADDRESSES: &str = "addresses";
+
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    gossip: Gated<gossipsub::Behaviour>,
+    streams: streams::Behaviour,
+}
+
+/// What the handle asks of the actor.
+pub(crate) enum Command {
+    Publish(Vec<u8>),
+    Judge(GossipTicket, Verdict),
+    Learn(Vec<Certificate>),
+    Addresses(oneshot::Sender<Vec<SocketAddr>>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// What tasks of the mesh report to the actor.
+enum Event {
+    /// A control stream was opened by us.
+    Opened(NodeId, ConnectionId, Stream),
+    /// A control stream could not be opened.
+    NotOpened(NodeId, ConnectionId, streams::OpenError),
+    /// A control stream spoke; the number tells an old stream of the same link from the present one.
+    Heard(NodeId, u64, Heard),
+    /// A control stream ended.
+    Ended(NodeId, u64, LinkEnd),
+    /// Someone asks for membership or proves it.
+    Asked(
+        NodeId,
+        Asked,
+        oneshot::Sender<Result<Vec<Certificate>, MembershipError>>,
+    ),
+    /// We presented our membership.
+    Presented(NodeId, ConnectionId, Result<Vec<Certificate>, JoinError>),
+}
+
+/// Where the actor publishes what it knows.
+pub(crate) struct Outputs {
+    pub(crate) roster: watch::Sender<Arc<Roster>>,
+    pub(crate) view: watch::Sender<MeshView>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// A connection with a node that was a member when it was established.
+struct Connection {
+    id: ConnectionId,
+    dialled_by_us: bool,
+    path: LinkPath,
+}
+
+struct Actor {
+    key: NodeKey,
+    swarm: Swarm<Behaviour>,
+    outputs: Outputs,
+    started: Instant,
+    plan: DialPlan,
+    own_addresses: Vec<SocketAddr>,
+    connections: HashMap<NodeId, Vec<Connection>>,
+    /// The present control stream of each link.
+    controls: HashMap<NodeId, (u64, tokio::task::AbortHandle)>,
+    next_control: u64,
+    opener: Opener,
+    sections: watch::Receiver<Sections>,
+    /// What the links write: the node's sections and our own address book.
+    outgoing: watch::Sender<Sections>,
+    stopping: watch::Sender<bool>,
+    events: mpsc::Sender<Event>,
+    gossip: mpsc::Sender<GossipMessage>,
+}
+
+/// Starts the actor.
+pub(crate) fn spawn(
+    settings: &MeshSettings,
+    key: &NodeKey,
+    outputs: Outputs,
+    sections: watch::Receiver<Sections>,
+    commands: mpsc::Receiver<Command>,
+) -> Result<(Opener, Inputs), TransportError> {
+    let membership = Membership::Members(outputs.roster.subscribe());
+    let (streams, opener, mut inbound) = streams::new(membership.clone(), &Protocol::ALL, outputs.counters.clone());
+    let behaviour = Behaviour {
+        gossip: Gated::new(gossip()?, membership),
+        streams,
+    };
+    let mut swarm = transport::swarm(key, behaviour)?;
+    transport::listen(&mut swarm, settings.listen)?;
+    let (events, event_queue) = mpsc::channel(LINK_EVENT_QUEUE);
+    let (gossip, gossip_queue) = mpsc::channel(GOSSIP_QUEUE);
+    let queues = Queues {
+        commands,
+        events: event_queue,
+        controls: take(&mut inbound, Protocol::CONTROL),
+        joins: take(&mut inbound, Protocol::JOIN),
+    };
+    let mut plan = DialPlan::default();
+    for (node, address) in &settings.bootstrap {
+        plan.learn(*node, [*address], std::time::Duration::ZERO);
+    }
+    let actor = Actor {
+        key: key.clone(),
+        swarm,
+        outputs,
+        started: Instant::now(),
+        plan,
+        own_addresses: settings.public_addresses.clone(),
+        connections: HashMap::new(),
+        controls: HashMap::new(),
+        next_control: 0,
+        opener: opener.clone(),
+        sections,
+        outgoing: watch::channel(BTreeMap::new()).0,
+        stopping: watch::channel(false).0,
+        events,
+        gossip,
+    };
+    tokio::spawn(actor.run(queues));
+    Ok((
+        opener,
+        Inputs {
+            gossip: gossip_queue,
+            streams: inbound,
+        },
+    ))
+}
+
+fn take(inbound: &mut streams::Inbound, protocol: Protocol) -> mpsc::Receiver<(NodeId, Stream)> {
+    // A protocol that is not in the list has no streams: a closed queue says the same.
+    inbound.remove(&protocol).unwrap_or_else(|| mpsc::channel(1).1)
+}
+
+fn gossip() -> Result<gossipsub::Behaviour, TransportError> {
+    let setup = |error: &dyn std::fmt::Display| TransportError::Setup(error.to_string());
+    // Anonymous with content-hash ids: our own signature inside is verified once, after duplicates are gone. gossipsub's own
+    // signatures are verified for every duplicate, which cost 2.7 times the CPU (measured).
+    let config = gossipsub::ConfigBuilder::default()
+        .validation_mode(gossipsub::ValidationMode::Anonymous)
+        .message_id_fn(|message| gossipsub::MessageId::new(&keys::ContentId::of(&message.data).0[..20]))
+        .max_transmit_size(GOSSIP_BYTES_MAX)
+        .validate_messages()
+        .build()
+        .map_err(|error| setup(&error))?;
+    let mut gossip: gossipsub::Behaviour =
+        gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Anonymous, config).map_err(|error| setup(&error))?;
+    gossip
+        .subscribe(&gossipsub::IdentTopic::new(TOPIC))
+        .map_err(|error| setup(&error))?;
+    Ok(gossip)
+}
+
+/// Everything that wakes the actor, besides the swarm.
+struct Queues {
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Receiver<Event>,
+    controls: mpsc::Receiver<(NodeId, Stream)>,
+    joins: mpsc::Receiver<(NodeId, Stream)>,
+}
+
+impl Actor {
+    async fn run(mut self, mut queues: Queues) {
+        self.publish_sections();
+        loop {
+            let next_dial = self.plan.next().map(|elapsed| self.started + elapsed);
+            tokio::select! {
+                biased;
+                command = queues.commands.recv() => match command {
+                    Some(Command::Stop(done)) => return self.handle_stop(done).await,
+                    Some(command) => self.handle_command(command),
+                    // Every handle is gone: nobody needs this mesh any more.
+                    None => return self.handle_stop(oneshot::channel().0).await,
+                },
+                Some(event) = queues.events.recv() => self.handle_event(event),
+                Some((node, stream)) = queues.controls.recv() => self.handle_control_stream(node, stream),
+                Some((node, stream)) = queues.joins.recv() => self.handle_join_stream(node, stream),
+                Ok(()) = self.sections.changed() => self.publish_sections(),
+                () = sleep_until(next_dial.unwrap_or_else(Instant::now)), if next_dial.is_some() => self.handle_dials_due(),
+                event = self.swarm.select_next_some() => self.handle_swarm(event),
+            }
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Publish(content) => {
+                let topic = gossipsub::IdentTopic::new(TOPIC);
+                // Nobody subscribed, or full queues: reconciliation brings the change to the others.
+                if let Err(error) = self.swarm.behaviour_mut().gossip.inner_mut().publish(topic, content) {
+                    tracing::trace!(%error, "gossip not published");
+                }
+            }
+            Command::Judge(ticket, verdict) => {
+                let verdict = match verdict {
+                    Verdict::Forward => gossipsub::MessageAcceptance::Accept,
+                    Verdict::Ignore => gossipsub::MessageAcceptance::Ignore,
+                    Verdict::Reject => gossipsub::MessageAcceptance::Reject,
+                };
+                let gossip = self.swarm.behaviour_mut().gossip.inner_mut();
+                gossip.report_message_validation_result(&ticket.message, &ticket.source, verdict);
+            }
+            Command::Learn(certificates) => self.learn(certificates),
+            Command::Addresses(reply) => {
+                let _ = reply.send(self.own_addresses.clone());
+            }
+            // Handled by the caller, because it ends the loop.
+            Command::Stop(done) => drop(done),
+        }
+    }
+
+    fn handle_dials_due(&mut self) {
+        for (node, addresses) in self.plan.due(self.started.elapsed()) {
+            let Some(peer) = peer_of(&node) else { continue };
+            let dial = DialOpts::peer_id(peer)
+                .addresses(transport::multiaddresses(&addresses))
+                .build();
+            if let Err(error) = self.swarm.dial(dial) {
+                tracing::debug!(node = %node.short(), %error, "dial not started");
+                self.plan.failed(&node, self.started.elapsed(), jitter());
+            }
+        }
+    }
+
+    fn handle_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.handle_gossip(event),
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            } => {
+                if let Some(node) = node_of(&peer_id) {
+                    self.handle_connected(node, connection_id, &endpoint);
+                }
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id, connection_id, ..
+            } => {
+                if let Some(node) = node_of(&peer_id) {
+                    self.handle_disconnected(node, connection_id);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: Some(peer),
+                error,
+                ..
+            } => {
+                if let Some(node) = node_of(&peer) {
+                    tracing::debug!(node = %node.short(), error = %transport::why(&error), "dial failed");
+                    self.plan.failed(&node, self.started.elapsed(), jitter());
+                }
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                if let Some(address) = transport::quic_address(&address) {
+                    if !self.own_addresses.contains(&address) {
+                        self.own_addresses.push(address);
+                    }
+                    self.publish_sections();
+                }
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has trouble"),
+            _ => {}
+        }
+    }
+
+    fn handle_gossip(&mut self, event: gossipsub::Event) {
+        let gossipsub::Event::Message {
+            propagation_source,
+            message_id,
+            message,
+        } = event
+        else {
+            return;
+        };
+        let Some(neighbour) = node_of(&propagation_source) else {
+            return;
+        };
+        Counters::increment(&self.outputs.counters.gossip_received);
+        let ticket = GossipTicket {
+            message: message_id,
+            source: propagation_source,
+        };
+        // Sideways to the node: never wait. What is dropped here comes again by reconciliation.
+        if self
+            .gossip
+            .try_send(GossipMessage {
+                content: message.data,
+                neighbour,
+                ticket,
+            })
+            .is_err()
+        {
+            Counters::increment(&self.outputs.counters.gossip_dropped);
+        }
+    }
+
+    async fn handle_stop(mut self, done: oneshot::Sender<()>) {
+        self.stopping.send_replace(true);
+        let goodbye = async {
+            // The link tasks write their goodbye; then every connection is closed with a close frame, so that no peer has to wait
+            // for a timeout.
+            let ended = async {
+                while self.controls.values().any(|(_, task)| !task.is_finished()) {
+                    self.swarm.select_next_some().await;
+                }
+            };
+            let _ = tokio::time::timeout(STOP_TIMEOUT / 2, ended).await;
+            let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
+            for peer in peers {
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            while self.swarm.network_info().num_peers() > 0 {
+                self.swarm.select_next_some().await;
+            }
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, goodbye).await.is_err() {
+            tracing::debug!("some connections did not close in time");
+        }
+        let _ = done.send(());
+    }
+}
+
+/// A random number in 0..1 that keeps nodes from redialling in step.
+fn jitter() -> f64 {
+    f64::from(u16::from_le_bytes(keys::identity::random_bytes())) / 65536.0
+}

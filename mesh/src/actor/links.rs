@@ -1,0 +1,295 @@
+//! Links: one connection per pair of members and the control stream on it.
+
+use std::time::Duration;
+
+use keys::NodeId;
+use libp2p::{core::ConnectedPoint, swarm::ConnectionId};
+use tokio::time::Instant;
+
+use super::{ADDRESSES, Actor, Connection, Event, jitter};
+use crate::{
+    LinkPath, LinkView, Protocol, Stream,
+    control::{self, Heard, LinkEnd},
+    limits::{ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, REDIAL_FIRST},
+    membership::peer_of,
+    streams::OpenError,
+};
+
+/// What the address section holds.
+type AddressBook = Vec<(NodeId, Vec<std::net::SocketAddr>)>;
+
+impl Actor {
+    pub(super) fn handle_connected(&mut self, node: NodeId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let dialled_by_us = endpoint.is_dialer();
+        if self.outputs.roster.borrow().get(&node).is_none() {
+            // A stranger that dialled us speaks first; one that we dialled must be told who we are.
+            if dialled_by_us {
+                self.present(node, id);
+            }
+            return;
+        }
+        let text = endpoint.get_remote_address().to_string();
+        let path = if text.contains("/quic") {
+            LinkPath::Quic
+        } else {
+            LinkPath::Tcp
+        };
+        self.connections.entry(node).or_default().push(Connection {
+            id,
+            dialled_by_us,
+            path,
+        });
+        self.plan.connected(&node);
+        self.keep_one_connection(node);
+        if dialled_by_us
+            && self
+                .connections
+                .get(&node)
+                .is_some_and(|all| all.iter().any(|one| one.id == id))
+        {
+            self.open_control(node, id, Duration::ZERO);
+        }
+    }
+
+    /// After a simultaneous dial two connections stand; both sides keep the one that the lower id dialled.
+    fn keep_one_connection(&mut self, node: NodeId) {
+        let we_are_lower = self.key.id() < node;
+        let Some(connections) = self.connections.get_mut(&node) else {
+            return;
+        };
+        let preferred = |connection: &Connection| connection.dialled_by_us == we_are_lower;
+        if connections.len() < 2 || !connections.iter().any(preferred) {
+            return;
+        }
+        let kept = connections
+            .iter()
+            .find(|connection| preferred(connection))
+            .map(|connection| connection.id);
+        connections.retain(|connection| {
+            // Only the side that dialled a spare one closes it, so that the two sides never close each other's choice.
+            let close = Some(connection.id) != kept && connection.dialled_by_us;
+            if close {
+                self.swarm.close_connection(connection.id);
+            }
+            !close
+        });
+    }
+
+    pub(super) fn handle_disconnected(&mut self, node: NodeId, id: ConnectionId) {
+        let Some(connections) = self.connections.get_mut(&node) else {
+            return;
+        };
+        connections.retain(|connection| connection.id != id);
+        match connections.first() {
+            Some(remaining) if remaining.dialled_by_us => {
+                let remaining = remaining.id;
+                self.open_control(node, remaining, Duration::ZERO);
+            }
+            Some(_) => {}
+            None => {
+                self.connections.remove(&node);
+                self.plan.lost(&node, self.started.elapsed(), jitter());
+                self.drop_control(&node);
+            }
+        }
+    }
+
+    fn drop_control(&mut self, node: &NodeId) {
+        if let Some((_, task)) = self.controls.remove(node) {
+            task.abort();
+            tracing::info!(node = %self.name(node), "link lost");
+        }
+        self.outputs
+            .view
+            .send_if_modified(|view| match view.links.get_mut(node) {
+                Some(link) => std::mem::replace(&mut link.connected, false),
+                None => false,
+            });
+    }
+
+    /// What people call a node.
+    pub(super) fn name(&self, node: &NodeId) -> String {
+        self.outputs
+            .roster
+            .borrow()
+            .get(node)
+            .map_or_else(|| node.short(), |member| member.name.clone())
+    }
+
+    fn open_control(&self, node: NodeId, id: ConnectionId, after: Duration) {
+        let (opener, events) = (self.opener.clone(), self.events.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let event = match opener.open(node, Protocol::CONTROL, Some(id)).await {
+                Ok(stream) => Event::Opened(node, id, stream),
+                Err(error) => Event::NotOpened(node, id, error),
+            };
+            // A stopped actor needs no news.
+            let _ = events.send(event).await;
+        });
+    }
+
+    pub(super) fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Opened(node, id, stream) => {
+                if self
+                    .connections
+                    .get(&node)
+                    .is_some_and(|all| all.iter().any(|one| one.id == id))
+                {
+                    self.handle_control_stream(node, stream);
+                }
+            }
+            Event::NotOpened(node, id, OpenError::Refused(..)) => self.present(node, id),
+            Event::NotOpened(node, id, error) => {
+                tracing::debug!(node = %self.name(&node), %error, "no control stream");
+                if self
+                    .connections
+                    .get(&node)
+                    .is_some_and(|all| all.iter().any(|one| one.id == id))
+                {
+                    self.open_control(node, id, REDIAL_FIRST);
+                }
+            }
+            Event::Heard(node, control, heard) => {
+                if self.controls.get(&node).is_some_and(|(present, _)| *present == control) {
+                    self.handle_heard(node, heard);
+                }
+            }
+            Event::Ended(node, control, end) => self.handle_link_end(node, control, &end),
+            Event::Asked(node, asked, reply) => {
+                let _ = reply.send(self.judge_join(node, asked));
+            }
+            Event::Presented(node, id, result) => self.handle_presented(node, id, result),
+        }
+    }
+
+    pub(super) fn handle_control_stream(&mut self, node: NodeId, stream: Stream) {
+        let Some(path) = self
+            .connections
+            .get(&node)
+            .and_then(|all| all.last())
+            .map(|one| one.path)
+        else {
+            return;
+        };
+        self.next_control += 1;
+        let control = self.next_control;
+        let task = self.spawn_link(node, control, stream);
+        if let Some((_, old)) = self.controls.insert(node, (control, task)) {
+            old.abort();
+        } else {
+            tracing::info!(node = %self.name(&node), ?path, "link stands");
+        }
+        self.outputs.view.send_modify(|view| {
+            let sections = view.links.remove(&node).map(|old| old.sections).unwrap_or_default();
+            let link = LinkView {
+                connected: true,
+                path,
+                round_trip: None,
+                heard: Instant::now(),
+                sections,
+            };
+            view.links.insert(node, link);
+        });
+        self.publish_sections();
+    }
+
+    fn spawn_link(&self, node: NodeId, control: u64, stream: Stream) -> tokio::task::AbortHandle {
+        let (sections, stop) = (self.outgoing.subscribe(), self.stopping.subscribe());
+        let events = self.events.clone();
+        let task = tokio::spawn(async move {
+            let (report, mut heard) = tokio::sync::mpsc::channel(LINK_EVENT_QUEUE);
+            let forward = async {
+                while let Some(heard) = heard.recv().await {
+                    if events.send(Event::Heard(node, control, heard)).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let (end, ()) = tokio::join!(control::run(stream, sections, stop, report), forward);
+            let _ = events.send(Event::Ended(node, control, end)).await;
+        });
+        task.abort_handle()
+    }
+
+    fn handle_heard(&mut self, node: NodeId, heard: Heard) {
+        if let Heard::Announce { section, content } = &heard
+            && section == ADDRESSES
+        {
+            self.learn_addresses(content);
+            return;
+        }
+        self.outputs.view.send_modify(|view| {
+            let Some(link) = view.links.get_mut(&node) else { return };
+            link.heard = Instant::now();
+            match heard {
+                Heard::Heartbeat { round_trip } => link.round_trip = round_trip.or(link.round_trip),
+                Heard::Announce { section, content } => {
+                    link.sections.insert(section, content.into());
+                }
+            }
+        });
+    }
+
+    fn handle_link_end(&mut self, node: NodeId, control: u64, end: &LinkEnd) {
+        if self.controls.get(&node).is_none_or(|(present, _)| *present != control) {
+            return;
+        }
+        tracing::debug!(node = %self.name(&node), reason = %end, "control stream ended");
+        self.drop_control(&node);
+        let broken = matches!(end, LinkEnd::Silent | LinkEnd::Malformed | LinkEnd::Left);
+        let ours = self
+            .connections
+            .get(&node)
+            .and_then(|all| all.iter().find(|one| one.dialled_by_us))
+            .map(|one| one.id);
+        match (broken, ours, peer_of(&node)) {
+            // The stream went with a spare connection, or was reset: the side that dialled opens another.
+            (false, Some(id), _) => self.open_control(node, id, REDIAL_FIRST),
+            (false, None, _) => {}
+            // TCP does not notice a dead peer by itself; a fresh connection is dialled at once.
+            (true, _, Some(peer)) => drop(self.swarm.disconnect_peer_id(peer)),
+            (true, _, None) => {}
+        }
+    }
+
+    fn learn_addresses(&mut self, content: &[u8]) {
+        let Ok((book, [])) = postcard::take_from_bytes::<AddressBook>(content) else {
+            return;
+        };
+        let roster = self.outputs.roster.borrow().clone();
+        for (node, addresses) in book.into_iter().take(ADDRESS_BOOK_MAX) {
+            if node == self.key.id() || roster.get(&node).is_none() {
+                continue;
+            }
+            let known = self.connections.contains_key(&node);
+            self.plan.learn(
+                node,
+                addresses.into_iter().take(ADDRESSES_PER_NODE_MAX),
+                self.started.elapsed(),
+            );
+            if known {
+                self.plan.connected(&node);
+            }
+        }
+    }
+
+    /// Hands the node's sections and our address book to the links.
+    pub(super) fn publish_sections(&mut self) {
+        let mut book: AddressBook = vec![(self.key.id(), self.own_addresses.clone())];
+        for node in self.controls.keys().take(ADDRESS_BOOK_MAX - 1) {
+            book.push((*node, self.plan.addresses(node)));
+        }
+        book.sort();
+        let content = postcard::to_stdvec(&book).unwrap_or_default();
+        let mut sections = self.sections.borrow_and_update().clone();
+        self.outgoing.send_modify(|outgoing| {
+            let known = outgoing.get(ADDRESSES);
+            let same = known.is_some_and(|(_, old)| **old == *content);
+            let version = known.map_or(0, |(version, _)| *version) + u64::from(!same);
+            sections.insert(ADDRESSES.to_owned(), (version, content.into()));
+            *outgoing = sections;
+        });
+    }
+}

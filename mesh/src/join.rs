@@ -1,0 +1,260 @@
+//! The join protocol, all that a stranger may speak: redeem an invite, or prove a membership this node has not heard of.
+//!
+//! One request, one reply, each frame bounded, the whole conversation under one deadline. After a welcome the newcomer closes
+//! the connection and dials again, because what a connection may speak is decided when it is established.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use keys::{
+    NodeId, NodeKey,
+    invite::{Invite, JoinRequest},
+    membership::{Certificate, MembershipError, Roster},
+};
+use libp2p::{
+    Swarm,
+    swarm::{SwarmEvent, dial_opts::DialOpts},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Protocol,
+    counters::Counters,
+    frame::{FrameError, read_frame, write_frame},
+    limits::{JOIN_CERTIFICATES_MAX, JOIN_FRAME_BYTES_MAX, JOIN_TIMEOUT},
+    membership::{Membership, peer_of},
+    streams::{self, OpenError, Opener, Stream},
+    transport::{self, multiaddresses},
+};
+
+/// First byte of every frame of this protocol.
+const VERSION: u8 = 1;
+
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// "I hold an invite."
+    Redeem(JoinRequest),
+    /// "I am a member already": this many certificates follow, one a frame.
+    Present(u32),
+}
+
+#[derive(Serialize, Deserialize)]
+enum Reply {
+    /// The roster follows, one certificate a frame.
+    Welcome(u32),
+    /// Why not, in words for the operator's terminal.
+    Refused(String),
+}
+
+/// A request together with the certificates that came with it.
+pub(crate) enum Asked {
+    Redeem(JoinRequest),
+    Present(Vec<Certificate>),
+}
+
+/// Why a join did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// No address in the invite answered.
+    #[error(
+        "no member could be reached at {addresses}: {reason}; is the other node running, and is its port open for UDP and TCP?"
+    )]
+    Unreachable {
+        /// What was tried.
+        addresses: String,
+        /// The last thing that went wrong.
+        reason: String,
+    },
+    /// The member said no.
+    #[error("the member refused: {0}")]
+    Refused(String),
+    /// The conversation broke or was too slow.
+    #[error("the conversation with the member broke: {0}")]
+    Broken(#[from] FrameError),
+    /// No stream for the conversation.
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    /// The member's reply makes no sense.
+    #[error("the member's reply is malformed or of another version")]
+    Malformed,
+    /// What the member sent does not verify.
+    #[error("the member sent a membership that does not verify: {0}")]
+    Membership(#[from] MembershipError),
+    /// The local network could not be used.
+    #[error(transparent)]
+    Transport(#[from] transport::TransportError),
+}
+
+fn encode(message: &impl Serialize) -> Vec<u8> {
+    // Writing into a growing vector cannot fail.
+    postcard::to_extend(message, vec![VERSION]).unwrap_or_default()
+}
+
+async fn receive<T: for<'de> Deserialize<'de>>(stream: &mut Stream) -> Result<T, JoinError> {
+    let frame = read_frame(stream, JOIN_FRAME_BYTES_MAX)
+        .await?
+        .ok_or(JoinError::Malformed)?;
+    match frame.split_first() {
+        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
+            Ok((message, [])) => Ok(message),
+            _ => Err(JoinError::Malformed),
+        },
+        _ => Err(JoinError::Malformed),
+    }
+}
+
+async fn send(stream: &mut Stream, message: &impl Serialize) -> Result<(), JoinError> {
+    Ok(write_frame(stream, &encode(message), JOIN_FRAME_BYTES_MAX).await?)
+}
+
+async fn receive_certificates(stream: &mut Stream, count: u32) -> Result<Vec<Certificate>, JoinError> {
+    if count as usize > JOIN_CERTIFICATES_MAX {
+        return Err(JoinError::Malformed);
+    }
+    let mut certificates = Vec::new();
+    for _ in 0..count {
+        certificates.push(receive(stream).await?);
+    }
+    Ok(certificates)
+}
+
+/// Server side, first half: reads what the stranger asks.
+pub(crate) async fn read_request(stream: &mut Stream) -> Result<Asked, JoinError> {
+    within(async {
+        Ok(match receive(stream).await? {
+            Request::Redeem(request) => Asked::Redeem(request),
+            Request::Present(count) => Asked::Present(receive_certificates(stream, count).await?),
+        })
+    })
+    .await
+}
+
+/// Server side, second half: the roster, or why not.
+pub(crate) async fn write_reply(
+    stream: &mut Stream,
+    verdict: Result<Vec<Certificate>, MembershipError>,
+) -> Result<(), JoinError> {
+    within(async {
+        match verdict {
+            Ok(certificates) => {
+                let count = u32::try_from(certificates.len()).unwrap_or(u32::MAX);
+                send(stream, &Reply::Welcome(count)).await?;
+                for certificate in &certificates {
+                    send(stream, certificate).await?;
+                }
+            }
+            Err(error) => send(stream, &Reply::Refused(error.to_string())).await?,
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn within<T>(work: impl Future<Output = Result<T, JoinError>>) -> Result<T, JoinError> {
+    tokio::time::timeout(JOIN_TIMEOUT, work)
+        .await
+        .unwrap_or(Err(JoinError::Broken(FrameError::Timeout(JOIN_TIMEOUT))))
+}
+
+async fn ask(stream: &mut Stream, request: Request, presented: &[Certificate]) -> Result<Vec<Certificate>, JoinError> {
+    within(async {
+        send(stream, &request).await?;
+        for certificate in presented {
+            send(stream, certificate).await?;
+        }
+        match receive(stream).await? {
+            Reply::Welcome(count) => receive_certificates(stream, count).await,
+            Reply::Refused(reason) => Err(JoinError::Refused(reason)),
+        }
+    })
+    .await
+}
+
+/// Proves this node's membership to a node that does not know it yet; returns that node's roster.
+pub(crate) async fn present(opener: &Opener, node: NodeId, roster: &Roster) -> Result<Vec<Certificate>, JoinError> {
+    let mut stream = opener.open(node, Protocol::JOIN, None).await?;
+    let certificates: Vec<_> = roster.certificates().cloned().collect();
+    let count = u32::try_from(certificates.len()).unwrap_or(u32::MAX);
+    ask(&mut stream, Request::Present(count), &certificates).await
+}
+
+/// Redeems an invite: dials the member it names, shows the ticket, and returns the roster of the mesh, in which this node now is.
+///
+/// # Errors
+/// Why the node did not become a member. Nothing is stored.
+pub async fn join(key: &NodeKey, invite: &Invite, name: &str) -> Result<Roster, JoinError> {
+    let counters = Arc::new(Counters::default());
+    let (behaviour, opener, _inbound) = streams::new(Membership::Nobody, &[Protocol::JOIN], counters);
+    let mut swarm = transport::swarm(key, behaviour)?;
+    let request = invite.redeem(key.id(), name).map_err(MembershipError::from)?;
+    connect(&mut swarm, invite).await?;
+    let conversation = async {
+        let mut stream = opener.open(invite.member, Protocol::JOIN, None).await?;
+        ask(&mut stream, Request::Redeem(request), &[]).await
+    };
+    let certificates = tokio::select! {
+        result = conversation => result?,
+        never = drive(&mut swarm) => match never {},
+    };
+    roster_of(key.id(), invite, certificates)
+}
+
+fn roster_of(node: NodeId, invite: &Invite, certificates: Vec<Certificate>) -> Result<Roster, JoinError> {
+    let mut own = None;
+    let mut others = Vec::new();
+    for certificate in certificates {
+        let (mesh, member) = certificate.verify()?;
+        if mesh != invite.mesh {
+            return Err(JoinError::Membership(MembershipError::OtherMesh));
+        }
+        if member.node == node {
+            own = Some(certificate)
+        } else {
+            others.push(certificate)
+        }
+    }
+    let mut roster = Roster::new(own.ok_or(JoinError::Malformed)?)?;
+    roster.insert_all(others);
+    Ok(roster)
+}
+
+/// Runs the swarm for as long as the conversation beside it lasts.
+async fn drive(swarm: &mut Swarm<streams::Behaviour>) -> std::convert::Infallible {
+    loop {
+        swarm.select_next_some().await;
+    }
+}
+
+async fn connect(swarm: &mut Swarm<streams::Behaviour>, invite: &Invite) -> Result<(), JoinError> {
+    let tried = || {
+        invite
+            .addresses
+            .iter()
+            .map(SocketAddr::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let unreachable = |reason: String| JoinError::Unreachable {
+        addresses: tried(),
+        reason,
+    };
+    let peer = peer_of(&invite.member).ok_or(JoinError::Malformed)?;
+    let dial = DialOpts::peer_id(peer)
+        .addresses(multiaddresses(&invite.addresses))
+        .build();
+    swarm.dial(dial).map_err(|error| unreachable(error.to_string()))?;
+    // Twice the join timeout: an address that drops packets must not hide one that answers.
+    let patience: Duration = JOIN_TIMEOUT * 2;
+    let connected = async {
+        loop {
+            match swarm.select_next_some().await {
+                SwarmEvent::ConnectionEstablished { .. } => return Ok(()),
+                SwarmEvent::OutgoingConnectionError { error, .. } => return Err(unreachable(transport::why(&error))),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(patience, connected)
+        .await
+        .unwrap_or_else(|_| Err(unreachable(format!("no answer in {patience:?}"))))
+}

@@ -1,0 +1,253 @@
+//! Whom can I reach?
+//!
+//! `mesh` connects the nodes that a [`Roster`] names and lets them exchange named byte
+//! streams, gossip and announcements. It knows neither what is replicated nor what is computed: `crdt` and `inference` own the
+//! bytes, and `node` joins them.
+//!
+//! ## Parts
+//! - `transport`: QUIC, with TCP + noise + yamux as the fall-back, raced by libp2p's smart dial.
+//! - `gate` and `streams`: what a connection may speak is decided when it is established, from the roster, after TLS has proven
+//!   the other side's key. A stranger is offered [`Protocol::JOIN`] and nothing else: not gossip, not identify, not ping.
+//! - `join`: redeeming an invite, and proving a membership that the other side has not heard of.
+//! - `control`: one stream per link with heartbeats every 250 ms and the newest announcement of each section. Load and offers
+//!   travel here, never through gossip, where each message would cost every node CPU time.
+//! - `dial`: whom to dial and when; a pure state machine.
+//! - `actor`: owns the swarm, the roster and the links; everything above is driven by its one `select!`.
+//!
+//! ## Journeys
+//! *A frame of gossip*: [`Mesh::publish`] -> actor -> gossipsub -> the other node's actor -> its gossip queue -> the owner judges
+//! it ([`Mesh::judge`]) -> only then is it forwarded.
+//!
+//! *A stream*: [`Mesh::open`] -> the stream behaviour -> the connection's handler -> negotiated -> the other side answers OK or
+//! BUSY -> its owner takes it from the protocol's queue.
+//!
+//! *A link*: the dialler opens the control stream; heartbeats measure the round trip; silence of ten seconds or a closed
+//! connection ends the link; the dial plan dials again for ever.
+
+mod actor;
+mod control;
+mod counters;
+mod dial;
+pub mod frame;
+mod gate;
+mod join;
+pub mod limits;
+mod membership;
+mod protocol;
+mod streams;
+mod transport;
+mod view;
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use keys::{
+    NodeId, NodeKey,
+    membership::{Certificate, Roster},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use counters::CounterValues;
+pub use join::{JoinError, join};
+pub use protocol::Protocol;
+pub use streams::{OpenError, Stream};
+pub use transport::TransportError;
+pub use view::{LinkPath, LinkView, MeshView};
+
+use crate::{
+    actor::Command,
+    control::Sections,
+    counters::Counters,
+    limits::{COMMAND_QUEUE, SECTION_BYTES_MAX, SECTIONS_MAX},
+    streams::Opener,
+};
+
+/// How a node takes part in the mesh.
+#[derive(Clone, Debug)]
+pub struct MeshSettings {
+    /// Where to listen, UDP (QUIC) and TCP on the same port.
+    pub listen: SocketAddr,
+    /// Members to dial first, with an address each.
+    pub bootstrap: Vec<(NodeId, SocketAddr)>,
+    /// Addresses under which others can reach this node besides those it listens on (a forwarded port, for example).
+    pub public_addresses: Vec<SocketAddr>,
+}
+
+/// A gossip message that waits for its owner's judgement.
+#[derive(Debug)]
+pub struct GossipMessage {
+    /// What was published.
+    pub content: Vec<u8>,
+    /// The neighbour that forwarded it (not its author).
+    pub neighbour: NodeId,
+    /// Hand this back with [`Mesh::judge`].
+    pub ticket: GossipTicket,
+}
+
+/// Names a gossip message that waits for judgement.
+#[derive(Debug)]
+pub struct GossipTicket {
+    pub(crate) message: libp2p::gossipsub::MessageId,
+    pub(crate) source: libp2p::PeerId,
+}
+
+/// What the owner thinks of a gossip message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Good: forward it.
+    Forward,
+    /// Not needed or not decidable now: do not forward, blame nobody.
+    Ignore,
+    /// Bad: do not forward, and let the neighbour's score fall.
+    Reject,
+}
+
+/// A section is too large or there are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an announcement has at most {SECTION_BYTES_MAX} bytes in each of at most {SECTIONS_MAX} sections")]
+pub struct AnnounceError;
+
+/// Receivers of what others send; each has one owner.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Gossip of members, at most [`limits::GOSSIP_QUEUE`] waiting; more is dropped and counted.
+    pub gossip: mpsc::Receiver<GossipMessage>,
+    /// Inbound streams by protocol.
+    pub streams: HashMap<Protocol, mpsc::Receiver<(NodeId, Stream)>>,
+}
+
+/// Handle to a running mesh. Cheap to clone.
+#[derive(Clone)]
+pub struct Mesh {
+    node: NodeId,
+    commands: mpsc::Sender<Command>,
+    opener: Opener,
+    sections: Arc<watch::Sender<Sections>>,
+    roster: watch::Receiver<Arc<Roster>>,
+    view: watch::Receiver<MeshView>,
+    counters: Arc<Counters>,
+}
+
+impl Mesh {
+    /// Starts listening and dialling. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the port is taken or the network cannot be used.
+    pub fn start(settings: &MeshSettings, key: &NodeKey, roster: Roster) -> Result<(Self, Inputs), TransportError> {
+        let counters = Arc::new(Counters::default());
+        let (roster_sender, roster) = watch::channel(Arc::new(roster));
+        let (view_sender, view) = watch::channel(MeshView::default());
+        let (sections, sections_seen) = watch::channel(Sections::new());
+        let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
+        let outputs = actor::Outputs {
+            roster: roster_sender,
+            view: view_sender,
+            counters: counters.clone(),
+        };
+        let (opener, inputs) = actor::spawn(settings, key, outputs, sections_seen, command_queue)?;
+        let sections = Arc::new(sections);
+        Ok((
+            Self {
+                node: key.id(),
+                commands,
+                opener,
+                sections,
+                roster,
+                view,
+                counters,
+            },
+            inputs,
+        ))
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The members as this node knows them now.
+    #[must_use]
+    pub fn roster(&self) -> Arc<Roster> {
+        self.roster.borrow().clone()
+    }
+
+    /// Changes of the roster.
+    #[must_use]
+    pub fn roster_updates(&self) -> watch::Receiver<Arc<Roster>> {
+        self.roster.clone()
+    }
+
+    /// Links, round trips and announcements, always current.
+    #[must_use]
+    pub fn view(&self) -> watch::Receiver<MeshView> {
+        self.view.clone()
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub fn counters(&self) -> CounterValues {
+        self.counters.values()
+    }
+
+    /// Opens a byte stream to a member and waits until its owner there has room for it, at most [`limits::OPEN_TIMEOUT`].
+    ///
+    /// # Errors
+    /// Why there is no stream.
+    pub async fn open(&self, node: NodeId, protocol: Protocol) -> Result<Stream, OpenError> {
+        self.opener.open(node, protocol, None).await
+    }
+
+    /// Gossips `content` to every member. Loss is possible; reconciliation repairs it.
+    pub async fn publish(&self, content: Vec<u8>) {
+        // A stopped mesh has nobody to tell.
+        let _ = self.commands.send(Command::Publish(content)).await;
+    }
+
+    /// Says whether a gossip message may be forwarded.
+    pub async fn judge(&self, ticket: GossipTicket, verdict: Verdict) {
+        let _ = self.commands.send(Command::Judge(ticket, verdict)).await;
+    }
+
+    /// Takes in certificates that came by another way (the replicated member records).
+    pub async fn learn(&self, certificates: Vec<Certificate>) {
+        let _ = self.commands.send(Command::Learn(certificates)).await;
+    }
+
+    /// Announces the newest content of `section` to every neighbour; an older one not yet sent is skipped.
+    ///
+    /// # Errors
+    /// When it is too large or there are too many sections; nothing changes then.
+    pub fn announce(&self, section: &str, content: Vec<u8>) -> Result<(), AnnounceError> {
+        let mut result = Ok(());
+        self.sections.send_if_modified(|sections| {
+            let known = sections.get(section);
+            let room = known.is_some() || sections.len() < SECTIONS_MAX;
+            if content.len() > SECTION_BYTES_MAX || section.len() > limits::SECTION_NAME_BYTES_MAX || !room {
+                result = Err(AnnounceError);
+                return false;
+            }
+            if known.is_some_and(|(_, old)| **old == *content) {
+                return false;
+            }
+            let version = known.map_or(0, |(version, _)| *version) + 1;
+            sections.insert(section.to_owned(), (version, content.into()));
+            true
+        });
+        result
+    }
+
+    /// The addresses this node listens on.
+    pub async fn listen_addresses(&self) -> Vec<SocketAddr> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Addresses(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// Says goodbye to every neighbour and closes the connections, within [`limits::STOP_TIMEOUT`].
+    pub async fn stop(&self) {
+        let (reply, done) = oneshot::channel();
+        let _ = self.commands.send(Command::Stop(reply)).await;
+        // An error means that the actor is gone already.
+        let _ = done.await;
+    }
+}

@@ -1,0 +1,58 @@
+//! Every limit of this crate, with its reason.
+
+use std::time::Duration;
+
+/// Bytes of one gossip message: what one signed change may have.
+pub const GOSSIP_BYTES_MAX: usize = 66 * 1024;
+/// Gossip messages that wait for the node; when full the newest is dropped, because reconciliation repairs it.
+pub const GOSSIP_QUEUE: usize = 1024;
+/// Commands from the node to the mesh actor; callers wait.
+pub const COMMAND_QUEUE: usize = 256;
+/// Reports from link tasks to the mesh actor; link tasks wait.
+pub const LINK_EVENT_QUEUE: usize = 256;
+/// Requests to open a stream that wait for the swarm; callers wait.
+pub const OPEN_QUEUE: usize = 256;
+/// Inbound streams of one protocol that wait for their owner; further ones are answered BUSY, never dropped silently.
+pub const INBOUND_STREAM_QUEUE: usize = 64;
+/// Inbound streams of one connection whose OK or BUSY is still being written; further ones are reset.
+pub const ANSWERING_STREAMS_MAX: usize = 128;
+/// Connections of strangers at one time; each may only speak the join protocol.
+pub const STRANGER_CONNECTIONS_MAX: usize = 64;
+/// From the request to open a stream until the other side said OK or BUSY.
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// A whole join conversation; a stranger that is slower is cut off.
+pub const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of one frame of the join protocol: one request or one certificate.
+pub const JOIN_FRAME_BYTES_MAX: usize = 8 * 1024;
+/// Certificates that a member presents or hands out at once.
+pub const JOIN_CERTIFICATES_MAX: usize = keys::limits::MEMBERS_MAX;
+/// A heartbeat on every link this often: four in a row missed make a link suspect after a second.
+pub const HEARTBEAT: Duration = Duration::from_millis(250);
+/// A link without any frame for this long is closed and dialled again, because TCP does not notice a dead peer by itself.
+pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Bytes of one control frame.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 20 * 1024;
+/// Bytes of one announced section (load, offers, addresses).
+pub const SECTION_BYTES_MAX: usize = 16 * 1024;
+/// Sections a node may announce.
+pub const SECTIONS_MAX: usize = 8;
+/// Bytes of a section's name.
+pub const SECTION_NAME_BYTES_MAX: usize = 32;
+/// Addresses remembered for one node.
+pub const ADDRESSES_PER_NODE_MAX: usize = 8;
+/// Nodes whose addresses one node passes on to its neighbours.
+pub const ADDRESS_BOOK_MAX: usize = 64;
+/// First wait before dialling again.
+pub const REDIAL_FIRST: Duration = Duration::from_millis(200);
+/// Longest wait before dialling again; redialling never stops.
+pub const REDIAL_MAX: Duration = Duration::from_secs(5);
+/// Wait after a peer said that we are not a member: only a person can change that.
+pub const REDIAL_REFUSED: Duration = Duration::from_secs(30);
+/// QUIC gives a connection up after this long without a packet; long enough that a blip of 8 s keeps its streams.
+pub const QUIC_IDLE: Duration = Duration::from_secs(30);
+/// QUIC keep-alive, so that home routers keep their mapping.
+pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A connection that nothing uses (a stranger after its join) is closed after this.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(5);
+/// How long a stop waits for connections to close in order.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,0 +1,45 @@
+//! The byte protocols that nodes speak, in one list.
+
+use std::fmt;
+
+/// A protocol's name on the wire, version included.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Protocol(&'static str);
+
+impl Protocol {
+    /// Asking for membership, or proving it: all that a stranger may speak.
+    pub const JOIN: Self = Self("/starling/join/1");
+    /// Heartbeats and announcements of one link, owned by this crate.
+    pub const CONTROL: Self = Self("/starling/control/1");
+    /// Exchange of what the other side is missing, owned by `crdt`.
+    pub const RECONCILE: Self = Self("/starling/reconcile/1");
+    /// A question and its stream of tokens, owned by `inference`.
+    pub const GENERATE: Self = Self("/starling/generate/1");
+
+    /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
+    pub const ALL: [Self; 4] = [Self::JOIN, Self::CONTROL, Self::RECONCILE, Self::GENERATE];
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
+
+    /// The protocol of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.0 == name)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
+    }
+}
+
+impl fmt::Debug for Protocol {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
+    }
+}

@@ -1,0 +1,181 @@
+//! Streams between nodes: bounded, answered, and only for those who may.
+//!
+//! One behaviour carries every byte protocol of Starling. An inbound stream is answered with one byte: OK when its owner has
+//! room for it, BUSY when not. (libp2p's own stream crate drops the stream silently in a burst: 6 of 256, measured.) A
+//! stranger is offered the join protocol and nothing else; that list is made per connection, from the roster, after TLS has
+//! proven who the other side is.
+
+mod behaviour;
+mod handler;
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use keys::NodeId;
+use libp2p::{StreamProtocol, swarm::ConnectionId};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    sync::{mpsc, oneshot},
+};
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
+
+pub(crate) use behaviour::Behaviour;
+
+use crate::{
+    Protocol,
+    counters::Counters,
+    limits::{INBOUND_STREAM_QUEUE, OPEN_QUEUE, OPEN_TIMEOUT},
+    membership::{Membership, peer_of},
+};
+
+const OK: u8 = 0;
+const BUSY: u8 = 1;
+
+/// A byte stream to another node. Dropping it resets it, which the other side sees as a cancellation.
+#[derive(Debug)]
+pub struct Stream(Compat<libp2p::Stream>);
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// Why no stream was opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// There is no connection to that node now.
+    #[error("not connected to node {id}", id = .0.short())]
+    NotConnected(NodeId),
+    /// The other side does not offer this protocol to us.
+    #[error("node {id} does not offer {protocol} to this node", id = .0.short(), protocol = .1)]
+    Refused(NodeId, Protocol),
+    /// The other side has no room for another stream of this protocol.
+    #[error("node {id} is busy with {protocol}", id = .0.short(), protocol = .1)]
+    Busy(NodeId, Protocol),
+    /// No answer in time.
+    #[error("node {id} did not answer in {OPEN_TIMEOUT:?}", id = .0.short())]
+    Timeout(NodeId),
+    /// The connection broke on the way.
+    #[error("the connection to node {id} broke: {reason}", id = .0.short(), reason = .1)]
+    Broken(NodeId, String),
+    /// The mesh has stopped.
+    #[error("the mesh has stopped")]
+    Stopped,
+}
+
+/// A request to open a stream, on its way to the connection's handler.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) node: NodeId,
+    pub(crate) protocol: Protocol,
+    /// A particular connection (the control stream of a link); otherwise any.
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) reply: oneshot::Sender<Result<libp2p::Stream, OpenError>>,
+}
+
+/// Opens streams. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Opener {
+    requests: mpsc::Sender<Open>,
+    counters: Arc<Counters>,
+}
+
+impl Opener {
+    /// Opens a stream of `protocol` to `node` and waits for its OK.
+    pub(crate) async fn open(
+        &self,
+        node: NodeId,
+        protocol: Protocol,
+        connection: Option<ConnectionId>,
+    ) -> Result<Stream, OpenError> {
+        let (reply, answer) = oneshot::channel();
+        let opening = async {
+            let request = Open {
+                node,
+                protocol,
+                connection,
+                reply,
+            };
+            self.requests.send(request).await.map_err(|_| OpenError::Stopped)?;
+            let mut stream = answer.await.map_err(|_| OpenError::NotConnected(node))??.compat();
+            match stream.read_u8().await {
+                Ok(OK) => Ok(Stream(stream)),
+                Ok(_) => Err(OpenError::Busy(node, protocol)),
+                Err(error) => Err(OpenError::Broken(node, error.to_string())),
+            }
+        };
+        let opened = tokio::time::timeout(OPEN_TIMEOUT, opening)
+            .await
+            .unwrap_or(Err(OpenError::Timeout(node)));
+        if opened.is_ok() {
+            Counters::increment(&self.counters.streams_opened);
+        }
+        opened
+    }
+}
+
+/// Where inbound streams of each protocol go.
+pub(crate) type Inboxes = Arc<HashMap<Protocol, mpsc::Sender<(NodeId, Stream)>>>;
+
+/// What the behaviour needs to know about protocols.
+pub(crate) struct Offers {
+    pub(crate) inboxes: Inboxes,
+    pub(crate) for_members: Vec<StreamProtocol>,
+    pub(crate) for_strangers: Vec<StreamProtocol>,
+}
+
+/// Receivers of inbound streams by protocol.
+pub(crate) type Inbound = HashMap<Protocol, mpsc::Receiver<(NodeId, Stream)>>;
+
+/// Makes the behaviour, the handle that opens streams, and a receiver per protocol.
+pub(crate) fn new(
+    membership: Membership,
+    protocols: &[Protocol],
+    counters: Arc<Counters>,
+) -> (Behaviour, Opener, Inbound) {
+    let (requests, open_requests) = mpsc::channel(OPEN_QUEUE);
+    let mut inboxes = HashMap::new();
+    let mut inbound = HashMap::new();
+    for protocol in protocols {
+        let (sender, receiver) = mpsc::channel(INBOUND_STREAM_QUEUE);
+        inboxes.insert(*protocol, sender);
+        inbound.insert(*protocol, receiver);
+    }
+    let name = |protocol: &Protocol| StreamProtocol::new(protocol.name());
+    let offers = Offers {
+        inboxes: Arc::new(inboxes),
+        for_members: protocols.iter().map(name).collect(),
+        for_strangers: protocols
+            .iter()
+            .filter(|protocol| **protocol == Protocol::JOIN)
+            .map(name)
+            .collect(),
+    };
+    let behaviour = Behaviour::new(membership, offers, open_requests, counters.clone());
+    (behaviour, Opener { requests, counters }, inbound)
+}
+
+fn wrap(stream: libp2p::Stream) -> Stream {
+    Stream(stream.compat())
+}
+
+fn peer(node: &NodeId) -> Option<libp2p::PeerId> {
+    peer_of(node)
+}
