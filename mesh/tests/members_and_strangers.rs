@@ -1,5 +1,7 @@
 //! Two real nodes on loopback: joining, links, streams and gossip; and what a stranger gets: nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::{net::SocketAddr, time::Duration};
 
 use keys::{
