@@ -219,7 +219,7 @@ async fn poison_equivocation_strangers_and_garbage_are_refused_and_the_document_
     let genesis = Envelope::open(outputs.outgoing.recv().await.unwrap()).unwrap();
     assert_eq!(b.receive(genesis.bytes.clone()).await.unwrap(), Received::New);
     let rename = |name: &'static str| {
-        forged(&[genesis.change.clone()], 7, |document| {
+        forged(std::slice::from_ref(&genesis.change), 7, |document| {
             document.put(ROOT, "name", name).unwrap()
         })
     };
@@ -266,7 +266,7 @@ async fn poison_equivocation_strangers_and_garbage_are_refused_and_the_document_
         b.receive(vec![9; 40]).await.unwrap(),
         Received::Rejected(Rejection::Malformed)
     );
-    let large = forged(&[genesis.change.clone()], 8, |document| {
+    let large = forged(std::slice::from_ref(&genesis.change), 8, |document| {
         document.put(ROOT, "x", vec![7u8; 61 * 1024]).unwrap()
     });
     assert_eq!(

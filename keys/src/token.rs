@@ -41,6 +41,8 @@ pub struct OneTimeLink {
     pub mesh: ContentId,
     /// The role of the account it makes.
     pub role: PersonRole,
+    /// Whether it makes the mesh's first administrator: worthless as soon as there is one.
+    pub first: bool,
     /// Remembered in the account that used it, so that it makes only one.
     pub nonce: [u8; 16],
     /// When it ends.

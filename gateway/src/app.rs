@@ -1,0 +1,88 @@
+//! What every request can reach.
+
+use std::sync::Arc;
+
+use crdt::Store;
+use inference::{Desk, swarm::Offer};
+use keys::{ContentId, NodeId, NodeKey};
+use monitor::Load;
+use tokio::sync::{Semaphore, watch};
+
+use crate::{limits::SOCKETS_MAX, rate::RateLimit};
+
+/// What the gateway needs to know of the mesh; `node` supplies it.
+pub trait Surroundings: Send + Sync {
+    /// Whether a node's word counts.
+    fn is_member(&self, node: &NodeId) -> bool;
+    /// What people call a node.
+    fn name_of(&self, node: &NodeId) -> String;
+    /// Every member as this node knows it now.
+    fn nodes(&self) -> Vec<NodeView>;
+}
+
+/// A node as people see it.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    /// The node.
+    pub node: NodeId,
+    /// What people call it.
+    pub name: String,
+    /// Whether it is the one that answers.
+    pub is_self: bool,
+    /// Whether there is a link to it now.
+    pub connected: bool,
+    /// Age of the last news in milliseconds.
+    pub heard_ms_ago: Option<u64>,
+    /// Last measured round trip in milliseconds.
+    pub round_trip_ms: Option<f64>,
+    /// `quic` or `tcp`.
+    pub path: Option<&'static str>,
+    /// What its machine is doing.
+    pub load: Option<Load>,
+    /// What it can run.
+    pub offers: Vec<Offer>,
+}
+
+/// Everything a gateway works with.
+pub struct GatewaySettings {
+    /// Signs session tokens and links.
+    pub key: NodeKey,
+    /// The mesh.
+    pub mesh: ContentId,
+    /// What is remembered.
+    pub store: Store,
+    /// Sees to questions.
+    pub desk: Desk,
+    /// The rest of the mesh.
+    pub surroundings: Arc<dyn Surroundings>,
+}
+
+pub(crate) struct App {
+    pub(crate) key: NodeKey,
+    pub(crate) mesh: ContentId,
+    pub(crate) store: Store,
+    pub(crate) desk: Desk,
+    pub(crate) surroundings: Arc<dyn Surroundings>,
+    /// One password hash per core at a time: each takes 46 MiB and a core.
+    pub(crate) hashing: Arc<Semaphore>,
+    pub(crate) sign_ins: RateLimit,
+    pub(crate) sockets: Arc<Semaphore>,
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl App {
+    pub(crate) fn new(settings: GatewaySettings, stopping: watch::Receiver<bool>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            key: settings.key,
+            mesh: settings.mesh,
+            store: settings.store,
+            desk: settings.desk,
+            surroundings: settings.surroundings,
+            hashing: Arc::new(Semaphore::new(cores)),
+            sign_ins: RateLimit::default(),
+            sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
+            stopping,
+        }
+    }
+}

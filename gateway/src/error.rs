@@ -1,0 +1,149 @@
+//! The one shape of an error, with stable codes.
+
+use axum::{
+    Json,
+    extract::rejection::JsonRejection,
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+use crdt::{StoreError, records::RecordError};
+use keys::password::PasswordError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ApiError {
+    BodyInvalid(String),
+    NameInvalid,
+    PasswordTooShort,
+    TextEmpty,
+    NotSignedIn,
+    NameOrPasswordWrong,
+    LinkInvalid,
+    NotAllowed,
+    NotFound,
+    NameTaken,
+    BodyTooLarge,
+    TooManyRequests { seconds: u64 },
+    StorageUnavailable,
+    Timeout,
+}
+
+/// The body of an error.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    error: ErrorContent,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorContent {
+    /// For programs; never changes its meaning.
+    #[schema(example = "name_or_password_wrong")]
+    code: &'static str,
+    /// For logs, in English.
+    message: String,
+}
+
+impl ApiError {
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::BodyInvalid(_) => "body_invalid",
+            Self::NameInvalid => "name_invalid",
+            Self::PasswordTooShort => "password_too_short",
+            Self::TextEmpty => "text_empty",
+            Self::NotSignedIn => "not_signed_in",
+            Self::NameOrPasswordWrong => "name_or_password_wrong",
+            Self::LinkInvalid => "link_invalid",
+            Self::NotAllowed => "not_allowed",
+            Self::NotFound => "not_found",
+            Self::NameTaken => "name_taken",
+            Self::BodyTooLarge => "body_too_large",
+            Self::TooManyRequests { .. } => "too_many_requests",
+            Self::StorageUnavailable => "storage_unavailable",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::BodyInvalid(reason) => format!("The request is not what this endpoint takes: {reason}"),
+            Self::NameInvalid => "A name has 2 to 50 characters and no control characters.".into(),
+            Self::PasswordTooShort => "A password has at least 8 characters (and at most 1024 bytes).".into(),
+            Self::TextEmpty => "A message has at least one visible character.".into(),
+            Self::NotSignedIn => "There is no valid session; sign in.".into(),
+            Self::NameOrPasswordWrong => "The name or the password is wrong.".into(),
+            Self::LinkInvalid => "The link is unknown, expired or already used.".into(),
+            Self::NotAllowed => "Your role does not allow this.".into(),
+            Self::NotFound => "There is nothing here under this name.".into(),
+            Self::NameTaken => "Another person has this name.".into(),
+            Self::BodyTooLarge => "The request is too large.".into(),
+            Self::TooManyRequests { seconds } => format!("Too many requests; wait {seconds} seconds."),
+            Self::StorageUnavailable => "The node cannot write to its disk; nothing was stored.".into(),
+            Self::Timeout => "The node did not manage this in time.".into(),
+        }
+    }
+
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::BodyInvalid(_) | Self::NameInvalid | Self::PasswordTooShort | Self::TextEmpty => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::NotSignedIn | Self::NameOrPasswordWrong => StatusCode::UNAUTHORIZED,
+            Self::LinkInvalid | Self::NotAllowed => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NameTaken => StatusCode::CONFLICT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::StorageUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let content = ErrorContent {
+            code: self.code(),
+            message: self.message(),
+        };
+        let mut response = (self.status(), Json(ErrorBody { error: content })).into_response();
+        if let Self::TooManyRequests { seconds } = self {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Self::BodyTooLarge
+        } else {
+            Self::BodyInvalid(rejection.body_text())
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::NotFound,
+            StoreError::Record(RecordError::Limit("name")) => Self::NameInvalid,
+            StoreError::Record(error) => Self::BodyInvalid(error.to_string()),
+            error => {
+                tracing::error!(%error, "the store refused");
+                Self::StorageUnavailable
+            }
+        }
+    }
+}
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::TooShort | PasswordError::TooLong => Self::PasswordTooShort,
+            PasswordError::Hashing => Self::StorageUnavailable,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The machine-readable contract, generated from the endpoints; `gateway/openapi.json` is held against it by a test.
+
+use utoipa::OpenApi;
+
+use crate::routes::{characters, links, me, mesh_view, sessions, sign_in, sign_out, welcome};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Starling gateway",
+        version = "1",
+        description = "See API.md for the words around it and for the WebSocket."
+    ),
+    paths(
+        welcome::post,
+        sign_in::post,
+        sign_out::post,
+        me::get,
+        links::post,
+        characters::list,
+        sessions::list::list,
+        sessions::create::create,
+        sessions::read::read,
+        mesh_view::get,
+    )
+)]
+struct Contract;
+
+/// The contract as JSON text.
+#[must_use]
+pub fn document() -> String {
+    // Plain data with string keys always serialises.
+    let mut text = Contract::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_committed_contract_is_the_generated_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        let generated = super::document();
+        if std::env::var_os("STARLING_UPDATE").is_some() {
+            std::fs::write(path, &generated).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap();
+        assert!(
+            committed == generated,
+            "gateway/openapi.json is old: run STARLING_UPDATE=1 cargo test -p gateway"
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! The table of endpoints and what surrounds each of them: deadline, body limit, security headers.
+
+pub(crate) mod characters;
+pub(crate) mod chat;
+pub(crate) mod links;
+pub(crate) mod me;
+pub(crate) mod mesh_view;
+pub(crate) mod sessions;
+pub(crate) mod sign_in;
+pub(crate) mod sign_out;
+pub(crate) mod welcome;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, FromRequest, Request},
+    http::{HeaderName, HeaderValue},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    app::App,
+    auth::{Person, role_name},
+    error::ApiError,
+    limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT},
+    pages,
+};
+
+/// A JSON body whose refusal has our shape.
+#[derive(FromRequest)]
+#[from_request(via(axum::Json), rejection(ApiError))]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+/// A person as the API tells of one.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PersonBody {
+    /// Names the account.
+    id: String,
+    #[schema(example = "Рита")]
+    name: String,
+    /// `user` or `administrator`.
+    role: &'static str,
+}
+
+impl From<&Person> for PersonBody {
+    fn from(person: &Person) -> Self {
+        Self {
+            id: person.id.to_string(),
+            name: person.account.name.clone(),
+            role: role_name(person.account.role),
+        }
+    }
+}
+
+/// A person wrapped as the API answers it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PersonAnswer {
+    pub(crate) person: PersonBody,
+}
+
+/// A node's id and name.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NodeBody {
+    pub(crate) id: String,
+    #[schema(example = "pc-home")]
+    pub(crate) name: String,
+}
+
+impl NodeBody {
+    pub(crate) fn of(app: &App, node: &keys::NodeId) -> Self {
+        Self {
+            id: node.to_string(),
+            name: app.surroundings.name_of(node),
+        }
+    }
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let api = Router::new()
+        .route("/welcome", post(welcome::post))
+        .route("/sign-in", post(sign_in::post))
+        .route("/sign-out", post(sign_out::post))
+        .route("/me", get(me::get))
+        .route("/people/links", post(links::post))
+        .route("/characters", get(characters::list))
+        .route("/sessions", get(sessions::list::list).post(sessions::create::create))
+        .route("/sessions/{id}", get(sessions::read::read))
+        .route("/mesh", get(mesh_view::get))
+        .method_not_allowed_fallback(|| async { ApiError::NotFound })
+        .layer(middleware::from_fn(deadline))
+        // After the deadline: a socket lives as long as the person stays.
+        .route("/ws", get(chat::socket::open));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/healthz", get(|| async { "ok" }))
+        .fallback(get(pages::page))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(security_headers))
+        .with_state(app)
+}
+
+async fn deadline(request: Request, next: Next) -> Response {
+    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
+        .await
+        .unwrap_or_else(|_| ApiError::Timeout.into_response())
+}
+
+/// Nothing foreign is loaded, nothing is framed, nothing is sniffed.
+async fn security_headers(request: Request, next: Next) -> Response {
+    let headers = [
+        (
+            "content-security-policy",
+            "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+        ),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("permissions-policy", "camera=(), microphone=(), geolocation=()"),
+    ];
+    let mut response = next.run(request).await;
+    for (name, value) in headers {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}

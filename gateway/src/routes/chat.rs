@@ -1,0 +1,5 @@
+//! The live chat: one WebSocket per page.
+
+pub(crate) mod frames;
+pub(crate) mod messages;
+pub(crate) mod socket;

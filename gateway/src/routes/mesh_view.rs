@@ -1,0 +1,129 @@
+//! `GET /api/v1/mesh`: what this node knows of the others, each figure with its age.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use inference::swarm::Offer;
+use monitor::Load;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Json;
+use crate::{
+    app::{App, NodeView},
+    auth::Person,
+    error::{ApiError, ErrorBody},
+};
+
+/// Every member.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MeshAnswer {
+    nodes: Vec<NodeRow>,
+}
+
+/// A member.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NodeRow {
+    id: String,
+    #[schema(example = "pc-home")]
+    name: String,
+    is_self: bool,
+    /// `connected` or `unreachable`.
+    state: &'static str,
+    heard_ms_ago: Option<u64>,
+    round_trip_ms: Option<f64>,
+    /// `quic` or `tcp`.
+    path: Option<&'static str>,
+    load: Option<LoadBody>,
+    models: Vec<ModelBody>,
+}
+
+/// What a machine is doing.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LoadBody {
+    cpu_percent: f32,
+    memory_used_bytes: u64,
+    memory_total_bytes: u64,
+    disk_free_bytes: u64,
+    disk_total_bytes: u64,
+    network_received_bytes_per_second: u64,
+    network_sent_bytes_per_second: u64,
+    gpus: Vec<GpuBody>,
+}
+
+/// What a GPU is doing.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct GpuBody {
+    name: String,
+    busy_percent: f32,
+    memory_used_bytes: u64,
+    memory_total_bytes: u64,
+    temperature_celsius: Option<u32>,
+}
+
+/// A model that a node can run.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ModelBody {
+    name: String,
+    slots: u32,
+    busy: u32,
+    decode_tokens_per_second: f32,
+}
+
+impl From<Load> for LoadBody {
+    fn from(load: Load) -> Self {
+        let gpus = load.gpus.into_iter().map(|gpu| GpuBody {
+            name: gpu.name,
+            busy_percent: gpu.busy_percent,
+            memory_used_bytes: gpu.memory_used_bytes,
+            memory_total_bytes: gpu.memory_total_bytes,
+            temperature_celsius: gpu.temperature_celsius,
+        });
+        Self {
+            cpu_percent: load.cpu_percent,
+            memory_used_bytes: load.memory_used_bytes,
+            memory_total_bytes: load.memory_total_bytes,
+            disk_free_bytes: load.disk_free_bytes,
+            disk_total_bytes: load.disk_total_bytes,
+            network_received_bytes_per_second: load.network_received_bytes_per_second,
+            network_sent_bytes_per_second: load.network_sent_bytes_per_second,
+            gpus: gpus.collect(),
+        }
+    }
+}
+
+impl From<Offer> for ModelBody {
+    fn from(offer: Offer) -> Self {
+        Self {
+            name: offer.model,
+            slots: offer.slots,
+            busy: offer.generations,
+            decode_tokens_per_second: offer.decode_tokens_per_second,
+        }
+    }
+}
+
+impl From<NodeView> for NodeRow {
+    fn from(view: NodeView) -> Self {
+        Self {
+            id: view.node.to_string(),
+            name: view.name,
+            is_self: view.is_self,
+            state: if view.connected { "connected" } else { "unreachable" },
+            heard_ms_ago: view.heard_ms_ago,
+            round_trip_ms: view.round_trip_ms,
+            path: view.path,
+            load: view.load.map(Into::into),
+            models: view.offers.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+#[utoipa::path(get, path = "/api/v1/mesh", responses(
+    (status = 200, body = MeshAnswer), (status = 401, body = ErrorBody), (status = 503, body = ErrorBody),
+))]
+pub(crate) async fn get(State(app): State<Arc<App>>, _person: Person) -> Result<Json<MeshAnswer>, ApiError> {
+    Ok(Json(MeshAnswer {
+        nodes: app.surroundings.nodes().into_iter().map(Into::into).collect(),
+    }))
+}

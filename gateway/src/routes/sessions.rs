@@ -1,0 +1,55 @@
+//! Chats: listing, beginning and reading them.
+
+pub(crate) mod create;
+pub(crate) mod list;
+pub(crate) mod read;
+
+use crdt::records::session::{Session, Speaker};
+use keys::ContentId;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::limits::TITLE_CHARACTERS;
+
+/// A chat in the list.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SessionBody {
+    id: String,
+    character_id: String,
+    /// The beginning of the first message; empty in a new chat.
+    #[schema(example = "Привет! Как тебя зовут?")]
+    title: String,
+    /// Milliseconds since the Unix epoch.
+    updated_at: u64,
+}
+
+impl SessionBody {
+    pub(crate) fn of(id: ContentId, session: &Session) -> Self {
+        let updated_at = session
+            .messages
+            .iter()
+            .map(|message| message.at.0)
+            .max()
+            .unwrap_or(session.created.0);
+        Self {
+            id: id.to_string(),
+            character_id: session.character.to_string(),
+            title: title(session),
+            updated_at,
+        }
+    }
+}
+
+fn title(session: &Session) -> String {
+    let first = session
+        .messages
+        .iter()
+        .find(|message| matches!(message.speaker, Speaker::Person { .. }));
+    let text = first
+        .map(|message| message.text.split_whitespace().collect::<Vec<_>>().join(" "))
+        .unwrap_or_default();
+    if text.chars().count() <= TITLE_CHARACTERS {
+        return text;
+    }
+    text.chars().take(TITLE_CHARACTERS - 1).chain(['…']).collect()
+}

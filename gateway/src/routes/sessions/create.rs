@@ -1,0 +1,45 @@
+//! `POST /api/v1/sessions`: a new dialogue with a character.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode, response::IntoResponse};
+use crdt::records::{character::Character, session::Session};
+use keys::{ContentId, Timestamp};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::SessionBody;
+use crate::{
+    app::App,
+    auth::Person,
+    error::{ApiError, ErrorBody},
+    routes::Json,
+};
+
+/// With whom.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewSessionRequest {
+    character_id: String,
+}
+
+#[utoipa::path(post, path = "/api/v1/sessions", request_body = NewSessionRequest, responses(
+    (status = 201, body = SessionBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+    (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 503, body = ErrorBody),
+))]
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    person: Person,
+    Json(request): Json<NewSessionRequest>,
+) -> Result<impl IntoResponse, ApiError> {
+    let character = ContentId::parse(&request.character_id).ok_or(ApiError::NotFound)?;
+    app.store.read::<Character>(character).await?;
+    let session = Session {
+        account: person.id,
+        character,
+        created: Timestamp::now(),
+        messages: Vec::new(),
+    };
+    let id = app.store.create(session.clone()).await?;
+    Ok((StatusCode::CREATED, Json(SessionBody::of(id, &session))))
+}

@@ -1,0 +1,90 @@
+//! `POST /api/v1/welcome`: a one-time link becomes an account.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use axum::{
+    extract::{ConnectInfo, State},
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+use crdt::records::{Record, account::Account, credential::Credential};
+use keys::{
+    Timestamp,
+    token::{self, OneTimeLink},
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Json, PersonAnswer};
+use crate::{
+    app::App,
+    auth::{self, Person},
+    error::{ApiError, ErrorBody},
+};
+
+/// What a new person says.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WelcomeRequest {
+    /// What stands behind `#` in the link.
+    token: String,
+    #[schema(example = "Рита", min_length = 2, max_length = 50)]
+    name: String,
+    #[schema(min_length = 8)]
+    password: String,
+}
+
+#[utoipa::path(post, path = "/api/v1/welcome", request_body = WelcomeRequest, responses(
+    (status = 201, body = PersonAnswer, description = "The account is made and signed in by a cookie"),
+    (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody),
+    (status = 413, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody),
+))]
+pub(crate) async fn post(
+    State(app): State<Arc<App>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Json(request): Json<WelcomeRequest>,
+) -> Result<impl IntoResponse, ApiError> {
+    super::sign_in::rate_limit(&app, address, Instant::now())?;
+    let is_member = |node: &keys::NodeId| app.surroundings.is_member(node);
+    let link: OneTimeLink =
+        token::verify(&request.token, app.mesh, Timestamp::now(), is_member).map_err(|_| ApiError::LinkInvalid)?;
+    let name = request.name.trim().to_owned();
+    let account = Account {
+        name,
+        role: link.role,
+        created: Timestamp::now(),
+        link: link.nonce,
+    };
+    account.validate().map_err(|_| ApiError::NameInvalid)?;
+    check_unused(&app, &link).await?;
+    if auth::find_account(&app.store, &account.name).await?.is_some() {
+        return Err(ApiError::NameTaken);
+    }
+    let password_hash = auth::hash_password(&app, request.password).await?;
+    let id = app.store.create(account.clone()).await?;
+    app.store
+        .create(Credential {
+            account: id,
+            password_hash,
+        })
+        .await?;
+    let answer = PersonAnswer {
+        person: (&Person { id, account }).into(),
+    };
+    Ok((
+        StatusCode::CREATED,
+        [(header::SET_COOKIE, auth::session_cookie(&app, id)?)],
+        Json(answer),
+    ))
+}
+
+async fn check_unused(app: &App, link: &OneTimeLink) -> Result<(), ApiError> {
+    let accounts = app.store.list::<Account>().await?;
+    let used = accounts.iter().any(|(_, account)| account.link == link.nonce);
+    let late = link.first && auth::has_administrator(&app.store).await?;
+    if used || late {
+        Err(ApiError::LinkInvalid)
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+// The only place of the page that calls `fetch`: every request gets the same deadline, the same error shape and the
+// same reaction to a lost sign-in.
+
+/** The codes of gateway/API.md, and two that only the page itself can find out. */
+export const ERROR_CODES = [
+  "body_invalid",
+  "name_invalid",
+  "password_too_short",
+  "text_empty",
+  "not_signed_in",
+  "name_or_password_wrong",
+  "link_invalid",
+  "not_allowed",
+  "not_found",
+  "name_taken",
+  "body_too_large",
+  "too_many_requests",
+  "storage_unavailable",
+  "unreachable",
+  "unknown",
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+export class ApiError extends Error {
+  constructor(
+    readonly code: ErrorCode,
+    readonly status: number,
+    message: string,
+    readonly retryAfterSeconds: number | null = null,
+  ) {
+    super(message);
+    this.name = "ApiError";
+  }
+}
+
+export function toErrorCode(code: unknown): ErrorCode {
+  return ERROR_CODES.find((known) => known === code) ?? "unknown";
+}
+
+/** What a caught value means to a person; anything that is not ours is a fault of the page. */
+export function codeOf(error: unknown): ErrorCode {
+  return error instanceof ApiError ? error.code : "unknown";
+}
+
+/** A request never hangs: a node that is silent for this long counts as out of reach. */
+const DEADLINE_MS = 15_000;
+
+let whenSignedOut: () => void = () => {};
+
+/** The account feature is told here; the client itself knows no store and no router. */
+export function onSignedOut(listener: () => void): void {
+  whenSignedOut = listener;
+}
+
+export type Method = "GET" | "POST";
+
+export async function request<Answer>(method: Method, path: string, body?: unknown): Promise<Answer> {
+  const response = await send(method, path, body);
+  if (response.ok) {
+    if (response.status === 204) return undefined as Answer;
+    try {
+      return (await response.json()) as Answer;
+    } catch {
+      throw new ApiError("unreachable", response.status, "The answer broke off or was not JSON.");
+    }
+  }
+  const error = await toError(response);
+  if (error.code === "not_signed_in") whenSignedOut();
+  throw error;
+}
+
+async function send(method: Method, path: string, body: unknown): Promise<Response> {
+  const init: RequestInit = {
+    method,
+    credentials: "same-origin",
+    headers: { Accept: "application/json" },
+    signal: AbortSignal.timeout(DEADLINE_MS),
+  };
+  if (body !== undefined) {
+    init.headers = { ...init.headers, "Content-Type": "application/json" };
+    init.body = JSON.stringify(body);
+  }
+  try {
+    return await fetch(`/api/v1${path}`, init);
+  } catch (cause) {
+    throw new ApiError("unreachable", 0, cause instanceof Error ? cause.message : "The node cannot be reached.");
+  }
+}
+
+interface ErrorBody {
+  error?: { code?: unknown; message?: unknown };
+}
+
+async function toError(response: Response): Promise<ApiError> {
+  const wait = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
+  const retryAfter = Number.isFinite(wait) ? wait : null;
+  // A proxy in between answers with its own page; then the status is all there is.
+  const parsed = (await response.json().catch(() => null)) as ErrorBody | null;
+  const known = toErrorCode(parsed?.error?.code);
+  const code = known === "unknown" && response.status >= 502 ? "unreachable" : known;
+  const message = typeof parsed?.error?.message === "string" ? parsed.error.message : `Status ${response.status}`;
+  return new ApiError(code, response.status, message, retryAfter);
+}

@@ -1,0 +1,6 @@
+export interface Character {
+  id: string;
+  name: string;
+  description: string;
+  greeting: string;
+}

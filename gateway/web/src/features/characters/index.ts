@@ -1,0 +1,2 @@
+export { useCharactersStore } from "./characters.store";
+export type { Character } from "./characters.types";

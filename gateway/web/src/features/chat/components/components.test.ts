@@ -1,0 +1,106 @@
+import { createPinia, setActivePinia } from "pinia";
+import { createApp, h, nextTick, type Component } from "vue";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { answerTo, question } from "@/testing";
+import { newConversation } from "../chat.conversation";
+import ChatComposer from "./ChatComposer.vue";
+import LiveMessage from "./LiveMessage.vue";
+import StoredMessage from "./StoredMessage.vue";
+
+let unmount: () => void = () => {};
+
+function mount(component: Component, props: Record<string, unknown>): HTMLElement {
+  const root = document.createElement("div");
+  document.body.append(root);
+  const app = createApp({ render: () => h(component, props) });
+  app.mount(root);
+  unmount = () => {
+    app.unmount();
+    root.remove();
+  };
+  return root;
+}
+
+const byId = (root: HTMLElement, id: string): HTMLElement | null => root.querySelector(`[data-testid="${id}"]`);
+
+beforeEach(() => {
+  localStorage.clear();
+  setActivePinia(createPinia());
+});
+afterEach(() => unmount());
+
+describe("ChatComposer", () => {
+  function composer() {
+    const onSend = vi.fn();
+    const conversation = newConversation("s1", "c1");
+    const root = mount(ChatComposer, { conversation, characterName: "Скворушка", onSend });
+    const field = byId(root, "composer") as HTMLTextAreaElement;
+    const type = async (text: string): Promise<void> => {
+      field.value = text;
+      field.dispatchEvent(new Event("input"));
+      await nextTick();
+    };
+    const press = (init: KeyboardEventInit): boolean => field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", cancelable: true, ...init }));
+    return { root, onSend, type, press };
+  }
+
+  it("sends on Enter, and only then", async () => {
+    const { onSend, type, press } = composer();
+    await type("hello");
+    expect(press({ shiftKey: true })).toBe(true);
+    expect(press({ isComposing: true })).toBe(true);
+    expect(onSend).not.toHaveBeenCalled();
+    expect(press({})).toBe(false);
+    expect(onSend).toHaveBeenCalledExactlyOnceWith("hello");
+  });
+
+  it("sends nothing that has no visible character", async () => {
+    const { onSend, type, press } = composer();
+    await type(" \n\t ");
+    press({});
+    expect(onSend).not.toHaveBeenCalled();
+  });
+
+  it("counts only near the limit", async () => {
+    const { root, type } = composer();
+    const near = (): string | undefined => byId(root, "composer-note")?.dataset["nearLimit"];
+    await type("x".repeat(899));
+    expect(near()).toBe("false");
+    await type("x".repeat(900));
+    expect(near()).toBe("true");
+    expect(byId(root, "composer-note")?.textContent).toContain("100");
+    await type("x".repeat(1003));
+    expect(byId(root, "composer-note")?.textContent).toContain("3");
+  });
+});
+
+describe("messages", () => {
+  it("are text and never markup", () => {
+    const message = answerTo("q1", "a1", { text: "<img src=x onerror=alert(1)> **bold**", truncated: true });
+    const root = mount(StoredMessage, { message, conversation: newConversation("s1", "c1"), characterName: "C" });
+    expect(root.querySelector("img")).toBeNull();
+    expect(byId(root, "message-text")?.textContent).toBe("<img src=x onerror=alert(1)> **bold** [...]");
+    expect(byId(root, "answered-by")?.textContent).toContain("node-one");
+    expect(byId(root, "message")?.dataset).toMatchObject({ role: "character", state: "done", messageId: "a1" });
+  });
+
+  it("say that an answer is still to come", () => {
+    const conversation = newConversation("s1", "c1");
+    const root = mount(StoredMessage, { message: question("q1"), conversation, characterName: "C" });
+    expect(byId(root, "waiting")).toBeNull();
+    unmount();
+    conversation.waiting["q1"] = "no_node_can_answer";
+    expect(byId(mount(StoredMessage, { message: question("q1"), conversation, characterName: "C" }), "waiting")?.textContent?.trim()).toBeTruthy();
+  });
+
+  it("show typing only until the first token", () => {
+    const live = { answerId: "a1", questionId: "q1", node: null, model: null, text: "", nextIndex: 0, broken: false, stopping: false, lastHeardAt: 0 };
+    const props = { conversation: newConversation("s1", "c1"), characterName: "C" };
+    const before = mount(LiveMessage, { ...props, live });
+    expect(byId(before, "typing")).not.toBeNull();
+    unmount();
+    const after = mount(LiveMessage, { ...props, live: { ...live, text: "Ч" } });
+    expect(byId(after, "typing")).toBeNull();
+    expect(byId(after, "message-text")?.textContent).toBe("Ч");
+  });
+});

@@ -1,0 +1,2 @@
+export { useChatStore } from "./chat.store";
+export { default as SessionList } from "./components/SessionList.vue";

@@ -1,0 +1,42 @@
+export interface GpuLoad {
+  name: string;
+  busy_percent: number;
+  memory_used_bytes: number;
+  memory_total_bytes: number;
+  temperature_celsius: number;
+}
+
+export interface NodeLoad {
+  cpu_percent: number;
+  memory_used_bytes: number;
+  memory_total_bytes: number;
+  disk_free_bytes: number;
+  disk_total_bytes: number;
+  network_received_bytes_per_second: number;
+  network_sent_bytes_per_second: number;
+  gpus: GpuLoad[];
+}
+
+export interface NodeModel {
+  name: string;
+  slots: number;
+  busy: number;
+  decode_tokens_per_second: number | null;
+}
+
+export interface MeshNode {
+  id: string;
+  name: string;
+  is_self: boolean;
+  state: "connected" | "unreachable";
+  heard_ms_ago: number | null;
+  round_trip_ms: number | null;
+  path: "quic" | "tcp" | null;
+  load: NodeLoad | null;
+  models: NodeModel[];
+}
+
+export interface PersonLink {
+  path: string;
+  expires_at: number;
+}

@@ -1,0 +1,360 @@
+//! The desk's actor: which questions run, which wait, and when the waiting ones are tried again.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use crdt::{
+    Store, StoreError,
+    records::{
+        Edit,
+        character::Character,
+        session::{MessageId, Session, Speaker, answer_id},
+    },
+};
+use keys::{ContentId, NodeId};
+use mesh::Mesh;
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    task::JoinSet,
+    time::MissedTickBehavior,
+};
+
+use super::{AnswerEvent, AnswerNotice, Command, WaitReason};
+use crate::{
+    engine::{Engine, GenerationError, Sampling},
+    generate,
+    limits::{ANSWER_TOKENS_MAX, ANSWERS_MAX, ATTEMPTS_MAX, RETRY_EVERY},
+    prompt,
+    serve::{self, AskError},
+    swarm::{
+        self, FromGenerator, Request,
+        route::{self, Candidate, Work},
+    },
+};
+
+/// What every attempt needs.
+#[derive(Clone)]
+pub(super) struct Workshop {
+    pub(super) engine: Engine,
+    pub(super) store: Store,
+    pub(super) mesh: Mesh,
+    pub(super) notices: broadcast::Sender<AnswerNotice>,
+}
+
+/// How an attempt ended.
+enum Outcome {
+    /// Answered, or no longer to be answered.
+    Done,
+    /// Nobody could answer.
+    Waiting,
+}
+
+struct Actor {
+    workshop: Workshop,
+    /// Questions that nobody could answer at the last try.
+    waiting: BTreeMap<MessageId, ContentId>,
+    /// Questions that are being answered, with the way to stop them.
+    running: HashMap<MessageId, (ContentId, Option<oneshot::Sender<()>>)>,
+    attempts: JoinSet<(MessageId, ContentId, Outcome)>,
+}
+
+pub(super) async fn run(workshop: Workshop, mut commands: mpsc::Receiver<Command>) {
+    let waiting = unanswered(&workshop.store).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "unanswered questions could not be read");
+        BTreeMap::new()
+    });
+    let mut engine = workshop.engine.status();
+    let mut actor = Actor {
+        workshop,
+        waiting,
+        running: HashMap::new(),
+        attempts: JoinSet::new(),
+    };
+    let mut retry = tokio::time::interval(RETRY_EVERY);
+    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Ask { session, question }) => actor.try_now(question, session),
+                Some(Command::Stop { session }) => actor.handle_stop(session),
+                None => return,
+            },
+            Some(ended) = actor.attempts.join_next() => actor.handle_ended(ended),
+            _ = retry.tick() => actor.try_all(),
+            Ok(()) = engine.changed() => actor.try_all(),
+        }
+    }
+}
+
+impl Actor {
+    fn try_all(&mut self) {
+        for (question, session) in std::mem::take(&mut self.waiting) {
+            self.try_now(question, session);
+        }
+    }
+
+    fn try_now(&mut self, question: MessageId, session: ContentId) {
+        if self.running.contains_key(&question) {
+            return;
+        }
+        if self.running.len() >= ANSWERS_MAX {
+            self.waiting.insert(question, session);
+            return;
+        }
+        let (stop, stopped) = oneshot::channel();
+        self.running.insert(question, (session, Some(stop)));
+        let workshop = self.workshop.clone();
+        self.attempts.spawn(async move {
+            let outcome = workshop.attempt(session, question, stopped).await;
+            (question, session, outcome)
+        });
+    }
+
+    fn handle_stop(&mut self, session: ContentId) {
+        for (asked, stop) in self.running.values_mut() {
+            if *asked == session
+                && let Some(stop) = stop.take()
+            {
+                // An attempt that has just ended needs no stop.
+                let _ = stop.send(());
+            }
+        }
+    }
+
+    fn handle_ended(&mut self, ended: Result<(MessageId, ContentId, Outcome), tokio::task::JoinError>) {
+        match ended {
+            Ok((question, session, outcome)) => {
+                self.running.remove(&question);
+                if matches!(outcome, Outcome::Waiting) {
+                    self.waiting.insert(question, session);
+                }
+            }
+            Err(error) => tracing::error!(%error, "an attempt to answer ended abnormally"),
+        }
+    }
+}
+
+/// Questions of this node that a stop or a crash left without an answer.
+async fn unanswered(store: &Store) -> Result<BTreeMap<MessageId, ContentId>, StoreError> {
+    let mut waiting = BTreeMap::new();
+    for (id, session) in store.list::<Session>().await? {
+        for question in session.unanswered() {
+            if question.speaker == (Speaker::Person { gateway: store.node() }) {
+                waiting.insert(question.id, id);
+            }
+        }
+    }
+    Ok(waiting)
+}
+
+impl Workshop {
+    /// Tries to get one question answered, on at most [`ATTEMPTS_MAX`] nodes.
+    async fn attempt(&self, session: ContentId, question: MessageId, mut stop: oneshot::Receiver<()>) -> Outcome {
+        let (chat, character) = match self.read(session).await {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(%error, "a question cannot be read");
+                return Outcome::Done;
+            }
+        };
+        let Some(asked) = chat.messages.iter().find(|message| message.id == question) else {
+            return Outcome::Done;
+        };
+        if !chat.is_unanswered(asked) {
+            return Outcome::Done;
+        }
+        let request = request(session, &chat, &character, question);
+        let account = chat.account;
+        let candidates = self.candidates(&request);
+        let reason = if candidates.is_empty() {
+            WaitReason::NoNode
+        } else {
+            WaitReason::AllBusy
+        };
+        for candidate in candidates.into_iter().take(ATTEMPTS_MAX) {
+            let node = candidate.node;
+            match self.try_node(node, account, &request, &mut stop).await {
+                Ok(()) => return Outcome::Done,
+                Err(error) => {
+                    tracing::warn!(node = %node.short(), error, "a node did not answer; the next one is asked")
+                }
+            }
+        }
+        self.notify(session, account, AnswerEvent::Waiting { question, reason });
+        Outcome::Waiting
+    }
+
+    async fn read(&self, session: ContentId) -> Result<(Session, Character), StoreError> {
+        let chat: Session = self.store.read(session).await?;
+        let character = self.store.read(chat.character).await?;
+        Ok((chat, character))
+    }
+
+    /// Nodes that could answer, cheapest first.
+    fn candidates(&self, request: &Request) -> Vec<Candidate> {
+        let own = self.mesh.node();
+        let view = self.mesh.view();
+        let view = view.borrow();
+        let mut candidates = Vec::new();
+        for (node, offers) in swarm::known_offers(own, &self.engine, &view) {
+            let round_trip = view
+                .links
+                .get(&node)
+                .and_then(|link| link.round_trip)
+                .unwrap_or(Duration::ZERO);
+            let round_trip_ms = round_trip.as_secs_f64() * 1000.0;
+            candidates.extend(offers.into_iter().map(|offer| Candidate {
+                node,
+                offer,
+                round_trip_ms,
+            }));
+        }
+        drop(view);
+        let characters: usize = request
+            .messages
+            .iter()
+            .map(|message| message.content.chars().count())
+            .sum();
+        // Three characters a token is near the truth for Russian and English alike.
+        let work = Work {
+            prompt_tokens: characters as f64 / 3.0,
+            answer_tokens: 100.0,
+        };
+        route::rank(candidates, work)
+            .into_iter()
+            .map(|(candidate, _)| candidate)
+            .collect()
+    }
+
+    /// One attempt on one node, to the end.
+    async fn try_node(
+        &self,
+        node: NodeId,
+        account: ContentId,
+        request: &Request,
+        stop: &mut oneshot::Receiver<()>,
+    ) -> Result<(), String> {
+        let (report, mut reports) = mpsc::channel(64);
+        let (stop_sender, stopped) = oneshot::channel();
+        let work = async {
+            if node == self.mesh.node() {
+                let stopped = async {
+                    if stopped.await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                generate::run(&self.engine, &self.store, request.clone(), &report, stopped).await;
+                drop(report);
+                Ok(())
+            } else {
+                let result = serve::ask(&self.mesh, node, request.clone(), &report, stopped).await;
+                drop(report);
+                result
+            }
+        };
+        let follow = async {
+            let mut stop_sender = Some(stop_sender);
+            let mut last = Err("it ended without an answer".to_owned());
+            loop {
+                tokio::select! {
+                    biased;
+                    Ok(()) = &mut *stop, if stop_sender.is_some() => {
+                        if let Some(sender) = stop_sender.take() {
+                            let _ = sender.send(());
+                        }
+                    }
+                    event = reports.recv() => match event {
+                        Some(event) => {
+                            if let Some(result) = self.handle_report(node, account, request, event).await {
+                                last = result;
+                            }
+                        }
+                        None => return last,
+                    },
+                }
+            }
+        };
+        let (worked, followed): (Result<(), AskError>, _) = tokio::join!(work, follow);
+        followed.map_err(|reason| worked.err().map_or(reason, |error| error.to_string()))
+    }
+
+    /// Passes a report on to whoever shows it; `Some` when it was the last.
+    async fn handle_report(
+        &self,
+        node: NodeId,
+        account: ContentId,
+        request: &Request,
+        report: FromGenerator,
+    ) -> Option<Result<(), String>> {
+        let (session, question) = (request.session, request.question);
+        let answer = answer_id(question);
+        match report {
+            FromGenerator::Accepted { model } => {
+                let event = AnswerEvent::Started {
+                    question,
+                    answer,
+                    node,
+                    model: model.into(),
+                };
+                self.notify(session, account, event);
+                None
+            }
+            FromGenerator::Progress => None,
+            FromGenerator::Text { index, text } => {
+                self.notify(
+                    session,
+                    account,
+                    AnswerEvent::Text {
+                        answer,
+                        index,
+                        text: text.into(),
+                    },
+                );
+                None
+            }
+            FromGenerator::Failed(GenerationError::Busy) => Some(Err("it is busy".into())),
+            FromGenerator::Failed(error) => Some(Err(error.to_string())),
+            FromGenerator::Finished { message, .. } if message.id != answer => {
+                Some(Err("it answered another question".into()))
+            }
+            FromGenerator::Finished { message, recorded } => {
+                if !recorded && let Err(error) = self.store.edit(session, Edit::PutMessage(message.clone())).await {
+                    return Some(Err(error.to_string()));
+                }
+                self.notify(session, account, AnswerEvent::Finished(Arc::new(message)));
+                Some(Ok(()))
+            }
+        }
+    }
+
+    fn notify(&self, session: ContentId, account: ContentId, event: AnswerEvent) {
+        // Nobody listening is usual: the person may have closed the page.
+        let _ = self.notices.send(AnswerNotice {
+            session,
+            account,
+            event,
+        });
+    }
+}
+
+fn request(session: ContentId, chat: &Session, character: &Character, question: MessageId) -> Request {
+    let characters_max = u32::try_from(character.answer_characters_max).unwrap_or(2000);
+    // The same question gets the same random numbers, so an answer can be repeated on an equal build.
+    let hash = keys::ContentId::of(question.to_string().as_bytes());
+    let seed = u32::from_le_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]);
+    Request {
+        session,
+        question,
+        messages: prompt::messages(character, chat, question),
+        sampling: Sampling {
+            temperature: character.temperature as f32,
+            seed,
+            // A token has at least one character; the limit in characters is what counts.
+            tokens_max: characters_max.min(ANSWER_TOKENS_MAX),
+            characters_max,
+        },
+    }
+}

@@ -1,0 +1,176 @@
+//! One generation on this node, for a question of this node or of another: render, run, write the answer into the session.
+
+use crdt::{
+    Store, StoreError,
+    records::{
+        Edit,
+        session::{Ending, Message, Session},
+    },
+};
+use keys::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::{
+    engine::{Engine, EngineEvent, FinishReason, Generation, GenerationError, Running},
+    limits::{ANSWER_TOKENS_MAX, GENERATION_TIMEOUT, PROGRESS_EVERY, SESSION_WAIT},
+    prompt,
+    swarm::{FromGenerator, Request},
+    template,
+};
+
+/// Runs a request to its end and reports every step to `report`; `stop` ends it early and keeps what was said. When nobody listens
+/// any more, the generation is cancelled.
+pub(crate) async fn run(
+    engine: &Engine,
+    store: &Store,
+    request: Request,
+    report: &mpsc::Sender<FromGenerator>,
+    stop: impl Future<Output = ()>,
+) {
+    let work = generate(engine, store, request, report, stop);
+    let last = match tokio::time::timeout(GENERATION_TIMEOUT, work).await {
+        Ok(Some(last)) => last,
+        // Nobody listens any more.
+        Ok(None) => return,
+        Err(_) => FromGenerator::Failed(GenerationError::Engine(format!(
+            "not finished within {GENERATION_TIMEOUT:?}"
+        ))),
+    };
+    let _ = report.send(last).await;
+}
+
+async fn generate(
+    engine: &Engine,
+    store: &Store,
+    request: Request,
+    report: &mpsc::Sender<FromGenerator>,
+    stop: impl Future<Output = ()>,
+) -> Option<FromGenerator> {
+    let Some(model) = engine.model() else {
+        return Some(FromGenerator::Failed(GenerationError::NotReady));
+    };
+    report
+        .send(FromGenerator::Accepted {
+            model: model.name.clone(),
+        })
+        .await
+        .ok()?;
+    tokio::pin!(stop);
+    let mut messages = request.messages.clone();
+    loop {
+        let prompt = match template::render(&model, &messages) {
+            Ok(prompt) => prompt,
+            Err(error) => return Some(FromGenerator::Failed(GenerationError::Engine(error.to_string()))),
+        };
+        let mut sampling = request.sampling.clone();
+        sampling.tokens_max = sampling.tokens_max.clamp(1, ANSWER_TOKENS_MAX);
+        let generation = Generation {
+            key: conversation_key(&request),
+            prompt,
+            sampling,
+        };
+        let mut running = match engine.generate(generation).await {
+            Ok(running) => running,
+            Err(error) => return Some(FromGenerator::Failed(error)),
+        };
+        match stream(&mut running, report, stop.as_mut()).await? {
+            Ok((text, reason)) => return Some(record(store, &request, &text, &model.name, reason).await),
+            // Nothing was generated yet: drop the oldest message and try again. Each round has one message less.
+            Err(error @ GenerationError::PromptTooLong { .. }) => match prompt::shorter(messages) {
+                Some(fewer) => messages = fewer,
+                None => return Some(FromGenerator::Failed(error)),
+            },
+            Err(error) => return Some(FromGenerator::Failed(error)),
+        }
+    }
+}
+
+/// Passes text on until the generation ends; `None` when nobody listens any more (dropping `running` cancels it).
+async fn stream(
+    running: &mut Running,
+    report: &mpsc::Sender<FromGenerator>,
+    mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Option<Result<(String, FinishReason), GenerationError>> {
+    let mut text = String::new();
+    let mut index = 0;
+    let mut stopped = false;
+    let mut alive = tokio::time::interval(PROGRESS_EVERY);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop, if !stopped => {
+                stopped = true;
+                running.stop().await;
+            }
+            event = running.next() => match event {
+                Some(EngineEvent::Text(piece)) => {
+                    text.push_str(&piece);
+                    report.send(FromGenerator::Text { index, text: piece }).await.ok()?;
+                    index += 1;
+                }
+                Some(EngineEvent::Finished(finished)) => {
+                    let (prompt, reused) = (finished.prompt_tokens, finished.reused_tokens);
+                    tracing::debug!(prompt, reused, generated = finished.generated_tokens, "generated");
+                    return Some(Ok((text, finished.reason)));
+                }
+                Some(EngineEvent::Failed(error)) => return Some(Err(error)),
+                None => return Some(Err(GenerationError::Died)),
+            },
+            _ = alive.tick() => report.send(FromGenerator::Progress).await.ok()?,
+        }
+    }
+}
+
+/// Turns of one chat continue one conversation in the engine.
+fn conversation_key(request: &Request) -> u64 {
+    let mut key = [0; 8];
+    key.copy_from_slice(&request.session.0[..8]);
+    u64::from_le_bytes(key)
+}
+
+/// Writes the answer into the session, if the session has reached this node.
+async fn record(store: &Store, request: &Request, text: &str, model: &str, reason: FinishReason) -> FromGenerator {
+    let ending = match reason {
+        FinishReason::Complete => Ending::Complete,
+        FinishReason::Length => Ending::Length,
+        FinishReason::Stopped => Ending::Stopped,
+    };
+    let message = Message::answer(
+        request.question,
+        text.trim(),
+        Timestamp::now(),
+        store.node(),
+        model,
+        ending,
+    );
+    let recorded = match wait_for_session(store, request).await {
+        true => match store.edit(request.session, Edit::PutMessage(message.clone())).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "an answer could not be written here; the asking node writes it");
+                false
+            }
+        },
+        false => false,
+    };
+    FromGenerator::Finished { message, recorded }
+}
+
+/// The question travels faster than the chat it belongs to: give replication a moment.
+async fn wait_for_session(store: &Store, request: &Request) -> bool {
+    let mut changes = store.changes();
+    let arrives = async {
+        loop {
+            match store.read::<Session>(request.session).await {
+                Ok(_) => return true,
+                Err(StoreError::NotFound) => {}
+                Err(_) => return false,
+            }
+            // Falling behind the notices is no harm: the session is read again.
+            if let Err(tokio::sync::broadcast::error::RecvError::Closed) = changes.recv().await {
+                return false;
+            }
+        }
+    };
+    tokio::time::timeout(SESSION_WAIT, arrives).await.unwrap_or(false)
+}

@@ -1,0 +1,101 @@
+//! From a character and a chat to the messages that a model sees: pure.
+
+use crdt::records::{
+    character::Character,
+    session::{Message, MessageId, Session, Speaker},
+};
+
+use crate::{limits::PROMPT_MESSAGES_MAX, template::ChatMessage};
+
+/// The messages for a question: the character's prompt, then the last [`PROMPT_MESSAGES_MAX`] messages up to the question.
+#[must_use]
+pub fn messages(character: &Character, session: &Session, question: MessageId) -> Vec<ChatMessage> {
+    let mut prompt = vec![ChatMessage {
+        role: "system".into(),
+        content: character.prompt.clone(),
+    }];
+    let until: Vec<&Message> = session
+        .messages
+        .iter()
+        .take_while(|message| message.id <= question)
+        .collect();
+    let from = until.len().saturating_sub(PROMPT_MESSAGES_MAX);
+    prompt.extend(until[from..].iter().map(|message| {
+        let role = match message.speaker {
+            Speaker::Person { .. } => "user",
+            Speaker::Character { .. } => "assistant",
+        };
+        ChatMessage {
+            role: role.into(),
+            content: message.text.clone(),
+        }
+    }));
+    prompt
+}
+
+/// A shorter prompt for a context that is too small: without the oldest message after the system prompt. `None` when only the
+/// question is left.
+#[must_use]
+pub fn shorter(mut messages: Vec<ChatMessage>) -> Option<Vec<ChatMessage>> {
+    if messages.len() <= 2 {
+        return None;
+    }
+    messages.remove(1);
+    Some(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use crdt::records::session::Ending;
+    use keys::{ContentId, NodeId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn the_newest_messages_up_to_the_question_are_taken() {
+        let (node, id) = (NodeId([1; 32]), ContentId([2; 32]));
+        let mut session = Session {
+            account: id,
+            character: id,
+            created: Timestamp(0),
+            messages: vec![],
+        };
+        for number in 0..30u64 {
+            let question = Message::from_person(
+                &format!("q{number}"),
+                &number.to_string(),
+                &id,
+                node,
+                Timestamp(number * 10),
+            );
+            let answer = Message::answer(
+                question.id,
+                &format!("a{number}"),
+                Timestamp(0),
+                node,
+                "m",
+                Ending::Complete,
+            );
+            session.messages.extend([question, answer]);
+        }
+        let character = Character {
+            name: "Лис".into(),
+            description: String::new(),
+            greeting: String::new(),
+            prompt: "Ты Лис.".into(),
+            temperature: 0.8,
+            answer_characters_max: 500,
+        };
+        let question = session.messages[40].id;
+        let prompt = messages(&character, &session, question);
+        assert_eq!(prompt.len(), 1 + PROMPT_MESSAGES_MAX);
+        assert_eq!(
+            (prompt[0].role.as_str(), prompt[0].content.as_str()),
+            ("system", "Ты Лис.")
+        );
+        assert_eq!(prompt.last().unwrap().content, "q20");
+        let shorter = super::shorter(prompt.clone()).unwrap();
+        assert_eq!((&shorter[0], &shorter[1]), (&prompt[0], &prompt[2]));
+        assert!(super::shorter(prompt[..2].to_vec()).is_none());
+    }
+}

@@ -1,0 +1,53 @@
+//! What a person reads when a node is up: where the page is, who is the first administrator, how to add a node.
+
+use std::fmt::Write as _;
+
+use crate::{
+    commands::{self, invite},
+    node::Node,
+};
+
+/// The lines printed to standard output once the node is up.
+pub async fn text(node: &Node) -> String {
+    let http = node.config().gateway.listen;
+    let mut text = format!("\nStarling is up.\n\n  Open            http://{http}\n");
+    let has_administrator = gateway::has_administrator(node.store()).await.unwrap_or(true);
+    // A node that has just joined learns of an administrator within seconds; only the first node makes the first one.
+    let is_first = matches!(node.directory().root_key(), Ok(Some(_)));
+    if !has_administrator
+        && is_first
+        && let Some(path) = gateway::first_administrator_path(node.key(), node.mesh_id())
+    {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "\n  You are the first. This one-time link makes you the administrator (valid for 24 hours):\n\n    http://{http}{path}\n"
+        );
+    }
+    let terms = invite::Terms {
+        uses: 1,
+        expires_minutes: 60,
+    };
+    match invite::issue(
+        node.directory(),
+        node.config(),
+        &node.mesh().listen_addresses().await,
+        &terms,
+    ) {
+        Ok(invite) => {
+            let command = commands::launcher();
+            let _ = write!(
+                text,
+                "\n  To add a second node, run these two commands on the other machine (the invite is valid for one hour and one node):\n\n    \
+                 {command} join {invite}\n    {command} run\n\n  \
+                 To try it on this machine, put a data directory of its own before each: STARLING_DATA_DIR=$HOME/starling-2\n"
+            );
+        }
+        // Only the node with the root key invites.
+        Err(invite::InviteError::NoRootKey) => {}
+        Err(error) => {
+            let _ = writeln!(text, "\n  (No invite: {error})");
+        }
+    }
+    text
+}

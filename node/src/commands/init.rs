@@ -1,0 +1,60 @@
+//! `starling init`: a new mesh and its first node.
+
+use std::path::Path;
+
+use keys::{
+    NodeKey, Timestamp,
+    identity::random_bytes,
+    membership::{Certificate, Roster},
+};
+
+use super::{CommandError, launcher, machine_name};
+use crate::{
+    cli::NewNode,
+    config,
+    data_directory::{self, DataDirectory},
+    ports,
+};
+
+/// Makes keys, genesis and configuration in `path`.
+///
+/// # Errors
+/// When the directory is not free or cannot be written; nothing is changed then.
+pub fn run(path: &Path, new: &NewNode) -> Result<(), CommandError> {
+    DataDirectory::check_free(path)?;
+    check_model(&new.model)?;
+    let (root, key) = (NodeKey::generate(), NodeKey::generate());
+    let name = new.name.clone().unwrap_or_else(machine_name);
+    let certificate = Certificate::found(&root, key.id(), &name, random_bytes(), Timestamp::now())?;
+    let roster = Roster::new(certificate)?;
+    let http = new.http.unwrap_or_else(ports::free_http);
+    let config = config::render(http, new.mesh_listen.unwrap_or_else(ports::free_mesh), &[], &new.model);
+    let parts = data_directory::NewNode {
+        key: &key,
+        root: Some(&root),
+        roster: &roster,
+        config: &config,
+    };
+    DataDirectory::create(path, &parts)?;
+    println!(
+        "Made a new mesh with its first node \"{name}\" ({}) in {}.",
+        key.id().short(),
+        path.display()
+    );
+    println!("root.key in that directory is the right to invite nodes: keep a copy of it in a safe place.");
+    println!("Start the node with: {} run", launcher());
+    Ok(())
+}
+
+/// A model file that cannot be read is said now, not at the first start.
+pub(super) fn check_model(model: &str) -> Result<(), CommandError> {
+    if let inference::ModelSource::File(path) = config::model_source(model) {
+        let file = std::fs::File::open(&path).and_then(|file| file.metadata());
+        match file {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => return Err(format!("the model {} is not a file", path.display()).into()),
+            Err(error) => return Err(format!("the model {} cannot be read: {error}", path.display()).into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! `starling run`: the node's life from start to a clean stop.
+
+use std::path::Path;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::CommandError;
+use crate::{banner, cli::Run, config, data_directory::DataDirectory, logging, node::Node};
+
+/// Runs the node until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it does not start.
+pub fn run(path: &Path, settings: &Run) -> Result<(), CommandError> {
+    let directory = DataDirectory::open(path)?;
+    let mut config = config::load(&directory.config_path())?;
+    if let Some(http) = settings.http {
+        config.gateway.listen = http;
+    }
+    if let Some(listen) = settings.mesh_listen {
+        config.mesh.listen = listen;
+    }
+    if let Some(model) = &settings.model {
+        config.inference.model.clone_from(model);
+    }
+    if let Some(format) = settings.log_format {
+        config.log.format = format;
+    }
+    logging::start(&config.log);
+    if !config.gateway.listen.ip().is_loopback() {
+        tracing::warn!(listen = %config.gateway.listen, "the page is served without encryption beyond this machine");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(live(directory, config));
+    // Threads that are still busy (a password hash) must not hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn live(directory: DataDirectory, config: config::Config) -> Result<(), CommandError> {
+    // Before anything starts, so that a stop during the start is not lost.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let node = tokio::select! {
+        node = Box::pin(Node::start(directory, config)) => node?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    println!("{}", banner::text(&node).await);
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("stop: asked by SIGTERM"),
+        _ = interrupt.recv() => tracing::info!("stop: asked by SIGINT"),
+    }
+    node.stop().await;
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! `starling status`: what the running node is doing.
+
+use std::path::Path;
+
+use super::CommandError;
+use crate::{
+    control::{self, Status},
+    data_directory::DataDirectory,
+};
+
+/// Asks the running node and prints its answer.
+///
+/// # Errors
+/// When none runs.
+pub fn run(path: &Path, json: bool) -> Result<(), CommandError> {
+    DataDirectory::open(path)?;
+    let status = control::ask(path)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&status)?);
+    } else {
+        print(&status);
+    }
+    Ok(())
+}
+
+fn print(status: &Status) {
+    let engine = match &status.engine_detail {
+        Some(detail) => format!("{} ({detail})", status.engine),
+        None => status.engine.clone(),
+    };
+    println!(
+        "node     {} ({})",
+        status.name,
+        &status.node_id[..8.min(status.node_id.len())]
+    );
+    println!("page     http://{}", status.http);
+    println!(
+        "engine   {engine}, {} answers since the start {} s ago",
+        status.answers_generated, status.uptime_seconds
+    );
+    println!(
+        "memory   {} changes, root {}",
+        status.changes,
+        &status.root[..16.min(status.root.len())]
+    );
+    println!("members");
+    for member in &status.members {
+        let round_trip = member
+            .round_trip_ms
+            .map_or_else(String::new, |ms| format!(", {ms:.1} ms"));
+        let path = member
+            .path
+            .as_ref()
+            .map_or_else(String::new, |path| format!(" by {path}"));
+        let models = if member.models.is_empty() {
+            "no model".to_owned()
+        } else {
+            member.models.join(", ")
+        };
+        println!("  {:<20} {}{path}{round_trip}; {models}", member.name, member.state);
+    }
+}

@@ -1,0 +1,279 @@
+//! The configuration file: typed, refuses what it does not know, and names the line.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use inference::{ModelSource, limits::CONTEXT_TOKENS_DEFAULT, limits::SLOTS_DEFAULT};
+use keys::NodeId;
+use serde::Deserialize;
+
+/// Bytes of a configuration file; ours has a few hundred.
+const BYTES_MAX: u64 = 256 * 1024;
+
+/// How to write the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The gateway.
+    pub gateway: GatewayConfig,
+    /// The mesh.
+    pub mesh: MeshConfig,
+    /// The model.
+    #[serde(default)]
+    pub inference: InferenceConfig,
+    /// The log.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// `[gateway]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Where the page is served.
+    pub listen: SocketAddr,
+}
+
+/// `[mesh]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeshConfig {
+    /// Where other nodes connect, UDP and TCP on the same port.
+    pub listen: SocketAddr,
+    /// Members to dial first, as `node id@address:port`.
+    #[serde(default)]
+    pub bootstrap: Vec<Bootstrap>,
+    /// Further addresses under which others reach this node, for example a forwarded port.
+    #[serde(default)]
+    pub public_addresses: Vec<SocketAddr>,
+}
+
+/// A member with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Bootstrap {
+    /// Who.
+    pub node: NodeId,
+    /// Where.
+    pub address: SocketAddr,
+}
+
+impl TryFrom<String> for Bootstrap {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let parsed = text.split_once('@').and_then(|(node, address)| {
+            Some(Self {
+                node: NodeId::parse(node)?,
+                address: address.parse().ok()?,
+            })
+        });
+        parsed.ok_or_else(|| format!("\"{text}\" is not of the form \"node id@address:port\""))
+    }
+}
+
+impl std::fmt::Display for Bootstrap {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}@{}", self.node, self.address)
+    }
+}
+
+/// `[inference]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InferenceConfig {
+    /// `built-in`, `none`, or the path of a GGUF file.
+    pub model: String,
+    /// Answers computed at once.
+    pub slots: u32,
+    /// Context of each answer in tokens.
+    pub context_tokens: u32,
+    /// Threads; chosen by model and machine unless given.
+    pub threads: Option<u32>,
+}
+
+impl Default for InferenceConfig {
+    fn default() -> Self {
+        Self {
+            model: "built-in".into(),
+            slots: SLOTS_DEFAULT,
+            context_tokens: CONTEXT_TOKENS_DEFAULT,
+            threads: None,
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// A filter as `RUST_LOG` takes it.
+    pub level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Human,
+            level: "info".into(),
+        }
+    }
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration {path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Larger than any configuration.
+    #[error("the configuration {0} is larger than {BYTES_MAX} bytes")]
+    TooLarge(PathBuf),
+    /// Wrong somewhere; the line is named.
+    #[error("the configuration {path} is wrong in line {line}: {reason}")]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    if fs::metadata(path).map_err(unreadable)?.len() > BYTES_MAX {
+        return Err(ConfigError::TooLarge(path.to_owned()));
+    }
+    parse(&fs::read_to_string(path).map_err(unreadable)?, path)
+}
+
+fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+        ConfigError::Wrong {
+            path: path.to_owned(),
+            line,
+            reason: error.message().to_owned(),
+        }
+    })
+}
+
+/// Which model a text names.
+#[must_use]
+pub fn model_source(text: &str) -> ModelSource {
+    match text {
+        "none" => ModelSource::None,
+        "built-in" => ModelSource::BuiltIn,
+        path => ModelSource::File(path.into()),
+    }
+}
+
+/// The file that `init` and `join` write.
+#[must_use]
+pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model: &str) -> String {
+    let mut text = format!(
+        "# Configuration of this Starling node. Unknown keys are refused; restart the node after a change.\n\n\
+         [gateway]\n# Where the page is served. Other machines reach it only when this is not 127.0.0.1.\nlisten = \"{http}\"\n\n\
+         [mesh]\n# Where other nodes connect, UDP and TCP on the same port.\nlisten = \"{mesh}\"\n\
+         # Members to dial first: \"node id@address:port\".\nbootstrap = ["
+    );
+    for (index, member) in bootstrap.iter().enumerate() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{}\"{member}\"", if index == 0 { "" } else { ", " });
+    }
+    let _ = write!(
+        text,
+        "]\n# Further addresses under which others reach this node, for example a forwarded port.\npublic_addresses = []\n\n\
+         [inference]\n# \"built-in\", \"none\" (this node only asks others), or the path of a GGUF file.\nmodel = {}\n\
+         slots = {SLOTS_DEFAULT}\ncontext_tokens = {CONTEXT_TOKENS_DEFAULT}\n# threads = 4\n\n\
+         [log]\n# \"human\" or \"json\"; the level is a filter such as \"info\" or \"info,mesh=debug\".\n\
+         format = \"human\"\nlevel = \"info\"\n",
+        toml::Value::String(model.to_owned())
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> String {
+        let member = Bootstrap {
+            node: NodeId([7; 32]),
+            address: "192.0.2.1:4001".parse().unwrap(),
+        };
+        render(
+            "127.0.0.1:8080".parse().unwrap(),
+            "0.0.0.0:4001".parse().unwrap(),
+            &[member],
+            "C:\\model \"x\".gguf",
+        )
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let config = parse(&example(), Path::new("starling.toml")).unwrap();
+        assert_eq!(config.mesh.bootstrap[0].node, NodeId([7; 32]));
+        assert_eq!(config.inference.model, "C:\\model \"x\".gguf");
+        assert_eq!(config.inference.slots, SLOTS_DEFAULT);
+        assert_eq!(config.log, LogConfig::default());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let cases = [
+            (example().replace("slots", "slotz"), "slotz"),
+            (example().replace("127.0.0.1:8080", "localhost"), "socket address"),
+            (example().replace("0.0.0.0:4001", "0.0.0.0:400100"), "socket address"),
+            (example().replace("@192", "192"), "node id@address:port"),
+            (example().replace("\"human\"\nlevel", "\"loud\"\nlevel"), "loud"),
+            (example().replace("[log]", "[log"), ""),
+        ];
+        for (text, expected) in cases {
+            let broken = text
+                .lines()
+                .zip(example().lines())
+                .position(|(left, right)| left != right)
+                .unwrap()
+                + 1;
+            match parse(&text, Path::new("starling.toml")) {
+                Err(ConfigError::Wrong { line, reason, .. }) => {
+                    assert!(line == broken, "line {line} instead of {broken}: {reason}");
+                    assert!(reason.contains(expected), "{reason}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

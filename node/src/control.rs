@@ -1,0 +1,175 @@
+//! The control socket: how `starling status` and `starling invite` ask the running node. One request line, one JSON line.
+
+use std::{
+    fs, io,
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+    os::unix::net::UnixStream as BlockingStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
+    net::{UnixListener, UnixStream},
+};
+
+use crate::{node::Node, tasks::Tasks};
+
+/// Longest request; there is only one word.
+const REQUEST_BYTES_MAX: u64 = 64;
+/// Longest answer that is read: a mesh of thousands of nodes.
+const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How long either side waits for the other.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a running node says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The node's id.
+    pub node_id: String,
+    /// The node's name.
+    pub name: String,
+    /// The mesh's id.
+    pub mesh_id: String,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+    /// Where the page is served.
+    pub http: SocketAddr,
+    /// Where other nodes reach this one.
+    pub mesh_addresses: Vec<SocketAddr>,
+    /// `none`, `starting`, `ready` or `failed`.
+    pub engine: String,
+    /// The model's name, or why the engine failed.
+    pub engine_detail: Option<String>,
+    /// Answers generated since the start.
+    pub answers_generated: u64,
+    /// Every member.
+    pub members: Vec<MemberStatus>,
+    /// Changes this node holds.
+    pub changes: usize,
+    /// Root over them: two nodes with equal roots hold the same.
+    pub root: String,
+    /// What the mesh counted since the start.
+    pub mesh: serde_json::Value,
+    /// Background tasks.
+    pub tasks: serde_json::Value,
+}
+
+/// A member in [`Status`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// The node's id.
+    pub node_id: String,
+    /// The node's name.
+    pub name: String,
+    /// `this node`, `connected` or `unreachable`.
+    pub state: String,
+    /// Last measured round trip.
+    pub round_trip_ms: Option<f64>,
+    /// Age of the last news.
+    pub heard_ms_ago: Option<u64>,
+    /// `quic` or `tcp`.
+    pub path: Option<String>,
+    /// Models it offers.
+    pub models: Vec<String>,
+}
+
+/// Why the running node could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Nobody listens.
+    #[error("no node is running with {0}; start it with: starling run")]
+    NotRunning(PathBuf),
+    /// It does not answer.
+    #[error("the node running with {path} does not answer: {source}")]
+    NoAnswer {
+        /// The data directory.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The socket cannot be made.
+    #[error("the control socket {path} cannot be made: {source}")]
+    Listen {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Makes the socket. The data directory is locked, so one that is there is left over from a crash.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn listen(path: &Path) -> Result<UnixListener, ControlError> {
+    let failed = |source| ControlError::Listen {
+        path: path.to_owned(),
+        source,
+    };
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    UnixListener::bind(path).map_err(failed)
+}
+
+/// Answers requests until the node stops.
+pub async fn serve(listener: UnixListener, node: Node, tasks: Tasks) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // One at a time: each takes milliseconds, and nobody else may open this socket.
+                let answered = tokio::time::timeout(TIMEOUT, answer(stream, &node)).await;
+                if let Ok(Err(error)) = answered {
+                    tasks.note_error("control socket", &error);
+                }
+            }
+            Err(error) => {
+                tasks.note_error("control socket", &error);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, node: &Node) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = String::new();
+    AsyncBufReader::new(reader.take(REQUEST_BYTES_MAX))
+        .read_line(&mut line)
+        .await?;
+    let text = match line.trim() {
+        "status" => serde_json::to_string(&node.status().await).map_err(io::Error::other)?,
+        _ => "{\"error\":\"unknown request\"}".to_owned(),
+    };
+    writer.write_all(text.as_bytes()).await?;
+    writer.write_all(b"\n").await
+}
+
+/// Asks the node that runs with `directory`.
+///
+/// # Errors
+/// When none runs or it does not answer.
+pub fn ask(directory: &Path) -> Result<Status, ControlError> {
+    let no_answer = |source| ControlError::NoAnswer {
+        path: directory.to_owned(),
+        source,
+    };
+    let mut stream = BlockingStream::connect(directory.join("control.sock"))
+        .map_err(|_| ControlError::NotRunning(directory.to_owned()))?;
+    stream
+        .set_read_timeout(Some(TIMEOUT))
+        .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
+        .map_err(no_answer)?;
+    stream.write_all(b"status\n").map_err(no_answer)?;
+    let mut line = String::new();
+    BufReader::new(io::Read::take(stream, ANSWER_BYTES_MAX))
+        .read_line(&mut line)
+        .map_err(no_answer)?;
+    serde_json::from_str(&line).map_err(|error| no_answer(io::Error::other(error)))
+}

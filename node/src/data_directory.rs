@@ -1,0 +1,345 @@
+//! The data directory: what lies where, made in one rename, used by one process at a time.
+
+use std::{
+    env, fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use keys::{
+    NodeKey,
+    membership::{Certificate, Roster},
+    secret_file::SecretFileError,
+};
+
+/// First byte of the membership file.
+const MEMBERSHIP_VERSION: u8 = 1;
+/// Bytes of the membership file: as many certificates as a mesh has members.
+const MEMBERSHIP_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirectoryError {
+    /// No home directory and no choice.
+    #[error("there is no home directory; say where the data shall be with --data-dir")]
+    NoHome,
+    /// It holds a node.
+    #[error("{0} is already a node; nothing was changed. Start it with: starling run")]
+    AlreadyANode(PathBuf),
+    /// It holds something else.
+    #[error("{0} is not empty and not a node; nothing was changed. Choose another directory with --data-dir")]
+    NotEmpty(PathBuf),
+    /// It holds no node.
+    #[error("{0} is not a node yet. Make a new mesh with \"starling init\" or join one with \"starling join INVITE\"")]
+    NotANode(PathBuf),
+    /// Another process uses it.
+    #[error("another starling process is running with {0}; stop it first, or choose another directory with --data-dir")]
+    InUse(PathBuf),
+    /// A key file has trouble.
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
+    /// The membership file is unusable.
+    #[error("{path} is damaged: {reason}. Restore it from a backup, or join the mesh again into another directory")]
+    Membership {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirectoryError + '_ {
+    |source| DataDirectoryError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// The directory that was asked for, or the usual one.
+///
+/// # Errors
+/// When there is neither.
+pub fn choose(asked: Option<PathBuf>) -> Result<PathBuf, DataDirectoryError> {
+    if let Some(directory) = asked {
+        return Ok(directory);
+    }
+    let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = variable("XDG_DATA_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/share")));
+    base.map(|base| base.join("starling")).ok_or(DataDirectoryError::NoHome)
+}
+
+/// A node's data directory.
+#[derive(Clone, Debug)]
+pub struct DataDirectory(PathBuf);
+
+/// What a new node's directory holds.
+pub struct NewNode<'a> {
+    /// The node's key.
+    pub key: &'a NodeKey,
+    /// The mesh's root key, on the first node only.
+    pub root: Option<&'a NodeKey>,
+    /// The members, this node first.
+    pub roster: &'a Roster,
+    /// The configuration file.
+    pub config: &'a str,
+}
+
+impl DataDirectory {
+    /// Says whether a node can be made here, before anything is done elsewhere.
+    ///
+    /// # Errors
+    /// When the directory is a node or holds something else.
+    pub fn check_free(path: &Path) -> Result<(), DataDirectoryError> {
+        if path.join("node.key").exists() {
+            return Err(DataDirectoryError::AlreadyANode(path.to_owned()));
+        }
+        match fs::read_dir(path) {
+            Ok(mut entries) => match entries.next() {
+                None => Ok(()),
+                Some(_) => Err(DataDirectoryError::NotEmpty(path.to_owned())),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io_error(path)(error)),
+        }
+    }
+
+    /// Makes a node's directory: everything is written beside it and then renamed, so that a full disk or a crash leaves nothing
+    /// half done.
+    ///
+    /// # Errors
+    /// When it cannot be made; nothing is left behind then.
+    pub fn create(path: &Path, new: &NewNode<'_>) -> Result<Self, DataDirectoryError> {
+        Self::check_free(path)?;
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(io_error(parent))?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".new-{}", std::process::id()));
+        let partial = parent.join(name);
+        let made = Self::fill(&partial, new).and_then(|()| fs::rename(&partial, path).map_err(io_error(path)));
+        if let Err(error) = made {
+            // The first error is the one to tell.
+            let _ = fs::remove_dir_all(&partial);
+            return Err(error);
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    fn fill(partial: &Path, new: &NewNode<'_>) -> Result<(), DataDirectoryError> {
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(partial)
+            .map_err(io_error(partial))?;
+        new.key.save(&partial.join("node.key"))?;
+        if let Some(root) = new.root {
+            root.save(&partial.join("root.key"))?;
+        }
+        let directory = Self(partial.to_owned());
+        write_synced(&directory.config_path(), new.config.as_bytes())?;
+        directory.save_roster(new.roster)
+    }
+
+    /// Opens the directory of an existing node.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(path: &Path) -> Result<Self, DataDirectoryError> {
+        if path.join("node.key").exists() {
+            Ok(Self(path.to_owned()))
+        } else {
+            Err(DataDirectoryError::NotANode(path.to_owned()))
+        }
+    }
+
+    /// Keeps every other process out for as long as the returned file lives.
+    ///
+    /// # Errors
+    /// When another process has it.
+    pub fn lock(&self) -> Result<fs::File, DataDirectoryError> {
+        let path = self.0.join("lock");
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path);
+        let file = file.map_err(io_error(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(DataDirectoryError::InUse(self.0.clone())),
+            Err(fs::TryLockError::Error(error)) => Err(io_error(&path)(error)),
+        }
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// `starling.toml`
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.0.join("starling.toml")
+    }
+
+    /// The socket on which `status` asks the running node.
+    #[must_use]
+    pub fn control_path(&self) -> PathBuf {
+        self.0.join("control.sock")
+    }
+
+    /// Journal and index.
+    #[must_use]
+    pub fn store_path(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// Models.
+    #[must_use]
+    pub fn models_path(&self) -> PathBuf {
+        self.0.join("models")
+    }
+
+    /// The node's key.
+    ///
+    /// # Errors
+    /// When it is missing, readable by others, or damaged.
+    pub fn key(&self) -> Result<NodeKey, DataDirectoryError> {
+        Ok(NodeKey::load(&self.0.join("node.key"))?)
+    }
+
+    /// The mesh's root key; only the first node has it.
+    ///
+    /// # Errors
+    /// When it is there but readable by others or damaged.
+    pub fn root_key(&self) -> Result<Option<NodeKey>, DataDirectoryError> {
+        let path = self.0.join("root.key");
+        if path.exists() {
+            Ok(Some(NodeKey::load(&path)?))
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn membership_path(&self) -> PathBuf {
+        self.0.join("membership")
+    }
+
+    /// The members this node knew last.
+    ///
+    /// # Errors
+    /// When the file is damaged or this node is not in it.
+    pub fn roster(&self, key: &NodeKey) -> Result<Roster, DataDirectoryError> {
+        let path = self.membership_path();
+        let damaged = |reason: String| DataDirectoryError::Membership {
+            path: path.clone(),
+            reason,
+        };
+        if fs::metadata(&path).map_err(io_error(&path))?.len() > MEMBERSHIP_BYTES_MAX {
+            return Err(damaged("it is too large".into()));
+        }
+        let bytes = fs::read(&path).map_err(io_error(&path))?;
+        let certificates: Vec<Certificate> = match bytes.split_first() {
+            Some((&MEMBERSHIP_VERSION, body)) => {
+                postcard::from_bytes(body).map_err(|error| damaged(error.to_string()))?
+            }
+            _ => return Err(damaged("it is empty or of another version".into())),
+        };
+        let is_own = |certificate: &Certificate| certificate.verify().is_ok_and(|(_, member)| member.node == key.id());
+        let own = certificates.iter().find(|certificate| is_own(certificate)).cloned();
+        let own = own.ok_or_else(|| damaged("this node is not in it".into()))?;
+        let mut roster = Roster::new(own).map_err(|error| damaged(error.to_string()))?;
+        for (_, error) in roster.insert_all(certificates) {
+            tracing::warn!(%error, "a stored certificate was left out");
+        }
+        Ok(roster)
+    }
+
+    /// Writes the members, replacing the file in one step.
+    ///
+    /// # Errors
+    /// When the disk refuses; the old file stays then.
+    pub fn save_roster(&self, roster: &Roster) -> Result<(), DataDirectoryError> {
+        let path = self.membership_path();
+        let certificates: Vec<_> = roster.certificates().cloned().collect();
+        let bytes = postcard::to_extend(&certificates, vec![MEMBERSHIP_VERSION]);
+        let bytes = bytes.map_err(|error| io_error(&path)(io::Error::other(error)))?;
+        let partial = path.with_extension("new");
+        write_synced(&partial, &bytes)?;
+        fs::rename(&partial, &path).map_err(io_error(&path))
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), DataDirectoryError> {
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.map_err(io_error(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use keys::Timestamp;
+
+    use super::*;
+
+    fn create(path: &Path) -> Result<DataDirectory, DataDirectoryError> {
+        let key = NodeKey::from_seed(&[1; 32]);
+        let certificate = Certificate::found(&key, key.id(), "node", [0; 16], Timestamp(1)).unwrap();
+        let roster = Roster::new(certificate).unwrap();
+        DataDirectory::create(
+            path,
+            &NewNode {
+                key: &key,
+                root: None,
+                roster: &roster,
+                config: "",
+            },
+        )
+    }
+
+    #[test]
+    fn a_directory_is_made_once_and_nothing_is_overwritten() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("deep/er/node");
+        let made = create(&path).unwrap();
+        assert!(matches!(create(&path), Err(DataDirectoryError::AlreadyANode(_))));
+        let key = made.key().unwrap();
+        assert_eq!(made.roster(&key).unwrap().members().count(), 1);
+        fs::write(path.join("membership"), b"\x01garbage").unwrap();
+        assert!(matches!(made.roster(&key), Err(DataDirectoryError::Membership { .. })));
+
+        let other = base.path().join("other");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("thesis.txt"), b"years of work").unwrap();
+        assert!(matches!(create(&other), Err(DataDirectoryError::NotEmpty(_))));
+        assert_eq!(fs::read(other.join("thesis.txt")).unwrap(), b"years of work");
+        assert_eq!(
+            fs::read_dir(base.path()).unwrap().count(),
+            2,
+            "nothing half made is left behind"
+        );
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let base = tempfile::tempdir().unwrap();
+        let made = create(&base.path().join("node")).unwrap();
+        let held = made.lock().unwrap();
+        assert!(matches!(made.lock(), Err(DataDirectoryError::InUse(_))));
+        drop(held);
+        assert!(made.lock().is_ok());
+    }
+}

@@ -1,0 +1,25 @@
+//! When does it live and die?
+//!
+//! `node` is the composition root: it reads the configuration, starts the parts of [`node::Node`] in order, joins those that do not
+//! know each other ([`wiring`]), and stops them in reverse. It decides nothing that another crate owns.
+//!
+//! ## Journeys
+//! *Start*: configuration -> data directory (locked) -> mesh -> store -> wiring -> monitor -> engine and desk -> gateway; each step
+//! is logged, and a failed one says in one sentence what to do.
+//!
+//! *A node joins*: `starling invite` on a member signs a ticket; `starling join` on the new machine asks the member it names, makes
+//! the data directory in one rename, and `starling run` does the rest.
+
+pub mod banner;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod control;
+pub mod data_directory;
+pub mod logging;
+pub mod node;
+pub mod ports;
+pub mod seed;
+pub mod surroundings;
+pub mod tasks;
+pub mod wiring;

@@ -1,0 +1,380 @@
+//! The struct that lists the system: one field per part, started in order, stopped in reverse.
+
+use std::{fs::File, sync::Arc, time::Duration};
+
+use crdt::{OpenReport, Store, StoreSettings};
+use gateway::{GatewaySettings, Surroundings};
+use inference::{Desk, Engine, EngineSettings, EngineStatus};
+use keys::{ContentId, NodeKey};
+use mesh::{Mesh, MeshSettings, Protocol};
+use monitor::Monitor;
+use tokio::{net::TcpListener, sync::watch, time::Instant};
+
+use crate::{
+    config::{self, Config},
+    control::{self, ControlError, MemberStatus, Status},
+    data_directory::{DataDirectory, DataDirectoryError},
+    seed,
+    surroundings::MeshSurroundings,
+    tasks::Tasks,
+    wiring,
+};
+
+/// A stop takes at most this long, whatever hangs.
+const STOP_TIMEOUT: Duration = Duration::from_millis(4500);
+
+/// A running node. Cheap to clone; every clone is the same node.
+#[derive(Clone)]
+pub struct Node(Arc<Parts>);
+
+/// The parts of a node, in the order in which they start.
+struct Parts {
+    /// What was configured.
+    config: Config,
+    /// Keys and data; locked for this process.
+    directory: DataDirectory,
+    _lock: File,
+    /// Signs everything this node says.
+    key: NodeKey,
+    /// The mesh this node belongs to.
+    mesh_id: ContentId,
+    /// Names and states of background work.
+    tasks: Tasks,
+    /// The other nodes.
+    mesh: Mesh,
+    /// What the network remembers.
+    store: Store,
+    /// This machine.
+    monitor: Monitor,
+    /// The model, in a process of its own.
+    engine: Engine,
+    /// Sees to questions.
+    desk: Desk,
+    /// Becomes true when the gateway shall stop.
+    gateway_stop: watch::Sender<bool>,
+    /// When it started.
+    started: Instant,
+}
+
+/// Why a node does not start; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDirectory(#[from] DataDirectoryError),
+    /// The mesh's port or network.
+    #[error("{0}. Choose another port with --mesh-listen or in the configuration")]
+    Mesh(#[from] mesh::TransportError),
+    /// The store.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] crdt::StoreError),
+    /// The monitor.
+    #[error(transparent)]
+    Monitor(#[from] monitor::MonitorError),
+    /// The model.
+    #[error("{0}")]
+    Model(#[from] inference::engine::ModelError),
+    /// The page's port.
+    #[error("cannot serve the page on {address}: {reason}. Choose another port with --http or in the configuration")]
+    Http {
+        /// What was asked for.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        reason: String,
+    },
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The program's own path.
+    #[error("the program does not know where it is: {0}")]
+    Program(std::io::Error),
+}
+
+impl Node {
+    /// Starts every part in order; logs each step.
+    ///
+    /// # Errors
+    /// The first part that does not start; what has started is stopped by being dropped.
+    pub async fn start(directory: DataDirectory, config: Config) -> Result<Self, StartError> {
+        let lock = directory.lock()?;
+        let key = directory.key()?;
+        let roster = directory.roster(&key)?;
+        let mesh_id = roster.mesh();
+        tracing::info!(node = %key.id().short(), directory = %directory.path().display(), "start: data directory");
+        // The page's port is taken first: it is the one a person notices.
+        let listener = bind(config.gateway.listen).await?;
+        let mesh_settings = MeshSettings {
+            listen: config.mesh.listen,
+            bootstrap: config
+                .mesh
+                .bootstrap
+                .iter()
+                .map(|member| (member.node, member.address))
+                .collect(),
+            public_addresses: config.mesh.public_addresses.clone(),
+        };
+        let (mesh, mut inputs) = Mesh::start(&mesh_settings, &key, roster)?;
+        tracing::info!(listen = %config.mesh.listen, "start: mesh");
+        let (store, outputs) = open_store(&directory, &key, &mesh).await?;
+        let tasks = Tasks::default();
+        let mut streams = |protocol| {
+            inputs
+                .streams
+                .remove(&protocol)
+                .unwrap_or_else(|| tokio::sync::mpsc::channel(1).1)
+        };
+        let (reconciliations, generations) = (streams(Protocol::RECONCILE), streams(Protocol::GENERATE));
+        wire(
+            &tasks,
+            &mesh,
+            &store,
+            &directory,
+            (outputs.outgoing, inputs.gossip, reconciliations),
+        );
+        tracing::info!("start: replication");
+        if directory.root_key()?.is_some() {
+            seed::first_character(&store).await?;
+        }
+        let monitor = Monitor::start(directory.path())?;
+        tasks.spawn("load announcements", monitor.clone().announce(mesh.clone()));
+        tracing::info!("start: monitor");
+        let engine = Engine::start(engine_settings(&config, &directory)?)?;
+        let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), generations);
+        tracing::info!(model = config.inference.model, "start: engine");
+        let (gateway_stop, gateway_stopping) = watch::channel(false);
+        let parts = Parts {
+            config,
+            directory,
+            _lock: lock,
+            key,
+            mesh_id,
+            tasks,
+            mesh,
+            store,
+            monitor,
+            engine,
+            desk,
+            gateway_stop,
+            started: Instant::now(),
+        };
+        let node = Self(Arc::new(parts));
+        node.serve_people(listener, gateway_stopping);
+        let control = control::listen(&node.0.directory.control_path())?;
+        node.0.tasks.spawn(
+            "control socket",
+            control::serve(control, node.clone(), node.0.tasks.clone()),
+        );
+        tracing::info!(http = %node.0.config.gateway.listen, "start: gateway; the node is up");
+        Ok(node)
+    }
+
+    fn serve_people(&self, listener: TcpListener, stopping: watch::Receiver<bool>) {
+        let parts = &self.0;
+        let surroundings = MeshSurroundings {
+            mesh: parts.mesh.clone(),
+            monitor: parts.monitor.clone(),
+            desk: parts.desk.clone(),
+        };
+        let settings = GatewaySettings {
+            key: parts.key.clone(),
+            mesh: parts.mesh_id,
+            store: parts.store.clone(),
+            desk: parts.desk.clone(),
+            surroundings: Arc::new(surroundings),
+        };
+        let tasks = parts.tasks.clone();
+        parts.tasks.spawn("gateway", async move {
+            if let Err(error) = gateway::serve(listener, settings, stopping).await {
+                tasks.note_error("gateway", &error);
+            }
+        });
+    }
+
+    /// Stops every part in reverse order, each step logged, within five seconds.
+    pub async fn stop(self) {
+        let parts = &self.0;
+        let orderly = async {
+            tracing::info!("stop: gateway");
+            parts.gateway_stop.send_replace(true);
+            tracing::info!("stop: mesh");
+            parts.mesh.stop().await;
+            tracing::info!("stop: background tasks");
+            parts.tasks.stop().await;
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, orderly).await.is_err() {
+            tracing::warn!("some parts did not stop in time");
+        }
+        // Every write was durable when it was acknowledged, so the store needs no goodbye.
+        let _ = std::fs::remove_file(parts.directory.control_path());
+        tracing::info!("stop: done");
+    }
+
+    /// What was configured.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Signs what this node says.
+    #[must_use]
+    pub fn key(&self) -> &NodeKey {
+        &self.0.key
+    }
+
+    /// Keys and data.
+    #[must_use]
+    pub fn directory(&self) -> &DataDirectory {
+        &self.0.directory
+    }
+
+    /// The mesh this node belongs to.
+    #[must_use]
+    pub fn mesh_id(&self) -> ContentId {
+        self.0.mesh_id
+    }
+
+    /// The other nodes.
+    #[must_use]
+    pub fn mesh(&self) -> &Mesh {
+        &self.0.mesh
+    }
+
+    /// What the network remembers.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// What the node says of itself.
+    pub async fn status(&self) -> Status {
+        let parts = &self.0;
+        let (engine, engine_detail) = match &*parts.engine.status().borrow() {
+            EngineStatus::None => ("none", None),
+            EngineStatus::Starting => ("starting", None),
+            EngineStatus::Ready(model) => ("ready", Some(model.name.clone())),
+            EngineStatus::Failed { reason } => ("failed", Some(reason.clone())),
+        };
+        let (changes, root) = parts
+            .store
+            .summary()
+            .await
+            .map_or((0, String::new()), |(count, root)| (count, root.to_string()));
+        let surroundings = MeshSurroundings {
+            mesh: parts.mesh.clone(),
+            monitor: parts.monitor.clone(),
+            desk: parts.desk.clone(),
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node_id: parts.key.id().to_string(),
+            name: surroundings.name_of(&parts.key.id()),
+            mesh_id: parts.mesh_id.to_string(),
+            uptime_seconds: parts.started.elapsed().as_secs(),
+            http: parts.config.gateway.listen,
+            mesh_addresses: parts.mesh.listen_addresses().await,
+            engine: engine.to_owned(),
+            engine_detail,
+            answers_generated: parts.engine.load().borrow().finished,
+            members: surroundings.nodes().into_iter().map(member_status).collect(),
+            changes,
+            root,
+            mesh: serde_json::to_value(parts.mesh.counters()).unwrap_or_default(),
+            tasks: serde_json::to_value(parts.tasks.status()).unwrap_or_default(),
+        }
+    }
+}
+
+fn member_status(view: gateway::NodeView) -> MemberStatus {
+    let state = match (view.is_self, view.connected) {
+        (true, _) => "this node",
+        (_, true) => "connected",
+        _ => "unreachable",
+    };
+    MemberStatus {
+        node_id: view.node.to_string(),
+        name: view.name,
+        state: state.to_owned(),
+        round_trip_ms: view.round_trip_ms,
+        heard_ms_ago: view.heard_ms_ago,
+        path: view.path.map(str::to_owned),
+        models: view.offers.into_iter().map(|offer| offer.model).collect(),
+    }
+}
+
+async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let reason = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "the port is already in use by another program".to_owned(),
+            _ => error.to_string(),
+        };
+        StartError::Http { address, reason }
+    })
+}
+
+/// Opening reads the journal, which takes a while when it is long: off the async threads.
+async fn open_store(
+    directory: &DataDirectory,
+    key: &NodeKey,
+    mesh: &Mesh,
+) -> Result<(Store, crdt::Outputs), StartError> {
+    let rosters = mesh.roster_updates();
+    let settings = StoreSettings {
+        directory: directory.store_path(),
+        key: key.clone(),
+        is_member: Arc::new(move |node| rosters.borrow().get(node).is_some()),
+    };
+    let opened = tokio::task::spawn_blocking(move || Store::open(settings)).await;
+    let (store, outputs, report) = opened.map_err(|_| crdt::StoreError::Stopped)??;
+    let OpenReport {
+        envelopes,
+        index_rebuilt,
+        torn_bytes,
+        rotten_records,
+    } = report;
+    tracing::info!(changes = envelopes, index_rebuilt, torn_bytes, "start: store");
+    if rotten_records > 0 {
+        tracing::error!(
+            rotten_records,
+            "damaged records in the journal; they come again from other nodes"
+        );
+    }
+    Ok((store, outputs))
+}
+
+type WireInputs = (
+    tokio::sync::mpsc::Receiver<Vec<u8>>,
+    tokio::sync::mpsc::Receiver<mesh::GossipMessage>,
+    tokio::sync::mpsc::Receiver<(keys::NodeId, mesh::Stream)>,
+);
+
+fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, inputs: WireInputs) {
+    let (outgoing, gossip, reconciliations) = inputs;
+    tasks.spawn("gossip out", wiring::publish(mesh.clone(), outgoing));
+    tasks.spawn(
+        "gossip in",
+        wiring::receive(mesh.clone(), store.clone(), tasks.clone(), gossip),
+    );
+    tasks.spawn(
+        "reconciliation answers",
+        wiring::answer_reconciliations(store.clone(), tasks.clone(), reconciliations),
+    );
+    tasks.spawn(
+        "reconciliation",
+        wiring::reconcile(mesh.clone(), store.clone(), tasks.clone()),
+    );
+    tasks.spawn(
+        "members",
+        wiring::members(mesh.clone(), store.clone(), directory.clone(), tasks.clone()),
+    );
+}
+
+fn engine_settings(config: &Config, directory: &DataDirectory) -> Result<EngineSettings, StartError> {
+    Ok(EngineSettings {
+        program: std::env::current_exe().map_err(StartError::Program)?,
+        model: config::model_source(&config.inference.model),
+        models_directory: directory.models_path(),
+        slots: config.inference.slots,
+        context_tokens: config.inference.context_tokens,
+        threads: config.inference.threads,
+    })
+}

@@ -1,0 +1,79 @@
+//! What the gateway is told of the mesh.
+
+use std::sync::Arc;
+
+use gateway::{NodeView, Surroundings};
+use inference::{Desk, swarm};
+use keys::NodeId;
+use mesh::{LinkPath, Mesh};
+use monitor::Monitor;
+
+/// The mesh, the monitor and the desk as the gateway sees them.
+pub struct MeshSurroundings {
+    /// The mesh.
+    pub mesh: Mesh,
+    /// This machine.
+    pub monitor: Monitor,
+    /// This node's offers.
+    pub desk: Desk,
+}
+
+impl Surroundings for MeshSurroundings {
+    fn is_member(&self, node: &NodeId) -> bool {
+        self.mesh.roster().get(node).is_some()
+    }
+
+    fn name_of(&self, node: &NodeId) -> String {
+        self.mesh
+            .roster()
+            .get(node)
+            .map_or_else(|| node.short(), |member| member.name.clone())
+    }
+
+    fn nodes(&self) -> Vec<NodeView> {
+        let roster = self.mesh.roster();
+        let own_offers = self.desk.offers().remove(&self.mesh.node()).unwrap_or_default();
+        let view = self.mesh.view();
+        let view = view.borrow();
+        let mut nodes: Vec<_> = roster
+            .members()
+            .map(|member| {
+                let is_self = member.node == self.mesh.node();
+                let link = view.links.get(&member.node);
+                let section = |name: &str| link.and_then(|link| link.sections.get(name)).map(Arc::clone);
+                NodeView {
+                    node: member.node,
+                    name: member.name.clone(),
+                    is_self,
+                    connected: is_self || link.is_some_and(|link| link.connected),
+                    heard_ms_ago: if is_self {
+                        Some(0)
+                    } else {
+                        link.map(|link| u64::try_from(link.heard.elapsed().as_millis()).unwrap_or(u64::MAX))
+                    },
+                    round_trip_ms: link
+                        .and_then(|link| link.round_trip)
+                        .map(|round_trip| round_trip.as_secs_f64() * 1000.0),
+                    path: link.map(|link| match link.path {
+                        LinkPath::Quic => "quic",
+                        LinkPath::Tcp => "tcp",
+                    }),
+                    load: if is_self {
+                        self.monitor.load()
+                    } else {
+                        section(monitor::SECTION).and_then(|bytes| monitor::parse(&bytes))
+                    },
+                    offers: if is_self {
+                        own_offers.clone()
+                    } else {
+                        section(swarm::OFFERS).map_or_else(Vec::new, |bytes| swarm::parse_offers(&bytes))
+                    },
+                }
+            })
+            .collect();
+        nodes.sort_by(|left, right| {
+            (!left.is_self, &left.name, left.node).cmp(&(!right.is_self, &right.name, right.node))
+        });
+        nodes
+    }
+}
