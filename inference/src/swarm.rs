@@ -100,11 +100,11 @@ pub fn own_offers(engine: &Engine) -> Vec<Offer> {
     offer.into_iter().collect()
 }
 
-/// Every offer this node knows: its own and those of connected members.
+/// Every offer this node knows: its own and those of members within reach.
 #[must_use]
 pub fn known_offers(own: NodeId, engine: &Engine, view: &MeshView) -> BTreeMap<NodeId, Vec<Offer>> {
     let mut known = BTreeMap::from([(own, own_offers(engine))]);
-    for (node, link) in view.connected() {
+    for (node, link) in view.reachable() {
         known.insert(
             *node,
             link.sections

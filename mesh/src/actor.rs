@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use futures::StreamExt;
@@ -138,7 +139,7 @@ pub(crate) fn spawn(
     };
     let mut plan = DialPlan::default();
     for (node, address) in &settings.bootstrap {
-        plan.learn(*node, [*address], std::time::Duration::ZERO);
+        plan.learn(*node, [*address], Duration::ZERO);
     }
     let actor = Actor {
         key: key.clone(),
@@ -342,8 +343,12 @@ impl Actor {
             // The link tasks write their goodbye; then every connection is closed with a close frame, so that no peer has to wait
             // for a timeout.
             let ended = async {
+                let mut look = tokio::time::interval(Duration::from_millis(5));
                 while self.controls.values().any(|(_, task)| !task.is_finished()) {
-                    self.swarm.select_next_some().await;
+                    tokio::select! {
+                        _ = self.swarm.select_next_some() => {}
+                        _ = look.tick() => {}
+                    }
                 }
             };
             let _ = tokio::time::timeout(STOP_TIMEOUT / 2, ended).await;

@@ -28,6 +28,9 @@ pub const JOIN_FRAME_BYTES_MAX: usize = 8 * 1024;
 pub const JOIN_CERTIFICATES_MAX: usize = keys::limits::MEMBERS_MAX;
 /// A heartbeat on every link this often: four in a row missed make a link suspect after a second.
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
+/// A neighbour that was not heard for this long is suspect: new work goes elsewhere, but its streams are kept, because a blip is
+/// not a death. Six heartbeats: a busy machine may miss a few.
+pub const SUSPECT_AFTER: Duration = Duration::from_millis(1500);
 /// A link without any frame for this long is closed and dialled again, because TCP does not notice a dead peer by itself.
 pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Bytes of one control frame.

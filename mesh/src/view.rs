@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use keys::NodeId;
 use tokio::time::Instant;
 
+use crate::limits::SUSPECT_AFTER;
+
 /// The neighbours of this node.
 #[derive(Clone, Debug, Default)]
 pub struct MeshView {
@@ -36,9 +38,18 @@ pub struct LinkView {
     pub sections: BTreeMap<String, Arc<[u8]>>,
 }
 
+impl LinkView {
+    /// Whether new work may go there: the link stands and was heard a moment ago. Suspicion is not death: streams that run are
+    /// kept until the link is really given up.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.connected && self.heard.elapsed() < SUSPECT_AFTER
+    }
+}
+
 impl MeshView {
-    /// Neighbours whose link stands.
-    pub fn connected(&self) -> impl Iterator<Item = (&NodeId, &LinkView)> {
-        self.links.iter().filter(|(_, link)| link.connected)
+    /// Neighbours to whom new work may go.
+    pub fn reachable(&self) -> impl Iterator<Item = (&NodeId, &LinkView)> {
+        self.links.iter().filter(|(_, link)| link.is_reachable())
     }
 }

@@ -60,6 +60,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Who is in the mesh, as the running node knows it.
+    #[command(after_help = "Example:\n  starling members")]
+    Members,
     /// Check this machine and this node, and say what to mend.
     #[command(after_help = "Example:\n  starling doctor")]
     Doctor,
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
             Command::Join { invite, new } => commands::join::run(&directory, &invite, &new),
             Command::Run(settings) => commands::run::run(&directory, &settings),
             Command::Status { json } => commands::status::run(&directory, json),
+            Command::Members => commands::status::members(&directory),
             Command::Doctor => commands::doctor::run(&directory),
             Command::InferWorker => Ok(()),
         });

@@ -103,17 +103,7 @@ impl Node {
         tracing::info!(node = %key.id().short(), directory = %directory.path().display(), "start: data directory");
         // The page's port is taken first: it is the one a person notices.
         let listener = bind(config.gateway.listen).await?;
-        let mesh_settings = MeshSettings {
-            listen: config.mesh.listen,
-            bootstrap: config
-                .mesh
-                .bootstrap
-                .iter()
-                .map(|member| (member.node, member.address))
-                .collect(),
-            public_addresses: config.mesh.public_addresses.clone(),
-        };
-        let (mesh, mut inputs) = Mesh::start(&mesh_settings, &key, roster)?;
+        let (mesh, mut inputs) = Mesh::start(&mesh_settings(&config), &key, roster)?;
         tracing::info!(listen = %config.mesh.listen, "start: mesh");
         let (store, outputs) = open_store(&directory, &key, &mesh).await?;
         let tasks = Tasks::default();
@@ -366,6 +356,19 @@ fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, in
         "members",
         wiring::members(mesh.clone(), store.clone(), directory.clone(), tasks.clone()),
     );
+}
+
+fn mesh_settings(config: &Config) -> MeshSettings {
+    MeshSettings {
+        listen: config.mesh.listen,
+        bootstrap: config
+            .mesh
+            .bootstrap
+            .iter()
+            .map(|member| (member.node, member.address))
+            .collect(),
+        public_addresses: config.mesh.public_addresses.clone(),
+    }
 }
 
 fn engine_settings(config: &Config, directory: &DataDirectory) -> Result<EngineSettings, StartError> {

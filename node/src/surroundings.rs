@@ -45,7 +45,7 @@ impl Surroundings for MeshSurroundings {
                     node: member.node,
                     name: member.name.clone(),
                     is_self,
-                    connected: is_self || link.is_some_and(|link| link.connected),
+                    connected: is_self || link.is_some_and(mesh::LinkView::is_reachable),
                     heard_ms_ago: if is_self {
                         Some(0)
                     } else {

@@ -68,7 +68,7 @@ pub async fn reconcile(mesh: Mesh, store: Store, tasks: Tasks) {
     let mut pause = RECONCILE_HOT;
     let mut next = Instant::now();
     loop {
-        let connected: BTreeSet<NodeId> = view.borrow_and_update().connected().map(|(node, _)| *node).collect();
+        let connected: BTreeSet<NodeId> = view.borrow_and_update().reachable().map(|(node, _)| *node).collect();
         let new: Vec<_> = connected.difference(&known).copied().collect();
         known.clone_from(&connected);
         let due = Instant::now() >= next;

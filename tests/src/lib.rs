@@ -1,1 +1,7 @@
-//! stub
+//! Does the whole hold?
+//!
+//! The harness: real `starling` processes in data directories of their own, and a client that speaks to them as a browser does.
+//! Every process is ended when its handle is dropped, also when a test fails.
+
+pub mod client;
+pub mod process;

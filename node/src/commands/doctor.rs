@@ -5,87 +5,90 @@ use std::path::Path;
 use super::CommandError;
 use crate::{config, control, data_directory::DataDirectory};
 
+/// Prints one result after the other and counts what must be mended.
+#[derive(Default)]
+struct Checklist {
+    problems: usize,
+}
+
+impl Checklist {
+    fn check(&mut self, what: &str, result: Result<String, String>) {
+        match result {
+            Ok(detail) => println!("ok    {what}: {detail}"),
+            Err(problem) => {
+                self.problems += 1;
+                println!("MEND  {what}: {problem}");
+            }
+        }
+    }
+}
+
 /// Checks one thing after the other and prints each result.
 ///
 /// # Errors
 /// When something must be mended.
 pub fn run(path: &Path) -> Result<(), CommandError> {
-    let mut problems = 0;
-    let mut check = |what: &str, result: Result<String, String>| match result {
-        Ok(detail) => println!("ok    {what}: {detail}"),
-        Err(problem) => {
-            problems += 1;
-            println!("MEND  {what}: {problem}");
-        }
-    };
     let directory = DataDirectory::open(path)?;
-    check("data directory", Ok(path.display().to_string()));
+    let mut list = Checklist::default();
+    list.check("data directory", Ok(path.display().to_string()));
+    check_files(&mut list, &directory);
+    check_running(&mut list, path);
+    if list.problems == 0 {
+        Ok(())
+    } else {
+        Err(format!("{} thing(s) to mend", list.problems).into())
+    }
+}
+
+fn check_files(list: &mut Checklist, directory: &DataDirectory) {
     let key = directory.key();
-    check(
+    list.check(
         "node key",
         key.as_ref().map(|key| key.id().short()).map_err(ToString::to_string),
     );
     if let Ok(key) = &key {
-        let roster = directory.roster(key);
-        check(
-            "membership",
-            roster
-                .map(|roster| format!("{} member(s)", roster.members().count()))
-                .map_err(|error| error.to_string()),
-        );
+        let members = directory
+            .roster(key)
+            .map(|roster| format!("{} member(s)", roster.members().count()));
+        list.check("membership", members.map_err(|error| error.to_string()));
     }
-    let config = config::load(&directory.config_path());
-    check(
-        "configuration",
-        config
-            .as_ref()
-            .map(|_| "readable".to_owned())
-            .map_err(ToString::to_string),
-    );
-    if let Ok(config) = &config {
-        check(
-            "model",
-            super::init::check_model(&config.inference.model)
-                .map(|()| config.inference.model.clone())
-                .map_err(|error| error.to_string()),
-        );
-    }
-    match control::ask(path) {
-        Ok(status) => {
-            check(
-                "running",
-                Ok(format!(
-                    "since {} s, page at http://{}",
-                    status.uptime_seconds, status.http
-                )),
-            );
-            check(
-                "engine",
-                match status.engine.as_str() {
-                    "failed" => Err(status.engine_detail.unwrap_or_default()),
-                    engine => Ok(engine.to_owned()),
-                },
-            );
-            let others = status.members.len().saturating_sub(1);
-            let connected = status
-                .members
-                .iter()
-                .filter(|member| member.state == "connected")
-                .count();
-            check(
-                "links",
-                if others == 0 || connected > 0 {
-                    Ok(format!("{connected} of {others} other member(s) connected"))
-                } else {
-                    Err("no other member is connected: is the mesh port (UDP and TCP) open, and are the others running?".into())
-                },
-            );
+    match config::load(&directory.config_path()) {
+        Ok(config) => {
+            list.check("configuration", Ok("readable".to_owned()));
+            let model = super::init::check_model(&config.inference.model).map(|()| config.inference.model.clone());
+            list.check("model", model.map_err(|error| error.to_string()));
         }
-        Err(error) => check("running", Err(error.to_string())),
+        Err(error) => list.check("configuration", Err(error.to_string())),
     }
-    if problems == 0 {
-        Ok(())
+}
+
+fn check_running(list: &mut Checklist, path: &Path) {
+    let status = match control::ask(path) {
+        Ok(status) => status,
+        Err(error) => return list.check("running", Err(error.to_string())),
+    };
+    list.check(
+        "running",
+        Ok(format!(
+            "since {} s, page at http://{}",
+            status.uptime_seconds, status.http
+        )),
+    );
+    let engine = match status.engine.as_str() {
+        "failed" => Err(status.engine_detail.unwrap_or_default()),
+        engine => Ok(engine.to_owned()),
+    };
+    list.check("engine", engine);
+    let others = status.members.len().saturating_sub(1);
+    let connected = status
+        .members
+        .iter()
+        .filter(|member| member.state == "connected")
+        .count();
+    let links = if others == 0 || connected > 0 {
+        Ok(format!("{connected} of {others} other member(s) connected"))
     } else {
-        Err(format!("{problems} thing(s) to mend").into())
-    }
+        Err("no other member is connected: is the mesh port (UDP and TCP) open, and are the others running?".to_owned())
+    };
+    list.check("links", links);
 }

@@ -44,6 +44,20 @@ fn print(status: &Status) {
         &status.root[..16.min(status.root.len())]
     );
     println!("members");
+    print_members(status);
+}
+
+/// Asks the running node who is in the mesh and prints that.
+///
+/// # Errors
+/// When none runs.
+pub fn members(path: &Path) -> Result<(), CommandError> {
+    DataDirectory::open(path)?;
+    print_members(&control::ask(path)?);
+    Ok(())
+}
+
+fn print_members(status: &Status) {
     for member in &status.members {
         let round_trip = member
             .round_trip_ms

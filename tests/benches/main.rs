@@ -1,0 +1,17 @@
+//! Measurements of the product, each figure one JSON line on standard output. `./x bench NAME` runs them; words go to standard error.
+
+mod hop;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    match name.as_str() {
+        "hop" => hop::run(),
+        _ => {
+            eprintln!("bench: say which one: hop");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}

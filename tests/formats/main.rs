@@ -1,0 +1,86 @@
+//! Golden bytes of everything that lasts: what an older node wrote must be readable for ever. A test that fails here means that a
+//! format changed: then its version byte must change, too, and the old one must still be read.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use crdt::{envelope::Envelope, journal::Journal, records::RecordKind};
+use keys::{
+    ContentId, NodeKey, Timestamp,
+    invite::Invite,
+    membership::{Certificate, Genesis, Roles},
+    token::{self, PersonRole},
+};
+
+fn key(seed: u8) -> NodeKey {
+    NodeKey::from_seed(&[seed; 32])
+}
+
+/// Compares with the kept bytes; `STARLING_UPDATE=1` writes them anew.
+fn golden(name: &str, bytes: &[u8]) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("formats")
+        .join(name);
+    if std::env::var_os("STARLING_UPDATE").is_some() {
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let kept = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(
+        kept == bytes,
+        "the format of {name} changed: give it a new version and keep reading the old one"
+    );
+}
+
+#[test]
+fn a_signed_object_and_a_certificate() {
+    let certificate = Certificate::found(&key(1), key(2).id(), "first", [3; 16], Timestamp(4)).unwrap();
+    let signed = certificate.genesis.to_bytes();
+    golden("signed-genesis-1.bin", &signed);
+    let read: Genesis = keys::Signed::from_bytes(&signed).unwrap().open().unwrap();
+    assert_eq!(read.root, key(1).id());
+    golden("certificate-1.bin", &postcard::to_stdvec(&certificate).unwrap());
+}
+
+#[test]
+fn an_invite() {
+    let address = "192.0.2.1:4001".parse().unwrap();
+    let terms = (Roles::NODE, 1, Timestamp(1_800_000_000_000));
+    let invite = Invite::issue(&key(1), ContentId([5; 32]), key(2).id(), vec![address], [6; 32], terms).unwrap();
+    golden("invite-1.txt", invite.to_text().as_bytes());
+}
+
+#[test]
+fn a_session_token_and_a_one_time_link() {
+    let mesh = ContentId([5; 32]);
+    let session = token::SessionToken {
+        mesh,
+        person: ContentId([6; 32]),
+        issued: Timestamp(7),
+        expires: Timestamp(8),
+    };
+    golden(
+        "session-token-1.txt",
+        token::issue(&key(2), &session).unwrap().as_bytes(),
+    );
+    let link = token::OneTimeLink {
+        mesh,
+        role: PersonRole::Administrator,
+        first: true,
+        nonce: [9; 16],
+        expires: Timestamp(10),
+    };
+    golden("one-time-link-1.txt", token::issue(&key(2), &link).unwrap().as_bytes());
+}
+
+#[test]
+fn an_envelope_and_a_journal_segment() {
+    let envelope = Envelope::seal(&key(2), RecordKind::Session, Some(ContentId([5; 32])), vec![1, 2, 3]).unwrap();
+    golden("envelope-1.bin", &envelope.bytes);
+    assert_eq!(Envelope::open(envelope.bytes.clone()).unwrap().change, [1, 2, 3]);
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(directory.path(), None, |_, _| {}).unwrap();
+    journal.append(&[&envelope.bytes]).unwrap();
+    golden(
+        "journal-segment-1.bin",
+        &std::fs::read(directory.path().join("00000001.log")).unwrap(),
+    );
+}

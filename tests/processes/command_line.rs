@@ -1,0 +1,147 @@
+//! Bad input at the command line and on disk: a clear sentence, a non-zero exit, nothing overwritten.
+
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt};
+
+use tests::process::{NodeProcess, error_text, free_address, starling};
+
+fn said(output: &std::process::Output) -> String {
+    assert!(!output.status.success(), "it should have failed");
+    let text = error_text(output);
+    // What was logged until then comes before it.
+    assert!(
+        text.lines()
+            .any(|line| line.starts_with("starling: ") || line.starts_with("error: ")),
+        "{text}"
+    );
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+#[test]
+fn init_on_a_node_or_on_other_files_changes_nothing() {
+    let node = NodeProcess::init("B", "none");
+    let before = fs::read(node.path().join("node.key")).unwrap();
+    assert!(said(&starling(&node.path(), ["init"])).contains("already a node"));
+    assert!(said(&starling(&node.path(), ["join", "starling1abc"])).contains("already a node"));
+    assert_eq!(fs::read(node.path().join("node.key")).unwrap(), before);
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("thesis.txt"), "years of work").unwrap();
+    assert!(said(&starling(directory.path(), ["init"])).contains("not empty"));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn commands_without_a_node_say_how_to_make_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let nowhere = directory.path().join("nowhere");
+    for command in ["run", "invite", "status", "members", "doctor"] {
+        let text = said(&starling(&nowhere, [command]));
+        assert!(
+            text.contains("is not a node yet") && text.contains("starling init"),
+            "{command}: {text}"
+        );
+    }
+    let node = NodeProcess::init("B", "none");
+    assert!(said(&starling(&node.path(), ["status"])).contains("no node is running"));
+    for help in [
+        vec!["--help"],
+        vec!["init", "--help"],
+        vec!["join", "--help"],
+        vec!["run", "--help"],
+    ] {
+        let output = starling(&nowhere, help.clone());
+        assert!(
+            output.status.success() && String::from_utf8_lossy(&output.stdout).contains("Example"),
+            "{help:?}"
+        );
+    }
+}
+
+#[test]
+fn a_broken_configuration_names_the_line() {
+    let node = NodeProcess::init("B", "none");
+    let path = node.path().join("starling.toml");
+    let good = fs::read_to_string(&path).unwrap();
+    fs::write(&path, good.replace("slots = 4", "slotz = 4")).unwrap();
+    let text = said(&starling(&node.path(), ["run"]));
+    let line = good.lines().position(|line| line.starts_with("slots")).unwrap() + 1;
+    assert!(
+        text.contains(&format!("line {line}")) && text.contains("slotz"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_taken_port_an_unreadable_model_and_an_open_key_are_said_and_nothing_starts() {
+    let node = NodeProcess::init("B", "none");
+    let taken = TcpListener::bind(node.http).unwrap();
+    let text = said(&starling(&node.path(), ["run"]));
+    assert!(
+        text.contains(&node.http.to_string()) && text.contains("already in use") && text.contains("--http"),
+        "{text}"
+    );
+    drop(taken);
+    let taken = TcpListener::bind(node.mesh).unwrap();
+    let text = said(&starling(&node.path(), ["run"]));
+    assert!(
+        text.contains(&node.mesh.to_string()) && text.contains("--mesh-listen"),
+        "{text}"
+    );
+    drop(taken);
+    let text = said(&starling(&node.path(), ["run", "--model", "/no/such/model.gguf"]));
+    assert!(
+        text.contains("/no/such/model.gguf") && text.contains("cannot be read"),
+        "{text}"
+    );
+    let no_model = node.path().join("starling.toml");
+    let text = said(&starling(
+        &node.path(),
+        ["run".as_ref(), "--model".as_ref(), no_model.as_os_str()],
+    ));
+    assert!(text.contains("is not a GGUF model file"), "{text}");
+    let key = node.path().join("node.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(said(&starling(&node.path(), ["run"])).contains("chmod 600"));
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["init", "--model", "/no/such/model.gguf"];
+    assert!(said(&starling(&directory.path().join("new"), arguments)).contains("cannot be read"));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_second_process_on_one_directory_is_refused() {
+    let mut node = NodeProcess::init("B", "none");
+    node.start();
+    assert!(
+        said(&starling(&node.path(), ["run", "--http", &free_address().to_string()]))
+            .contains("another starling process")
+    );
+    assert!(node.status().is_some(), "the first one runs on");
+}
+
+/// A disk that is full: a file system of a few hundred kilobytes, where the test may make one.
+#[test]
+fn a_full_disk_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"])
+        .arg(directory.path())
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !mounted {
+        eprintln!("skipped: mounting a small file system needs root");
+        return;
+    }
+    let filler = directory.path().join("filler");
+    // Fills what is left; the error is the point.
+    let _ = fs::write(&filler, vec![0u8; 64 * 1024]);
+    let text = error_text(&starling(&directory.path().join("node"), ["init", "--model", "none"]));
+    let left = fs::read_dir(directory.path()).unwrap().count();
+    let unmounted = std::process::Command::new("umount")
+        .arg(directory.path())
+        .status()
+        .unwrap();
+    assert!(unmounted.success());
+    assert!(text.contains("No space left on device"), "{text}");
+    assert_eq!(left, 1, "only the filler is there");
+}

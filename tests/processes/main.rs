@@ -1,0 +1,11 @@
+//! Real processes on loopback: the thread from a browser at one node to a model at another, strangers, and bad input.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod command_line;
+mod strangers;
+mod thread;
