@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -34,17 +34,21 @@ export async function until(what, condition, deadlineMs = 15_000) {
 
 /** Every process of ours that may still live. The engine is among them only while it is slowed down. */
 const alive = new Set();
+/** Directories that go with the last process. */
+const roots = new Set();
 
 function reap() {
   for (const pid of alive) signal(pid, "SIGKILL");
-  alive.clear();
+  for (const root of roots) rmSync(root, { recursive: true, force: true });
 }
 
+/** False when there is no such process any more. */
 function signal(pid, name) {
   try {
-    process.kill(pid, name);
+    return process.kill(pid, name);
   } catch (error) {
     if (error.code !== "ESRCH") throw error;
+    return false;
   }
 }
 
@@ -116,6 +120,7 @@ async function isFree(port) {
 export class Node {
   #child = null;
   #past = "";
+  #fullSpeed = async () => {};
 
   constructor(name, directory, http, meshPort) {
     this.name = name;
@@ -191,6 +196,7 @@ export class Node {
   }
 
   async clear() {
+    await this.#fullSpeed();
     if (this.#child !== null) await this.kill();
   }
 
@@ -205,22 +211,21 @@ export class Node {
    */
   slowDown(pauseMs = 80) {
     const pid = this.#enginePid();
-    alive.add(pid);
-    let running = true;
-    const pulse = (async () => {
-      while (running) {
-        signal(pid, "SIGSTOP");
+    let slow = true;
+    const pulse = async () => {
+      while (slow && signal(pid, "SIGSTOP")) {
         await delay(pauseMs);
-        signal(pid, "SIGCONT");
+        if (!signal(pid, "SIGCONT")) return;
         await delay(1);
       }
-    })();
-    return async () => {
-      running = false;
-      await pulse;
-      signal(pid, "SIGCONT");
-      alive.delete(pid);
     };
+    alive.add(pid);
+    const ended = pulse().finally(() => alive.delete(pid));
+    this.#fullSpeed = async () => {
+      slow = false;
+      await ended;
+    };
+    return this.#fullSpeed;
   }
 
   #enginePid() {
@@ -243,12 +248,15 @@ export class Node {
  * `clear` ends both and removes what they wrote.
  */
 export async function startMesh() {
+  if (!existsSync(BINARY)) throw new Error(`${BINARY} is not there: build it, or set STARLING_BIN to another one`);
   const root = mkdtempSync(join(tmpdir(), "starling-browser-"));
+  roots.add(root);
   const make = async (name) => new Node(name, join(root, name), `127.0.0.1:${await freePort()}`, await freePort());
   const [a, b] = [await make("node-a"), await make("node-b")];
   const clear = async () => {
     await Promise.all([a.clear(), b.clear()]);
     rmSync(root, { recursive: true, force: true });
+    roots.delete(root);
   };
   try {
     await b.init("built-in");
