@@ -269,9 +269,13 @@ impl Engine {
         let document = envelope.document;
         let received = self.take_in(envelope);
         if received == Received::New {
-            // What waited for this one may go in now.
-            for waiting in self.parked.of(&document) {
-                self.take_in(waiting);
+            // What waited for this one may go in now, and then what waited for that. Each round takes in at least one or is the last.
+            loop {
+                let waiting = self.parked.of(&document);
+                let taken = waiting.into_iter().map(|waiting| self.take_in(waiting));
+                if taken.filter(|received| *received == Received::New).count() == 0 {
+                    break;
+                }
             }
         }
         Ok(received)
@@ -378,8 +382,8 @@ impl Replica for Engine {
         }
     }
 
-    fn take(&mut self, envelope: Vec<u8>) {
+    fn take(&mut self, envelope: Vec<u8>) -> bool {
         // Refusals are logged where they are judged; the talk goes on with the rest.
-        let _ = self.receive(envelope);
+        matches!(self.receive(envelope), Ok(Received::New))
     }
 }

@@ -190,12 +190,44 @@ async fn pushed_changes_arrive_in_any_order() {
         received.push(b.receive(envelope.clone()).await.unwrap());
     }
     assert_eq!(received.last(), Some(&Received::New));
-    // Parked changes are released by the next arrival of the same document.
-    for envelope in &pushed {
-        b.receive(envelope.clone()).await.unwrap();
-    }
     assert_eq!(texts(&b, chat).await, ["0", "1", "2", "3", "4"]);
     assert_eq!(b.receive(pushed[0].clone()).await.unwrap(), Received::Ignored);
+}
+
+/// One batch of jobs in which some edits fail: what the others wrote is whole, here and at the other node.
+#[tokio::test]
+async fn a_failed_edit_spoils_nothing_that_was_written_beside_it() {
+    let (left, right) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, _a_outputs) = open(left.path(), 1);
+    let (b, _b_outputs) = open(right.path(), 2);
+    let chat = a.create(session()).await.unwrap();
+    let good = |number: u64| {
+        Message::from_person(
+            &format!("{number}"),
+            &format!("{number}"),
+            &chat,
+            a.node(),
+            Timestamp(number),
+        )
+    };
+    // Far over the limit of a message.
+    let bad = Message {
+        text: "x".repeat(70_000),
+        ..good(99)
+    };
+    let edits = (0..30u64).map(|number| {
+        let message = if number % 3 == 1 { bad.clone() } else { good(number) };
+        a.edit(chat, Edit::PutMessage(message))
+    });
+    let results = futures::future::join_all(edits).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 20);
+    reconcile(&b, &a).await;
+    assert_eq!(
+        texts(&b, chat).await.len(),
+        20,
+        "the other node takes every one of them"
+    );
+    assert_eq!(a.summary().await.unwrap(), b.summary().await.unwrap());
 }
 
 /// A change made by hand, as a hostile member would.

@@ -21,6 +21,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::Serialize;
+use tower_http::compression::CompressionLayer;
 use utoipa::ToSchema;
 
 use crate::{
@@ -107,6 +108,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(get(pages::page))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(security_headers))
+        .layer(CompressionLayer::new())
         .with_state(app)
 }
 

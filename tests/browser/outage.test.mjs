@@ -74,6 +74,7 @@ scenario("A gateway dies in the middle of an answer and the page comes back by i
   const queued = "Это я написала без связи.";
   await atA.send(queued);
   await atA.bubble(queued).and(atA.page.locator('[data-state="queued"]')).waitFor();
+  assert.equal(await atA.get("stop").count(), 0, "nothing can be stopped now");
   await atA.inspect("reconnecting");
   await a.start();
   await atA.get("reconnecting").waitFor({ state: "detached", timeout: 30_000 });

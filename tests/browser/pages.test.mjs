@@ -32,6 +32,8 @@ async function tour(stage, node, { device, theme, language }) {
   await go(visitor, device, "mesh");
   await visitor.get("mesh-node").nth(1).waitFor();
   await picture("4-mesh");
+  await visitor.get("mesh-node").last().scrollIntoViewIfNeeded();
+  await picture("5-nodes");
   return visitor;
 }
 
@@ -63,12 +65,12 @@ for (const device of Object.keys(DEVICES)) {
     if (device === "phone") {
       await last.get("nav-menu").click();
       await last.get("nav-sign-out").waitFor();
-      await last.inspect("phone-dark-en-5-drawer");
+      await last.inspect("phone-dark-en-6-drawer");
       await last.page.keyboard.press("Escape");
     }
     await last.get("new-dialogue").click();
     await last.get("greeting").waitFor();
-    await last.inspect(`${device}-dark-en-6-new-dialogue`);
+    await last.inspect(`${device}-dark-en-7-new-dialogue`);
 
     // The switches work without a reload and are remembered.
     if (device === "desktop") {

@@ -81,8 +81,8 @@ scenario("A second person gets in by a link and sees nothing of the first one", 
   await ivan.open("/mesh");
   await ivan.get("mesh-node").first().waitFor();
   assert.equal(await ivan.get("make-link").count(), 0, "only administrators invite");
-  const { status } = await ivan.context.request.post(`${a.origin}/api/v1/people/links`, { data: { role: "user" } }).then((response) => ({ status: response.status() }));
-  assert.equal(status, 403);
+  const asked = await ivan.context.request.post(`${a.origin}/api/v1/people/links`, { data: { role: "user" } });
+  assert.equal(asked.status(), 403);
 
   // By the id of the dialogue: neither reading, nor the page, nor writing.
   const refused = await ivan.api(`/sessions/${secret}`);
@@ -90,6 +90,7 @@ scenario("A second person gets in by a link and sees nothing of the first one", 
   await ivan.open(`/?dialogue=${secret}`);
   await ivan.get("error").waitFor();
   assert.ok(!(await ivan.page.locator("body").innerText()).includes("тайна"));
+  assert.equal(await ivan.get("composer").count(), 0, "there is nothing to write to");
   await ivan.inspect("dialogue-of-another");
   const code = await ivan.page.evaluate(
     (session) =>

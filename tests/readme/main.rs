@@ -1,6 +1,10 @@
 //! Every command that README.md shows is run here, as it stands there.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
 
 use std::{
     fs,
@@ -21,20 +25,36 @@ fn root() -> PathBuf {
 /// The commands of README.md: every line of its `sh` blocks.
 fn commands() -> Vec<String> {
     let text = fs::read_to_string(root().join("README.md")).unwrap();
-    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    blocks.flat_map(str::lines).map(str::to_owned).filter(|line| !line.trim().is_empty()).collect()
+    let blocks = text
+        .split("```sh\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap());
+    blocks
+        .flat_map(str::lines)
+        .map(str::to_owned)
+        .filter(|line| !line.trim().is_empty())
+        .collect()
 }
 
 fn x(line: &str, data: &Path) -> Command {
     // By a shell, as a person types it; with a data directory of the test's own.
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("exec {line}")).current_dir(root()).env("STARLING_DATA_DIR", data).stdin(Stdio::null());
+    command
+        .arg("-c")
+        .arg(format!("exec {line}"))
+        .current_dir(root())
+        .env("STARLING_DATA_DIR", data)
+        .stdin(Stdio::null());
     command
 }
 
 fn done(line: &str, data: &Path) -> Output {
     let output = x(line, data).output().unwrap();
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{line}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output
 }
 
@@ -48,9 +68,16 @@ impl Running {
         let output = BufReader::new(child.stdout.take().unwrap());
         let running = Self(child);
         let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        std::thread::spawn(move || {
+            output
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
         loop {
-            let said = lines.recv_timeout(BUILD_PATIENCE).expect("the node says where its page is");
+            let said = lines
+                .recv_timeout(BUILD_PATIENCE)
+                .expect("the node says where its page is");
             if let Some(address) = said.trim().strip_prefix("Open ") {
                 return (running, address.trim().to_owned());
             }
@@ -68,7 +95,10 @@ impl Drop for Running {
 }
 
 fn page(address: &str) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async { reqwest::get(address).await.unwrap().text().await.unwrap() })
 }
 
@@ -104,7 +134,11 @@ fn every_command_of_the_readme_does_what_it_says() {
             "./x fmt" | "./x tidy" => drop(done(&line, &first)),
             "./x bench hop" => {
                 let said = String::from_utf8(done(&line, &first).stdout).unwrap();
-                assert!(said.lines().any(|line| line.starts_with("{\"") && line.contains("\"bench\":\"hop\"")), "{said}");
+                assert!(
+                    said.lines()
+                        .any(|line| line.starts_with("{\"") && line.contains("\"bench\":\"hop\"")),
+                    "{said}"
+                );
             }
             other => panic!("README.md shows a command that no test runs: {other}"),
         }

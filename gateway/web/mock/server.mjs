@@ -46,7 +46,7 @@ function addSession(owner, characterId, title, updatedAt) {
 function addExchange(session, question, answer, at) {
   const asked = { id: newId(), role: "person", text: question, at, truncated: false, state: "answered", answered_by: null };
   const answered_by = { node_id: NODES[0].id, node_name: NODES[0].name, model: "built-in" };
-  const told = { id: newId(), role: "character", text: answer, at: at + 4000, truncated: false, state: "done", answered_by, question_id: asked.id };
+  const told = { id: newId(), role: "character", text: answer, at: at + 4000, truncated: false, state: "done", ending: "end", answered_by, question_id: asked.id };
   session.messages.push(asked, told);
 }
 
@@ -254,10 +254,11 @@ async function answer(session, question, tricks) {
   running.delete(session.id);
   question.state = "answered";
   const answered_by = { node_id: node.id, node_name: node.name, model: "built-in" };
-  const message = { id, role: "character", text: said, at: Date.now(), truncated: false, state: "done", answered_by, question_id: question.id };
+  const ending = state.stopped ? "stopped" : "end";
+  const message = { id, role: "character", text: said, at: Date.now(), truncated: false, state: "done", ending, answered_by, question_id: question.id };
   session.messages.push(message);
   session.updated_at = message.at;
-  say({ type: "answer_finished", message, reason: state.stopped ? "stopped" : "end" });
+  say({ type: "answer_finished", message, reason: ending });
   say({ type: "message", message: question });
 }
 

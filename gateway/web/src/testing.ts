@@ -79,6 +79,7 @@ export function answerTo(questionId: string, id: string, rest: Partial<Message> 
     at: 2000,
     truncated: false,
     state: "done",
+    ending: "end",
     answered_by: { node_id: "n1", node_name: "node-one", model: "built-in" },
     question_id: questionId,
     ...rest,

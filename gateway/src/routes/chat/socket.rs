@@ -1,7 +1,7 @@
 //! One socket: frames in, frames out, until the person leaves, the node stops, or the socket dies.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Instant,
 };
@@ -40,6 +40,8 @@ use crate::{
 
 /// Chats whose shown messages a socket remembers, so that it sends only what is new.
 const SESSIONS_REMEMBERED: usize = 32;
+/// Chats of others that a socket remembers, so that their changes cost nothing.
+const FOREIGN_REMEMBERED: usize = 4096;
 
 /// `GET /api/v1/ws`
 pub(crate) async fn open(
@@ -67,6 +69,7 @@ pub(crate) async fn open(
                 bucket,
                 shown: HashMap::new(),
                 shown_order: VecDeque::new(),
+                foreign: HashSet::new(),
             };
             // A socket that breaks is the usual way for a page to leave.
             let _ = session.run().await;
@@ -105,6 +108,8 @@ struct Socket {
     bucket: Bucket,
     shown: HashMap<ContentId, HashMap<String, MessageBody>>,
     shown_order: VecDeque<ContentId>,
+    /// Chats that are known to be other people's: whose a chat is never changes.
+    foreign: HashSet<ContentId>,
 }
 
 impl Socket {
@@ -243,7 +248,14 @@ impl Socket {
 
     /// Sends what is new in a chat, if it is this person's.
     async fn handle_change(&mut self, document: ContentId) -> Result<(), Gone> {
+        if self.foreign.contains(&document) {
+            return Ok(());
+        }
         let Ok((_, session)) = own_session(&self.app, &self.person, &document.to_string()).await else {
+            if self.foreign.len() >= FOREIGN_REMEMBERED {
+                self.foreign.clear();
+            }
+            self.foreign.insert(document);
             return Ok(());
         };
         let from = session.messages.len().saturating_sub(PAGE_MESSAGES);
@@ -262,7 +274,7 @@ impl Socket {
                 .await?;
             }
         }
-        let current: std::collections::HashSet<_> = session.messages[from..]
+        let current: HashSet<_> = session.messages[from..]
             .iter()
             .map(|message| message.id.to_string())
             .collect();

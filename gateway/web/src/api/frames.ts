@@ -20,9 +20,11 @@ export interface Message {
   state: "waiting" | "answered" | "done";
   answered_by: AnsweredBy | null;
   question_id?: string | null;
+  /** Why an answer ended; a question has none. */
+  ending?: Ending | null;
 }
 
-export type FinishReason = "end" | "length" | "stopped";
+export type Ending = "end" | "length" | "stopped";
 export type WaitingCode = "no_node_can_answer" | "all_nodes_busy";
 
 export type ClientFrame =
@@ -49,7 +51,7 @@ export type SessionFrame =
   | { type: "message"; session_id: string; message: Message }
   | { type: "answer_started"; session_id: string; question_id: string; answer_id: string; node: NodeName; model: string }
   | { type: "token"; session_id: string; answer_id: string; index: number; text: string }
-  | { type: "answer_finished"; session_id: string; message: Message; reason: FinishReason }
+  | { type: "answer_finished"; session_id: string; message: Message; reason: Ending }
   | { type: "answer_waiting"; session_id: string; question_id: string; code: WaitingCode };
 
 export type ServerFrame = SessionFrame | RefusedFrame | { type: "hello"; version: number; node: NodeName };

@@ -97,6 +97,7 @@ export const en = {
     older: "Earlier messages",
     loadingOlder: "Loading earlier messages…",
     loadFailed: "This dialogue could not be loaded.",
+    noSuchDialogue: "There is no such dialogue, or it belongs to somebody else.",
     toNewest: "To the newest",
     aiNote: "Characters are programs: what they say can be wrong.",
     speaksRussian: "The built-in character speaks Russian, so the suggestions are in Russian.",

@@ -29,7 +29,6 @@ export function newConversation(id: string, characterId: string): Conversation {
     live: [],
     waiting: {},
     askedAt: {},
-    finishedBecause: {},
     outboxIds: {},
   };
 }
@@ -188,7 +187,6 @@ function addToken(conversation: Conversation, frame: FrameOf<"token">, now: numb
 function finishAnswer(conversation: Conversation, frame: FrameOf<"answer_finished">, now: number): Effect[] {
   const broken = conversation.live.some((live) => isLiveOf(live, frame.message) && live.broken);
   upsertMessage(conversation, frame.message, now);
-  conversation.finishedBecause[frame.message.id] = frame.reason;
   const effects: Effect[] = [{ kind: "announce", message: frame.message }];
   if (broken) effects.push({ kind: "refetch" });
   return effects;

@@ -133,9 +133,12 @@ function listenToBrowser(state: ChatState): () => void {
 function frameReader(state: ChatState, sessions: SessionActions, delivery: DeliveryActions) {
   let reload: ReturnType<typeof setTimeout> | undefined;
 
+  /** Counted from the first frame, not from the last: in a lively dialogue there is always another one. */
   function reloadListSoon(): void {
-    clearTimeout(reload);
-    reload = setTimeout(() => void sessions.loadSessions(), RELOAD_LIST_MS);
+    reload ??= setTimeout(() => {
+      reload = undefined;
+      void sessions.loadSessions();
+    }, RELOAD_LIST_MS);
   }
 
   function readSessionFrame(frame: SessionFrame): void {

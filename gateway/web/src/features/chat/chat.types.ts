@@ -1,7 +1,7 @@
 import type { ErrorCode } from "@/api/client";
-import type { FinishReason, Message, NodeName, WaitingCode } from "@/api/frames";
+import type { Ending, Message, NodeName, WaitingCode } from "@/api/frames";
 
-export type { FinishReason, Message, NodeName };
+export type { Ending, Message, NodeName };
 
 export interface Session {
   id: string;
@@ -61,7 +61,6 @@ export interface Conversation {
   waiting: Record<string, WaitingNotice>;
   /** When this page first saw a question that has no answer yet. */
   askedAt: Record<string, number>;
-  finishedBecause: Record<string, FinishReason>;
   /** The outbox id a message had while it was on its way, so that its element on the screen stays the same. */
   outboxIds: Record<string, string>;
 }

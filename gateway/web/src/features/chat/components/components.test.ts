@@ -1,6 +1,7 @@
 import { createPinia, setActivePinia } from "pinia";
 import { createApp, h, nextTick, type Component } from "vue";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Message } from "@/api/frames";
 import { answerTo, question } from "@/testing";
 import { newConversation } from "../chat.conversation";
 import ChatComposer from "./ChatComposer.vue";
@@ -82,6 +83,14 @@ describe("messages", () => {
     expect(byId(root, "message-text")?.textContent).toBe("<img src=x onerror=alert(1)> **bold** [...]");
     expect(byId(root, "answered-by")?.textContent).toContain("node-one");
     expect(byId(root, "message")?.dataset).toMatchObject({ role: "character", state: "done", messageId: "a1" });
+  });
+
+  it("say of a stored answer that it was stopped, also when this page did not see that", () => {
+    const props = { conversation: newConversation("s1", "c1"), characterName: "C" };
+    const words = (message: Message): string => mount(StoredMessage, { ...props, message }).textContent ?? "";
+    expect(words(answerTo("q1", "a1", { ending: "stopped" }))).toContain("stopped");
+    unmount();
+    expect(words(answerTo("q1", "a1"))).not.toContain("stopped");
   });
 
   it("say that an answer is still to come", () => {
