@@ -19,6 +19,7 @@ mod routes;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::serve::ListenerExt;
 use tokio::{net::TcpListener, sync::watch};
 
 pub use app::{GatewaySettings, NodeView, Surroundings};
@@ -45,6 +46,12 @@ pub async fn serve(
             let _ = stopping.wait_for(|stopping| *stopping).await;
         }
     };
+    // Tokens are small frames: without this each would wait up to 40 ms for the one before it to be acknowledged.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delay");
+        }
+    });
     let serving = axum::serve(listener, service)
         .with_graceful_shutdown(stop)
         .into_future();

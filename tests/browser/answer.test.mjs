@@ -58,7 +58,7 @@ scenario("An answer made at B grows at A word by word, and B shows the same chat
 scenario("An answer is stopped in the middle and what was said is kept", async (stage, { a, b }) => {
   const { atA, atB } = await stage.personAtBoth({ a, b }, "Мария");
   await atA.ask("Привет!");
-  const fullSpeed = b.slowDown();
+  await b.slowDown();
   let stopped;
   // The model may end its answer before the button is pressed; five times in a row it does not.
   for (let attempt = 0; attempt < 5 && stopped?.ending !== "stopped"; attempt += 1) {
@@ -72,7 +72,7 @@ scenario("An answer is stopped in the middle and what was said is kept", async (
     assert.equal(await atA.bubble("Расскажи сказку.").count(), questions + 1);
     stopped = (await atA.stored()).at(-1);
   }
-  await fullSpeed();
+  await b.fullSpeed();
   assert.equal(stopped.ending, "stopped");
   assert.notEqual(stopped.text, "");
   const tokens = atA.frames.filter((frame) => frame.type === "token" && frame.answer_id === stopped.id);

@@ -120,7 +120,7 @@ async function isFree(port) {
 export class Node {
   #child = null;
   #past = "";
-  #fullSpeed = async () => {};
+  #endSlowness = async () => {};
 
   constructor(name, directory, http, meshPort) {
     this.name = name;
@@ -196,7 +196,7 @@ export class Node {
   }
 
   async clear() {
-    await this.#fullSpeed();
+    await this.fullSpeed();
     if (this.#child !== null) await this.kill();
   }
 
@@ -207,9 +207,10 @@ export class Node {
 
   /**
    * Makes the engine as slow as a large model on a small machine, by letting its process run for a moment at a time:
-   * the built-in model says its answers in 20 ms, too fast for anybody to press "stop". Returns how to end it.
+   * the built-in model says its answers in 20 ms, too fast for anybody to press "stop". `fullSpeed` ends it.
    */
-  slowDown(pauseMs = 80) {
+  async slowDown(pauseMs = 80) {
+    await this.fullSpeed();
     const pid = this.#enginePid();
     let slow = true;
     const pulse = async () => {
@@ -221,11 +222,14 @@ export class Node {
     };
     alive.add(pid);
     const ended = pulse().finally(() => alive.delete(pid));
-    this.#fullSpeed = async () => {
+    this.#endSlowness = async () => {
       slow = false;
       await ended;
     };
-    return this.#fullSpeed;
+  }
+
+  fullSpeed() {
+    return this.#endSlowness();
   }
 
   #enginePid() {

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
     tungstenite::{Message, client::IntoClientRequest},
 };
 
@@ -118,7 +118,9 @@ impl Client {
                 .headers_mut()
                 .insert("cookie", cookie.parse().expect("a cookie is a header"));
         }
-        let (stream, _) = connect_async(request).await.expect("the socket opens");
+        let (stream, _) = connect_async_with_config(request, None, true)
+            .await
+            .expect("the socket opens");
         let mut socket = Socket(stream);
         socket.wait_for("hello").await;
         socket

@@ -136,9 +136,18 @@ describe("order", () => {
     expect(talk.messages.map((message) => message.id)).toEqual(["q1", "a1"]);
   });
 
-  it("sorts by time and replaces by id", () => {
-    upsertMessage(talk, question("q3", { at: 3000 }), 0);
-    upsertMessage(talk, question("q2", { at: 2000 }), 0);
+  it("puts an answer behind its question and not behind a later one, while it grows and afterwards", () => {
+    upsertMessage(talk, question("q2", { at: 3000 }), 0);
+    start();
+    token(0, "late");
+    expect(timeline(talk, []).map((item) => item.key)).toEqual(["q1", "a1", "q2"]);
+    finish(answerTo("q1", "a1", { at: 9000 }));
+    expect(timeline(talk, []).map((item) => item.key)).toEqual(["q1", "a1", "q2"]);
+  });
+
+  it("sorts by id, whatever the clocks say, and replaces by id", () => {
+    upsertMessage(talk, question("q3", { at: 2000 }), 0);
+    upsertMessage(talk, question("q2", { at: 3000 }), 0);
     upsertMessage(talk, question("q2", { at: 2000, text: "changed" }), 0);
     expect(talk.messages.map((message) => message.id)).toEqual(["q1", "q2", "q3"]);
     expect(talk.messages[1]?.text).toBe("changed");
@@ -179,6 +188,12 @@ describe("pages", () => {
     upsertMessage(talk, question("q9", { at: 9000 }), 0);
     applyNewestPage(talk, page(["q1", "q2"], false), 0);
     expect(talk.messages.map((message) => message.id)).toEqual(["q1", "q2", "q9"]);
+  });
+
+  it("keeps an answer that overtook the page, also one to an older question and from a slow clock", () => {
+    upsertMessage(talk, answerTo("q1", "q1-answer", { at: 1 }), 0);
+    applyNewestPage(talk, page(["q1", "q2"], false), 0);
+    expect(talk.messages.map((message) => message.id)).toEqual(["q1", "q1-answer", "q2"]);
   });
 
   it("trims the oldest and knows that there is more", () => {

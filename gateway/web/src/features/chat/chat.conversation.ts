@@ -40,9 +40,8 @@ export function applyNewestPage(conversation: Conversation, page: SessionPage, n
   const joins = known >= 0 || !page.has_more;
   const ids = new Set(page.messages.map((message) => message.id));
   const older = known > 0 ? conversation.messages.slice(0, known) : [];
-  // What arrived over the socket while the page was on its way is newer than the page.
-  const last = page.messages.at(-1)?.at ?? 0;
-  const newer = conversation.messages.filter((message) => !ids.has(message.id) && message.at > last);
+  // Nothing is ever taken back: what the page lacks in its own stretch arrived while it was on its way.
+  const newer = conversation.messages.filter((message) => !ids.has(message.id) && (first === undefined || message.id > first.id));
   conversation.messages = joins ? [...older, ...page.messages] : [...page.messages];
   for (const message of newer) upsertMessage(conversation, message, now);
   if (known < 0) conversation.hasMore = page.has_more;
@@ -76,14 +75,12 @@ export function upsertMessage(conversation: Conversation, message: Message, now:
   settle(conversation, message, now);
 }
 
-/** By time, but never an answer above its question: the clocks of two nodes need not agree. */
+/** In the order of the ids, as on every node; an answer right behind its question, however late it was finished. */
 function placeFor(messages: Message[], message: Message): number {
+  const question = messages.findIndex((other) => other.id === message.question_id);
+  if (question >= 0) return question + 1;
   let place = messages.length;
-  while (place > 0) {
-    const before = messages[place - 1];
-    if (before === undefined || before.at <= message.at || before.id === message.question_id) break;
-    place -= 1;
-  }
+  while (place > 0 && (messages[place - 1]?.id ?? "") > message.id) place -= 1;
   return place;
 }
 
@@ -218,7 +215,10 @@ export function timeline(conversation: Conversation, outbox: readonly OutboxEntr
     key: conversation.outboxIds[message.id] ?? message.id,
     message,
   }));
-  for (const live of conversation.live) items.push({ kind: "live", key: live.answerId, live });
+  for (const live of conversation.live) {
+    const question = items.findIndex((item) => item.kind === "message" && item.message.id === live.questionId);
+    items.splice(question < 0 ? items.length : question + 1, 0, { kind: "live", key: live.answerId, live });
+  }
   const shown = new Set(items.map((item) => item.key));
   for (const entry of outbox) {
     if (entry.session_id !== conversation.id || shown.has(entry.outbox_id)) continue;
