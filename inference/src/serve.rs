@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     engine::Engine,
     generate,
-    limits::{GENERATE_FRAME_BYTES_MAX, SILENCE_MAX},
+    limits::{ASK_OPEN_TIMEOUT, GENERATE_FRAME_BYTES_MAX, SILENCE_MAX},
     swarm::{FromAsker, FromGenerator, Request, decode, encode},
 };
 
@@ -86,7 +86,9 @@ pub(crate) async fn ask(
     report: &mpsc::Sender<FromGenerator>,
     mut stop: oneshot::Receiver<()>,
 ) -> Result<(), AskError> {
-    let stream = mesh.open(node, Protocol::GENERATE).await?;
+    // A node that is gone but not yet suspect must not hold the question for long: there may be others.
+    let opened = tokio::time::timeout(ASK_OPEN_TIMEOUT, mesh.open(node, Protocol::GENERATE)).await;
+    let stream = opened.unwrap_or(Err(OpenError::Timeout(node)))?;
     let (mut reader, mut writer) = tokio::io::split(stream);
     write_frame(
         &mut writer,

@@ -1,7 +1,7 @@
 //! The desk's actor: which questions run, which wait, and when the waiting ones are tried again.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -14,6 +14,7 @@ use crdt::{
         session::{MessageId, Session, Speaker, answer_id},
     },
 };
+use futures::{FutureExt, future::Fuse};
 use keys::{ContentId, NodeId};
 use mesh::Mesh;
 use tokio::{
@@ -44,6 +45,23 @@ pub(super) struct Workshop {
     pub(super) notices: broadcast::Sender<AnswerNotice>,
 }
 
+/// Why one node did not answer.
+#[derive(Debug, thiserror::Error)]
+enum TryError {
+    #[error("it is busy")]
+    Busy,
+    #[error("{0}")]
+    Ask(#[from] AskError),
+    #[error("{0}")]
+    Generation(GenerationError),
+    #[error("it answered another question")]
+    AnotherQuestion,
+    #[error("its answer could not be written: {0}")]
+    Record(#[from] StoreError),
+    #[error("it ended without an answer")]
+    NoAnswer,
+}
+
 /// How an attempt ended.
 enum Outcome {
     /// Answered, or no longer to be answered.
@@ -58,7 +76,11 @@ struct Actor {
     waiting: BTreeMap<MessageId, ContentId>,
     /// Questions that are being answered, with the way to stop them.
     running: HashMap<MessageId, (ContentId, Option<oneshot::Sender<()>>)>,
-    attempts: JoinSet<(MessageId, ContentId, Outcome)>,
+    attempts: JoinSet<Outcome>,
+    /// Which question an attempt is for.
+    asked: HashMap<tokio::task::Id, (MessageId, ContentId)>,
+    /// Nodes that offered a model when questions last waited.
+    able: BTreeSet<NodeId>,
 }
 
 pub(super) async fn run(workshop: Workshop, mut commands: mpsc::Receiver<Command>) {
@@ -67,11 +89,14 @@ pub(super) async fn run(workshop: Workshop, mut commands: mpsc::Receiver<Command
         BTreeMap::new()
     });
     let mut engine = workshop.engine.status();
+    let mut view = workshop.mesh.view();
     let mut actor = Actor {
         workshop,
         waiting,
         running: HashMap::new(),
         attempts: JoinSet::new(),
+        asked: HashMap::new(),
+        able: BTreeSet::new(),
     };
     let mut retry = tokio::time::interval(RETRY_EVERY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -82,14 +107,39 @@ pub(super) async fn run(workshop: Workshop, mut commands: mpsc::Receiver<Command
                 Some(Command::Stop { session }) => actor.handle_stop(session),
                 None => return,
             },
-            Some(ended) = actor.attempts.join_next() => actor.handle_ended(ended),
+            Some(ended) = actor.attempts.join_next_with_id() => actor.handle_ended(ended),
             _ = retry.tick() => actor.try_all(),
             Ok(()) = engine.changed() => actor.try_all(),
+            Ok(()) = view.changed() => actor.handle_view(),
         }
     }
 }
 
 impl Actor {
+    /// Nodes within reach that offer a model.
+    fn able_now(&self) -> BTreeSet<NodeId> {
+        let mesh = &self.workshop.mesh;
+        let offers = swarm::known_offers(mesh.node(), &self.workshop.engine, &mesh.view().borrow());
+        offers
+            .into_iter()
+            .filter(|(_, offers)| !offers.is_empty())
+            .map(|(node, _)| node)
+            .collect()
+    }
+
+    /// A node with a model that comes within reach is asked at once.
+    fn handle_view(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let able = self.able_now();
+        let new = able.difference(&self.able).next().is_some();
+        self.able = able;
+        if new {
+            self.try_all();
+        }
+    }
+
     fn try_all(&mut self) {
         for (question, session) in std::mem::take(&mut self.waiting) {
             self.try_now(question, session);
@@ -107,10 +157,10 @@ impl Actor {
         let (stop, stopped) = oneshot::channel();
         self.running.insert(question, (session, Some(stop)));
         let workshop = self.workshop.clone();
-        self.attempts.spawn(async move {
-            let outcome = workshop.attempt(session, question, stopped).await;
-            (question, session, outcome)
-        });
+        let task = self
+            .attempts
+            .spawn(async move { workshop.attempt(session, question, stopped).await });
+        self.asked.insert(task.id(), (question, session));
     }
 
     fn handle_stop(&mut self, session: ContentId) {
@@ -124,15 +174,23 @@ impl Actor {
         }
     }
 
-    fn handle_ended(&mut self, ended: Result<(MessageId, ContentId, Outcome), tokio::task::JoinError>) {
-        match ended {
-            Ok((question, session, outcome)) => {
-                self.running.remove(&question);
-                if matches!(outcome, Outcome::Waiting) {
-                    self.waiting.insert(question, session);
-                }
+    fn handle_ended(&mut self, ended: Result<(tokio::task::Id, Outcome), tokio::task::JoinError>) {
+        let (id, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                // The question is kept: it is tried again like one that nobody could answer.
+                tracing::error!(%error, "an attempt to answer ended abnormally");
+                (error.id(), Outcome::Waiting)
             }
-            Err(error) => tracing::error!(%error, "an attempt to answer ended abnormally"),
+        };
+        let Some((question, session)) = self.asked.remove(&id) else {
+            return;
+        };
+        self.running.remove(&question);
+        if matches!(outcome, Outcome::Waiting) {
+            self.waiting.insert(question, session);
+            // Those that are able now have just failed: only a further one is news.
+            self.able = self.able_now();
         }
     }
 }
@@ -152,7 +210,9 @@ async fn unanswered(store: &Store) -> Result<BTreeMap<MessageId, ContentId>, Sto
 
 impl Workshop {
     /// Tries to get one question answered, on at most [`ATTEMPTS_MAX`] nodes.
-    async fn attempt(&self, session: ContentId, question: MessageId, mut stop: oneshot::Receiver<()>) -> Outcome {
+    async fn attempt(&self, session: ContentId, question: MessageId, stop: oneshot::Receiver<()>) -> Outcome {
+        // Fused: a stop is heard once, also when it is another node's turn afterwards.
+        let mut stop = stop.fuse();
         let (chat, character) = match self.read(session).await {
             Ok(read) => read,
             Err(error) => {
@@ -169,17 +229,16 @@ impl Workshop {
         let request = request(session, &chat, &character, question);
         let account = chat.account;
         let candidates = self.candidates(&request);
-        let reason = if candidates.is_empty() {
-            WaitReason::NoNode
-        } else {
-            WaitReason::AllBusy
-        };
+        let mut reason = WaitReason::NoNode;
         for candidate in candidates.into_iter().take(ATTEMPTS_MAX) {
             let node = candidate.node;
             match self.try_node(node, account, &request, &mut stop).await {
                 Ok(()) => return Outcome::Done,
                 Err(error) => {
-                    tracing::warn!(node = %node.short(), error, "a node did not answer; the next one is asked")
+                    if matches!(error, TryError::Busy) {
+                        reason = WaitReason::AllBusy;
+                    }
+                    tracing::warn!(node = %node.short(), %error, "a node did not answer; the next one is asked");
                 }
             }
         }
@@ -235,8 +294,8 @@ impl Workshop {
         node: NodeId,
         account: ContentId,
         request: &Request,
-        stop: &mut oneshot::Receiver<()>,
-    ) -> Result<(), String> {
+        stop: &mut Fuse<oneshot::Receiver<()>>,
+    ) -> Result<(), TryError> {
         let (report, mut reports) = mpsc::channel(64);
         let (stop_sender, stopped) = oneshot::channel();
         let work = async {
@@ -257,7 +316,7 @@ impl Workshop {
         };
         let follow = async {
             let mut stop_sender = Some(stop_sender);
-            let mut last = Err("it ended without an answer".to_owned());
+            let mut last = Err(TryError::NoAnswer);
             loop {
                 tokio::select! {
                     biased;
@@ -278,7 +337,11 @@ impl Workshop {
             }
         };
         let (worked, followed): (Result<(), AskError>, _) = tokio::join!(work, follow);
-        followed.map_err(|reason| worked.err().map_or(reason, |error| error.to_string()))
+        match (worked, followed) {
+            // What broke the conversation says more than that it ended.
+            (Err(broken), Err(TryError::NoAnswer)) => Err(broken.into()),
+            (_, followed) => followed,
+        }
     }
 
     /// Passes a report on to whoever shows it; `Some` when it was the last.
@@ -288,7 +351,7 @@ impl Workshop {
         account: ContentId,
         request: &Request,
         report: FromGenerator,
-    ) -> Option<Result<(), String>> {
+    ) -> Option<Result<(), TryError>> {
         let (session, question) = (request.session, request.question);
         let answer = answer_id(question);
         match report {
@@ -315,14 +378,12 @@ impl Workshop {
                 );
                 None
             }
-            FromGenerator::Failed(GenerationError::Busy) => Some(Err("it is busy".into())),
-            FromGenerator::Failed(error) => Some(Err(error.to_string())),
-            FromGenerator::Finished { message, .. } if message.id != answer => {
-                Some(Err("it answered another question".into()))
-            }
+            FromGenerator::Failed(GenerationError::Busy) => Some(Err(TryError::Busy)),
+            FromGenerator::Failed(error) => Some(Err(TryError::Generation(error))),
+            FromGenerator::Finished { message, .. } if message.id != answer => Some(Err(TryError::AnotherQuestion)),
             FromGenerator::Finished { message, recorded } => {
                 if !recorded && let Err(error) = self.store.edit(session, Edit::PutMessage(message.clone())).await {
-                    return Some(Err(error.to_string()));
+                    return Some(Err(error.into()));
                 }
                 self.notify(session, account, AnswerEvent::Finished(Arc::new(message)));
                 Some(Ok(()))
