@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use model::{ModelError, ModelSource};
 
-use crate::limits::ENGINE_COMMAND_QUEUE;
+use crate::{limits::ENGINE_COMMAND_QUEUE, template::ChatFormat};
 
 /// How to run a model.
 #[derive(Clone, Debug)]
@@ -43,14 +43,8 @@ pub struct ModelInfo {
     pub slots: u32,
     /// Context of each sequence in tokens.
     pub context_tokens: u32,
-    /// The chat template from the model's own metadata.
-    pub template: String,
-    /// Texts of the model's control tokens, which no message may contain.
-    pub control_tokens: Vec<String>,
-    /// Text of the begin-of-sequence token, for the template.
-    pub begin_token: String,
-    /// Text of the end-of-sequence token, for the template.
-    pub end_token: String,
+    /// How it wants a chat written.
+    pub format: ChatFormat,
     /// Measured at load, prompt tokens per second.
     pub prefill_tokens_per_second: f64,
     /// Measured at load, generated tokens per second of one sequence.

@@ -58,7 +58,7 @@ async fn generate(
     tokio::pin!(stop);
     let mut messages = request.messages.clone();
     loop {
-        let prompt = match template::render(&model, &messages) {
+        let prompt = match template::render(&model.format, &messages) {
             Ok(prompt) => prompt,
             Err(error) => return Some(FromGenerator::Failed(GenerationError::Engine(error.to_string()))),
         };

@@ -9,7 +9,7 @@ use keys::ContentId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::limits::TITLE_CHARACTERS;
+use crate::{app::App, auth::Person, error::ApiError, limits::TITLE_CHARACTERS};
 
 /// A chat in the list.
 #[derive(Serialize, ToSchema)]
@@ -52,4 +52,15 @@ fn title(session: &Session) -> String {
         return text;
     }
     text.chars().take(TITLE_CHARACTERS - 1).chain(['…']).collect()
+}
+
+/// A chat, if it is the person's; others' chats do not exist for them.
+pub(crate) async fn own_session(app: &App, person: &Person, id: &str) -> Result<(ContentId, Session), ApiError> {
+    let document = ContentId::parse(id).ok_or(ApiError::NotFound)?;
+    let session: Session = app.store.read(document).await?;
+    if session.account == person.id {
+        Ok((document, session))
+    } else {
+        Err(ApiError::NotFound)
+    }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     limits::{ENGINE_FRAME_BYTES_MAX, GENERATIONS_MAX, LOAD_TIMEOUT, RESTART_FIRST, RESTART_MAX},
-    template,
+    template::{self, ChatFormat},
 };
 use mesh::frame::{FrameError, read_frame, write_frame};
 
@@ -191,10 +191,12 @@ impl Actor {
             name: self.prepared.name.clone(),
             slots: self.settings.slots,
             context_tokens: loaded.context_tokens,
-            template,
-            control_tokens: loaded.control_tokens,
-            begin_token: loaded.begin_token,
-            end_token: loaded.end_token,
+            format: ChatFormat {
+                template,
+                control_tokens: loaded.control_tokens,
+                begin_token: loaded.begin_token,
+                end_token: loaded.end_token,
+            },
             prefill_tokens_per_second: loaded.prefill_tokens_per_second,
             decode_tokens_per_second: loaded.decode_tokens_per_second,
         };

@@ -1,7 +1,8 @@
 //! `starling init`: a new mesh and its first node.
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
+use clap::Args;
 use keys::{
     NodeKey, Timestamp,
     identity::random_bytes,
@@ -10,11 +11,27 @@ use keys::{
 
 use super::{CommandError, launcher, machine_name};
 use crate::{
-    cli::NewNode,
     config,
     data_directory::{self, DataDirectory},
     ports,
 };
+
+/// Settings of a new node; they are written into its configuration file.
+#[derive(Args)]
+pub struct NewNode {
+    /// What people call this node; the machine's name unless given.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where the page is served; 127.0.0.1 and the first free port from 8080 unless given.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub http: Option<SocketAddr>,
+    /// Where other nodes connect, UDP and TCP; all addresses and the first free port from 4001 unless given.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub mesh_listen: Option<SocketAddr>,
+    /// `built-in`, `none` (this node only asks others), or a GGUF file.
+    #[arg(long, default_value = "built-in")]
+    pub model: String,
+}
 
 /// Makes keys, genesis and configuration in `path`.
 ///

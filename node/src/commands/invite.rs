@@ -5,21 +5,24 @@ use std::{
     path::Path,
 };
 
+use clap::Args;
 use keys::{Timestamp, identity::random_bytes, invite::Invite, membership::Roles};
 
 use super::{CommandError, launcher};
 use crate::{
-    cli,
     config::{self, Config},
     control,
     data_directory::{DataDirectory, DataDirectoryError},
 };
 
 /// What an invite allows.
+#[derive(Args)]
 pub struct Terms {
     /// How many nodes may join with it.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub uses: u32,
-    /// When it ends.
+    /// When it ends, in minutes.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=525_600))]
     pub expires_minutes: u64,
 }
 
@@ -41,18 +44,14 @@ pub enum InviteError {
 ///
 /// # Errors
 /// When this node may not invite.
-pub fn run(path: &Path, terms: &cli::Invite) -> Result<(), CommandError> {
+pub fn run(path: &Path, terms: &Terms) -> Result<(), CommandError> {
     let directory = DataDirectory::open(path)?;
     let config = config::load(&directory.config_path())?;
     // A running node knows every address of this machine; without one the configured ones must do.
     let known = control::ask(path)
         .map(|status| status.mesh_addresses)
         .unwrap_or_default();
-    let terms = Terms {
-        uses: terms.uses,
-        expires_minutes: terms.expires_minutes,
-    };
-    let text = issue(&directory, &config, &known, &terms)?;
+    let text = issue(&directory, &config, &known, terms)?;
     println!("{text}");
     eprintln!(
         "Valid for {} node(s) and {} minutes. On the new machine:",

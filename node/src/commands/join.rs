@@ -4,9 +4,12 @@ use std::path::Path;
 
 use keys::{NodeKey, invite::Invite, membership::Roster};
 
-use super::{CommandError, init::check_model, launcher, machine_name};
+use super::{
+    CommandError,
+    init::{NewNode, check_model},
+    launcher, machine_name,
+};
 use crate::{
-    cli::NewNode,
     config::{self, Bootstrap},
     data_directory::{self, DataDirectory},
     ports,

@@ -1,17 +1,41 @@
 //! `starling run`: the node's life from start to a clean stop.
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
+use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::CommandError;
-use crate::{banner, cli::Run, config, data_directory::DataDirectory, logging, node::Node};
+use crate::{
+    banner,
+    config::{self, LogFormat},
+    data_directory::DataDirectory,
+    logging,
+    node::Node,
+};
+
+/// Settings of one run; they go before the configuration file.
+#[derive(Args)]
+pub struct Overrides {
+    /// Serve the page here.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub http: Option<SocketAddr>,
+    /// Listen for other nodes here.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub mesh_listen: Option<SocketAddr>,
+    /// `built-in`, `none`, or a GGUF file.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// How to write the log.
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+}
 
 /// Runs the node until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Why it does not start.
-pub fn run(path: &Path, settings: &Run) -> Result<(), CommandError> {
+pub fn run(path: &Path, settings: &Overrides) -> Result<(), CommandError> {
     let directory = DataDirectory::open(path)?;
     let mut config = config::load(&directory.config_path())?;
     if let Some(http) = settings.http {

@@ -8,7 +8,7 @@ use keys::{ContentId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{app::App, auth::Person, error::ApiError, limits::OUTBOX_CHARACTERS, routes::sessions::read::own_session};
+use crate::{app::App, auth::Person, error::ApiError, limits::OUTBOX_CHARACTERS, routes::sessions::own_session};
 
 /// A message as the API tells of one.
 #[derive(Clone, PartialEq, Serialize, ToSchema)]

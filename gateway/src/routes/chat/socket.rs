@@ -35,7 +35,7 @@ use crate::{
         SOCKET_SILENCE_MAX,
     },
     rate::Bucket,
-    routes::{NodeBody, sessions::read::own_session},
+    routes::{NodeBody, sessions::own_session},
 };
 
 /// Chats whose shown messages a socket remembers, so that it sends only what is new.

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
-use crdt::records::session::{MessageId, Session};
-use keys::ContentId;
+use crdt::records::session::MessageId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::title;
+use super::{own_session, title};
 use crate::{
     app::App,
     auth::Person,
@@ -69,15 +68,4 @@ pub(crate) async fn read(
         messages,
         has_more: from > 0,
     }))
-}
-
-/// A chat, if it is the person's; others' chats do not exist for them.
-pub(crate) async fn own_session(app: &App, person: &Person, id: &str) -> Result<(ContentId, Session), ApiError> {
-    let document = ContentId::parse(id).ok_or(ApiError::NotFound)?;
-    let session: Session = app.store.read(document).await?;
-    if session.account == person.id {
-        Ok((document, session))
-    } else {
-        Err(ApiError::NotFound)
-    }
 }
