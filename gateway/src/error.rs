@@ -147,3 +147,33 @@ impl From<PasswordError> for ApiError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_documented_with_its_status() {
+        let document = include_str!("../API.md");
+        let errors = [
+            ApiError::BodyInvalid(String::new()),
+            ApiError::NameInvalid,
+            ApiError::PasswordTooShort,
+            ApiError::TextEmpty,
+            ApiError::NotSignedIn,
+            ApiError::NameOrPasswordWrong,
+            ApiError::LinkInvalid,
+            ApiError::NotAllowed,
+            ApiError::NotFound,
+            ApiError::NameTaken,
+            ApiError::BodyTooLarge,
+            ApiError::TooManyRequests { seconds: 3 },
+            ApiError::StorageUnavailable,
+            ApiError::Timeout,
+        ];
+        for error in errors {
+            let row = format!("| {} | `{}` |", error.status().as_u16(), error.code());
+            assert!(document.contains(&row), "API.md has no row {row}");
+        }
+    }
+}

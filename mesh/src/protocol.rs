@@ -43,3 +43,21 @@ impl fmt::Debug for Protocol {
         formatter.write_str(self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_protocol_is_documented_and_found_by_its_name() {
+        let document = include_str!("../PROTOCOL.md");
+        for protocol in Protocol::ALL {
+            assert_eq!(Protocol::named(protocol.name()), Some(protocol));
+            assert!(
+                document.contains(&format!("`{protocol}`")),
+                "{protocol} is not in PROTOCOL.md"
+            );
+        }
+        assert_eq!(Protocol::named("/starling/nothing/1"), None);
+    }
+}

@@ -190,6 +190,22 @@ async fn an_answer_can_be_stopped_and_what_was_said_stays() {
 }
 
 #[tokio::test]
+async fn an_engine_that_dies_is_started_again_and_the_node_lives() {
+    let mut b = NodeProcess::init("B", "built-in");
+    b.start();
+    b.wait_for_status("the model is ready", |status| status["engine"] == "ready");
+    let mut client = person(&b).await;
+    let session = new_session(&mut client).await;
+    let mut socket = client.socket().await;
+    ask(&mut socket, &session, "outbox-1", "Привет!").await;
+    b.kill_engine();
+    b.wait_for_status("the node has noticed", |status| status["engine"] != "ready");
+    // Asked while there is no engine: kept, and answered by the next one.
+    ask(&mut socket, &session, "outbox-2", "Ты жив?").await;
+    b.wait_for_status("the engine is back", |status| status["engine"] == "ready");
+}
+
+#[tokio::test]
 async fn the_api_refuses_what_it_must_with_its_codes() {
     let mut b = NodeProcess::init("B", "none");
     b.start();

@@ -230,6 +230,28 @@ impl NodeProcess {
         }
     }
 
+    /// Kills the node's engine process, as an abort inside llama.cpp or the memory killer would.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn kill_engine(&self) {
+        let node = self.child.as_ref().expect("the node runs").id();
+        let children = fs::read_to_string(format!("/proc/{node}/task/{node}/children")).unwrap_or_default();
+        let of_threads = fs::read_dir(format!("/proc/{node}/task"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let all = of_threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+        let pids = all.chain([children]).collect::<Vec<_>>().join(" ");
+        let pid = pids
+            .split_whitespace()
+            .next()
+            .and_then(|pid| pid.parse().ok())
+            .and_then(rustix::process::Pid::from_raw);
+        let pid = pid.expect("the engine is a child of the node");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the engine can be signalled");
+    }
+
     /// Asks the node to stop and waits for it; returns how it ended and how long that took.
     ///
     /// # Panics
