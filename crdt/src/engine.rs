@@ -55,6 +55,7 @@ pub(crate) fn run(mut engine: Engine, mut queue: mpsc::Receiver<Job>) {
             answers.push(job(&mut engine));
         }
         let committed = engine.commit();
+        engine.trim_views();
         for answer in answers {
             answer(committed.clone());
         }
@@ -69,7 +70,16 @@ impl Engine {
     ) -> Result<(Self, OpenReport), StoreError> {
         let directory = settings.directory.join("journal");
         let index_directory = settings.directory.join("index");
-        let (index, set_aside) = Index::open(&index_directory)?;
+        let (mut index, mut set_aside) = Index::open(&index_directory)?;
+        let journal_error = |error| StoreError::Journal(Arc::new(error));
+        // A journal that ends before what the index has seen was damaged: the index would promise what is not there.
+        if let Some(checkpoint) = index.checkpoint()
+            && !Journal::reaches(&directory, checkpoint)
+        {
+            tracing::error!("the journal is shorter than it was; what is missing is asked of other nodes");
+            index = index.begin_anew()?;
+            set_aside = true;
+        }
         let checkpoint = index.checkpoint();
         let mut failure = None;
         let mut take = |position, body: &[u8]| {
@@ -83,7 +93,6 @@ impl Engine {
                 failure = index.insert(&envelope.id, &entry).err().or(failure.take());
             }
         };
-        let journal_error = |error| StoreError::Journal(Arc::new(error));
         let (journal, scan) = Journal::open(&directory, checkpoint, &mut take).map_err(journal_error)?;
         if let Some(error) = failure {
             return Err(error.into());
@@ -344,16 +353,21 @@ impl Engine {
         self.clock += 1;
         view.used = self.clock;
         self.views.insert(document, view);
-        // Views of this round must stay, or their pending changes would be missing when they are built again.
-        if self.views.len() > VIEWS_MAX && self.pending.is_empty() {
-            let oldest = self
-                .views
-                .iter()
-                .min_by_key(|(_, view)| view.used)
-                .map(|(document, _)| *document);
-            if let Some(oldest) = oldest {
-                self.views.remove(&oldest);
-            }
+    }
+
+    /// Forgets the views longest unused, once what they hold is on disk.
+    fn trim_views(&mut self) {
+        if self.views.len() <= VIEWS_MAX {
+            return;
+        }
+        let mut used: Vec<(u64, ContentId)> = self
+            .views
+            .iter()
+            .map(|(document, view)| (view.used, *document))
+            .collect();
+        used.sort_unstable();
+        for (_, document) in used.iter().take(self.views.len() - VIEWS_MAX) {
+            self.views.remove(document);
         }
     }
 }
@@ -371,12 +385,15 @@ impl Replica for Engine {
         match self.journal.read(entry.position) {
             // The index may point to the wrong place after damage: what is read must be what was asked for.
             Ok(bytes) if ContentId::of(&bytes) == *id => Some(bytes),
+            // What cannot be read is no longer held: the next reconciliation brings it back from another node.
             Ok(_) => {
-                tracing::error!(%id, "the index points to another record");
+                tracing::error!(%id, "the index points to another record; it is asked of other nodes");
+                self.ids.remove(id);
                 None
             }
             Err(error) => {
-                tracing::error!(%error, "a record cannot be read");
+                tracing::error!(%error, "a record cannot be read; it is asked of other nodes");
+                self.ids.remove(id);
                 None
             }
         }

@@ -51,6 +51,15 @@ impl Index {
         }
     }
 
+    /// Sets this index aside and begins an empty one.
+    pub(crate) fn begin_anew(self) -> Result<Self, IndexError> {
+        let path = self.path.clone();
+        // sled holds its lock until the last handle is gone.
+        drop(self);
+        set_aside(&path)?;
+        Self::try_open(&path)
+    }
+
     fn try_open(path: &Path) -> Result<Self, IndexError> {
         let failed = |reason: String| IndexError {
             path: path.to_owned(),

@@ -120,6 +120,12 @@ impl Journal {
         Ok((journal, report))
     }
 
+    /// Whether the journal still reaches up to `position`.
+    #[must_use]
+    pub fn reaches(directory: &Path, position: Position) -> bool {
+        fs::metadata(segment_path(directory, position.segment)).is_ok_and(|file| file.len() >= position.offset)
+    }
+
     fn create(directory: &Path, segment: u32) -> Result<Self, JournalError> {
         let path = segment_path(directory, segment);
         let error = |source| io_error(&path, source);
@@ -264,6 +270,23 @@ fn parse_header(header: &[u8; RECORD_HEADER as usize]) -> (usize, [u8; 32]) {
     (u32::from_le_bytes(length) as usize, hash)
 }
 
+/// Opens a segment and checks its first bytes; `None` when it was created but not yet written when the machine stopped.
+fn open_segment(path: &Path, is_last: bool) -> Result<Option<(File, u64)>, JournalError> {
+    let error = |source| io_error(path, source);
+    let file = OpenOptions::new().read(true).write(is_last).open(path).map_err(error)?;
+    let length = file.metadata().map_err(error)?.len();
+    if length < MAGIC.len() as u64 && is_last {
+        return Ok(None);
+    }
+    let mut magic = [0; MAGIC.len()];
+    file.read_exact_at(&mut magic, 0).map_err(error)?;
+    if &magic == MAGIC {
+        Ok(Some((file, length)))
+    } else {
+        Err(JournalError::NotASegment(path.to_owned()))
+    }
+}
+
 /// Visits the records of one segment from `start` on and returns where they end. Only the last segment can have a torn tail.
 fn scan(
     directory: &Path,
@@ -275,21 +298,9 @@ fn scan(
 ) -> Result<u64, JournalError> {
     let path = segment_path(directory, segment);
     let error = |source| io_error(&path, source);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(is_last)
-        .open(&path)
-        .map_err(error)?;
-    let length = file.metadata().map_err(error)?.len();
-    let mut magic = [0; MAGIC.len()];
-    if length < MAGIC.len() as u64 && is_last {
-        // Created but not yet written when the machine stopped.
+    let Some((file, length)) = open_segment(&path, is_last)? else {
         return Ok(0);
-    }
-    file.read_exact_at(&mut magic, 0).map_err(error)?;
-    if &magic != MAGIC {
-        return Err(JournalError::NotASegment(path));
-    }
+    };
     let mut reader = io::BufReader::with_capacity(256 * 1024, &file);
     reader.seek(SeekFrom::Start(start)).map_err(error)?;
     let mut offset = start;
@@ -303,38 +314,60 @@ fn scan(
         }
         let (size, hash) = parse_header(&header);
         let end = offset + RECORD_HEADER + size as u64;
-        if !whole_header || size > RECORD_BYTES_MAX || end > length {
-            if offset < length {
-                cut_tail(&file, offset, length, is_last, position, report).map_err(error)?;
+        let fits = whole_header && size <= RECORD_BYTES_MAX && end <= length;
+        if fits {
+            body.resize(size, 0);
+            reader.read_exact(&mut body).map_err(error)?;
+            if blake3::hash(&body).as_bytes() == &hash {
+                report.records += 1;
+                visit(position, &body);
+                offset = end;
+                continue;
             }
+        }
+        if offset == length {
             return Ok(offset);
         }
-        body.resize(size, 0);
-        reader.read_exact(&mut body).map_err(error)?;
-        if blake3::hash(&body).as_bytes() == &hash {
-            report.records += 1;
-            visit(position, &body);
-        } else {
-            report.rotten.push(position);
+        // Length or body is damaged: the records behind it are still there.
+        let mut rest = vec![0; usize::try_from(length - offset).unwrap_or(0)];
+        file.read_exact_at(&mut rest, offset).map_err(error)?;
+        match find_record(&rest) {
+            Some(skipped) => {
+                report.rotten.push(position);
+                offset += skipped as u64;
+            }
+            // The last record is whole in length: damaged, not torn.
+            None if fits || !is_last => {
+                report.rotten.push(position);
+                return Ok(length);
+            }
+            None => {
+                report.torn_bytes += length - offset;
+                cut_tail(&file, &path, offset, &rest).map_err(error)?;
+                return Ok(offset);
+            }
         }
-        offset = end;
+        reader.seek(SeekFrom::Start(offset)).map_err(error)?;
     }
 }
 
-fn cut_tail(
-    file: &File,
-    offset: u64,
-    length: u64,
-    is_last: bool,
-    position: Position,
-    report: &mut ScanReport,
-) -> io::Result<()> {
-    if !is_last {
-        // A full segment never has a torn tail: its lengths were damaged later.
-        report.rotten.push(position);
-        return Ok(());
-    }
-    report.torn_bytes += length - offset;
+/// Where the next whole record begins in what follows a damaged one.
+fn find_record(rest: &[u8]) -> Option<usize> {
+    let header = RECORD_HEADER as usize;
+    (1..rest.len().saturating_sub(header)).find(|start| {
+        let record = &rest[*start..];
+        let mut prefix = [0; RECORD_HEADER as usize];
+        prefix.copy_from_slice(&record[..header]);
+        let (size, hash) = parse_header(&prefix);
+        // An empty record would be found in any run of zeros with a lucky hash; none is ever written.
+        let fits = size > 0 && size <= RECORD_BYTES_MAX && header + size <= record.len();
+        fits && blake3::hash(&record[header..header + size]).as_bytes() == &hash
+    })
+}
+
+/// Cuts a torn tail, keeping a copy beside the segment: if it was more than a crash, a person can still look at it.
+fn cut_tail(file: &File, path: &Path, offset: u64, rest: &[u8]) -> io::Result<()> {
+    fs::write(path.with_extension(format!("torn-{offset}")), rest)?;
     file.set_len(offset)?;
     file.sync_all()
 }
@@ -410,6 +443,42 @@ mod tests {
             let (journal, _) = Journal::open(directory.path(), None, |_, _| {}).unwrap();
             assert!(matches!(journal.read(positions[1]), Err(JournalError::Rotten(_))));
         }
+    }
+
+    #[test]
+    fn a_damaged_length_costs_one_record_and_not_all_behind_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let positions = written(directory.path());
+        let path = directory.path().join("00000001.log");
+        let whole = fs::read(&path).unwrap();
+        for bit in 0..32 {
+            let mut damaged = whole.clone();
+            damaged[usize::try_from(positions[1].offset).unwrap() + bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &damaged).unwrap();
+            let (bodies, report) = read_all(directory.path());
+            assert!(
+                bodies.contains(&b"one".to_vec()) && bodies.contains(&b"three".to_vec()),
+                "bit {bit}: {bodies:?}"
+            );
+            assert_eq!((report.rotten.len(), report.torn_bytes), (1, 0), "bit {bit}");
+            assert_eq!(fs::read(&path).unwrap(), damaged, "nothing is cut");
+        }
+    }
+
+    #[test]
+    fn a_journal_says_how_far_it_reaches() {
+        let directory = tempfile::tempdir().unwrap();
+        let positions = written(directory.path());
+        assert!(Journal::reaches(directory.path(), positions[2]));
+        assert!(!Journal::reaches(directory.path(), Position { segment: 2, offset: 8 }));
+        let path = directory.path().join("00000001.log");
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(20)
+            .unwrap();
+        assert!(!Journal::reaches(directory.path(), positions[2]));
     }
 
     #[test]

@@ -44,6 +44,13 @@ impl IdSet {
         new
     }
 
+    /// Takes an id out: its envelope cannot be read any more.
+    pub fn remove(&mut self, id: &ContentId) {
+        if self.ids.remove(id) {
+            self.digests[id.0[0] as usize] = None;
+        }
+    }
+
     /// Whether the id is in.
     #[must_use]
     pub fn contains(&self, id: &ContentId) -> bool {

@@ -11,22 +11,25 @@
 mod app;
 mod auth;
 mod error;
+mod idle;
 pub mod limits;
 mod openapi;
 mod pages;
 mod rate;
 mod routes;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use axum::serve::ListenerExt;
 use tokio::{net::TcpListener, sync::watch};
 
 pub use app::{GatewaySettings, NodeView, Surroundings};
 pub use auth::{first_administrator_path, has_administrator};
 pub use openapi::document as openapi;
 
-use crate::app::App;
+use crate::{
+    app::App,
+    idle::{PatientListener, Peer},
+};
 
 /// Serves people on `listener` until `stopping` becomes true; open requests then get a moment to finish.
 ///
@@ -38,7 +41,7 @@ pub async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let app = Arc::new(App::new(settings, stopping.clone()));
-    let service = routes::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let service = routes::router(app).into_make_service_with_connect_info::<Peer>();
     let stop = {
         let mut stopping = stopping.clone();
         async move {
@@ -46,13 +49,7 @@ pub async fn serve(
             let _ = stopping.wait_for(|stopping| *stopping).await;
         }
     };
-    // Tokens are small frames: without this each would wait up to 40 ms for the one before it to be acknowledged.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
-    let serving = axum::serve(listener, service)
+    let serving = axum::serve(PatientListener(listener), service)
         .with_graceful_shutdown(stop)
         .into_future();
     let give_up = async {

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Any request but a WebSocket is answered within this.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection on which nothing comes for this long is closed; a page's socket answers a ping every [`PING_EVERY`].
+pub const CONNECTION_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Messages in one page of a chat.
 pub const PAGE_MESSAGES: usize = 50;
 /// Sessions listed at once.

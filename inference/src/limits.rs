@@ -49,6 +49,8 @@ pub const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 pub const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// A node that does not take a question within this is passed over: what mesh takes to suspect a dead one, and a little more.
 pub const ASK_OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+/// An asking node that does not read for this long loses its answer.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A generation as a whole.
 pub const GENERATION_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a generating node waits for the session to reach it before it leaves the recording to the gateway.

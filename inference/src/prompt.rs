@@ -33,14 +33,28 @@ pub fn messages(character: &Character, session: &Session, question: MessageId) -
     prompt
 }
 
-/// A shorter prompt for a context that is too small: without the oldest message after the system prompt. `None` when only the
-/// question is left.
+/// Characters of a question below which it is not cut any further.
+const QUESTION_CHARACTERS_MIN: usize = 64;
+
+/// A shorter prompt for a context that is too small: without the oldest message after the system prompt; when only the question is
+/// left, with the middle of the question taken out. `None` when nothing more can go.
 #[must_use]
 pub fn shorter(mut messages: Vec<ChatMessage>) -> Option<Vec<ChatMessage>> {
-    if messages.len() <= 2 {
+    if messages.len() > 2 {
+        messages.remove(1);
+        return Some(messages);
+    }
+    let question = messages.last_mut()?;
+    let characters: Vec<char> = question.content.chars().collect();
+    if characters.len() < QUESTION_CHARACTERS_MIN {
         return None;
     }
-    messages.remove(1);
+    let quarter = characters.len() / 4;
+    question.content = characters[..quarter]
+        .iter()
+        .chain(&['…'])
+        .chain(&characters[characters.len() - quarter..])
+        .collect();
     Some(messages)
 }
 
@@ -96,6 +110,15 @@ mod tests {
         assert_eq!(prompt.last().unwrap().content, "q20");
         let shorter = super::shorter(prompt.clone()).unwrap();
         assert_eq!((&shorter[0], &shorter[1]), (&prompt[0], &prompt[2]));
-        assert!(super::shorter(prompt[..2].to_vec()).is_none());
+        assert!(
+            super::shorter(prompt[..2].to_vec()).is_none(),
+            "a short question is not cut"
+        );
+        let long = ChatMessage {
+            role: "user".into(),
+            content: format!("begin{}end", "x".repeat(1000)),
+        };
+        let cut = super::shorter(vec![prompt[0].clone(), long]).unwrap();
+        assert!(cut[1].content.starts_with("begin") && cut[1].content.ends_with("end") && cut[1].content.len() < 600);
     }
 }

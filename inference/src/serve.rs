@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     engine::Engine,
     generate,
-    limits::{ASK_OPEN_TIMEOUT, GENERATE_FRAME_BYTES_MAX, SILENCE_MAX},
+    limits::{ASK_OPEN_TIMEOUT, GENERATE_FRAME_BYTES_MAX, SILENCE_MAX, WRITE_TIMEOUT},
     swarm::{FromAsker, FromGenerator, Request, decode, encode},
 };
 
@@ -50,7 +50,12 @@ async fn serve_one(engine: &Engine, store: &Store, stream: Stream) -> Result<(),
     };
     let write = async {
         while let Some(message) = reports.recv().await {
-            write_frame(&mut writer, &encode(&message), GENERATE_FRAME_BYTES_MAX).await?;
+            // An asker that does not read must not hold a generation.
+            let frame = encode(&message);
+            let written = write_frame(&mut writer, &frame, GENERATE_FRAME_BYTES_MAX);
+            tokio::time::timeout(WRITE_TIMEOUT, written)
+                .await
+                .map_err(|_| FrameError::Timeout(WRITE_TIMEOUT))??;
         }
         writer.shutdown().await.map_err(FrameError::Io)
     };

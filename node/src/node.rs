@@ -23,6 +23,9 @@ use crate::{
 /// A stop takes at most this long, whatever hangs.
 const STOP_TIMEOUT: Duration = Duration::from_millis(4500);
 
+/// How long a start waits to hear whether the model can be loaded.
+const FIRST_LOAD: Duration = Duration::from_secs(3);
+
 /// A running node. Cheap to clone; every clone is the same node.
 #[derive(Clone)]
 pub struct Node(Arc<Parts>);
@@ -74,6 +77,16 @@ pub enum StartError {
     /// The model.
     #[error("{0}")]
     Model(#[from] inference::engine::ModelError),
+    /// The model is there but cannot be loaded.
+    #[error(
+        "the model {model} cannot be used: {reason}. Is the file whole? Choose another with --model or in the configuration"
+    )]
+    Engine {
+        /// What was configured.
+        model: String,
+        /// What the engine said.
+        reason: String,
+    },
     /// The page's port.
     #[error("cannot serve the page on {address}: {reason}. Choose another port with --http or in the configuration")]
     Http {
@@ -178,6 +191,26 @@ impl Node {
                 tasks.note_error("gateway", &error);
             }
         });
+    }
+
+    /// Waits a moment for the model: one that is refused at once is a mistake of the configuration, and the start fails with it. One
+    /// that takes longer goes on loading, and later failures are told by the status.
+    ///
+    /// # Errors
+    /// Why the engine refused the model.
+    pub async fn first_load(&self) -> Result<(), StartError> {
+        let mut status = self.0.engine.status();
+        let settled = status.wait_for(|status| *status != EngineStatus::Starting);
+        match tokio::time::timeout(FIRST_LOAD, settled).await {
+            Ok(Ok(status)) => match &*status {
+                EngineStatus::Failed { reason } => Err(StartError::Engine {
+                    model: self.0.config.inference.model.clone(),
+                    reason: reason.clone(),
+                }),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
     }
 
     /// Stops every part in reverse order, each step logged, within five seconds.

@@ -10,7 +10,7 @@ use crdt::{
 use keys::{NodeId, membership::Roster};
 use mesh::{
     GossipMessage, Mesh, Protocol, Stream, Verdict,
-    frame::{read_frame, write_frame},
+    frame::{FrameError, read_frame, write_frame},
 };
 use tokio::{
     sync::{broadcast, mpsc},
@@ -130,7 +130,7 @@ enum TalkError {
     #[error(transparent)]
     Store(#[from] crdt::StoreError),
     #[error(transparent)]
-    Frame(#[from] mesh::frame::FrameError),
+    Frame(#[from] FrameError),
     #[error("the other side talks for ever")]
     Endless,
 }
@@ -139,21 +139,29 @@ enum TalkError {
 async fn talk(store: &Store, stream: &mut Stream, first: Option<Vec<u8>>) -> Result<usize, TalkError> {
     let mut frames = 0;
     if let Some(frame) = first {
-        write_frame(stream, &frame, RECONCILE_FRAME_BYTES_MAX).await?;
+        write_in_time(stream, &frame).await?;
         frames += 1;
     }
     while frames < RECONCILE_FRAMES_MAX {
         let read = tokio::time::timeout(RECONCILE_FRAME_TIMEOUT, read_frame(stream, RECONCILE_FRAME_BYTES_MAX)).await;
-        let read = read.unwrap_or(Err(mesh::frame::FrameError::Timeout(RECONCILE_FRAME_TIMEOUT)))?;
+        let read = read.unwrap_or(Err(FrameError::Timeout(RECONCILE_FRAME_TIMEOUT)))?;
         let Some(frame) = read else { return Ok(frames) };
         frames += 1;
         let Some(answer) = store.reconcile_step(frame).await? else {
             return Ok(frames);
         };
-        write_frame(stream, &answer, RECONCILE_FRAME_BYTES_MAX).await?;
+        write_in_time(stream, &answer).await?;
         frames += 1;
     }
     Err(TalkError::Endless)
+}
+
+/// A neighbour that does not read must not stall the reconciliation with the others.
+async fn write_in_time(stream: &mut Stream, frame: &[u8]) -> Result<(), FrameError> {
+    let written = write_frame(stream, frame, RECONCILE_FRAME_BYTES_MAX);
+    tokio::time::timeout(RECONCILE_FRAME_TIMEOUT, written)
+        .await
+        .map_err(|_| FrameError::Timeout(RECONCILE_FRAME_TIMEOUT))?
 }
 
 /// Keeps the roster in three places alike: the mesh's, the replicated member records, and the file that the next start reads.

@@ -99,6 +99,15 @@ fn a_taken_port_an_unreadable_model_and_an_open_key_are_said_and_nothing_starts(
         ["run".as_ref(), "--model".as_ref(), no_model.as_os_str()],
     ));
     assert!(text.contains("is not a GGUF model file"), "{text}");
+    // A model cut in its middle: whole at first sight, refused by the engine.
+    let whole = concat!(env!("CARGO_MANIFEST_DIR"), "/../inference/models/built-in.gguf");
+    let cut = node.path().join("cut.gguf");
+    fs::write(&cut, &fs::read(whole).unwrap()[..1_200_000]).unwrap();
+    let text = said(&starling(
+        &node.path(),
+        ["run".as_ref(), "--model".as_ref(), cut.as_os_str()],
+    ));
+    assert!(text.contains("cut.gguf") && text.contains("cannot be used"), "{text}");
     let key = node.path().join("node.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     assert!(said(&starling(&node.path(), ["run"])).contains("chmod 600"));

@@ -189,6 +189,87 @@ async fn an_answer_can_be_stopped_and_what_was_said_stays() {
     panic!("no stop landed in the middle of an answer");
 }
 
+/// More questions at once than the engine has slots: those that wait keep their place.
+#[tokio::test]
+async fn questions_beyond_the_slots_wait_and_are_all_answered() {
+    let mut b = NodeProcess::init("B", "built-in");
+    let path = b.path().join("starling.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("slots = 4", "slots = 1")).unwrap();
+    b.start();
+    b.wait_for_status("the model is ready", |status| status["engine"] == "ready");
+    let mut client = person(&b).await;
+    let session = new_session(&mut client).await;
+    let mut socket = client.socket().await;
+    for number in 0..8 {
+        socket
+            .say(&session, &format!("outbox-{number}"), "Расскажи сказку.")
+            .await;
+    }
+    for _ in 0..8 {
+        socket.wait_for("answer_finished").await;
+    }
+    let mesh = client.get("/api/v1/mesh").await;
+    assert_eq!(
+        mesh["nodes"][0]["models"][0]["busy"], 0,
+        "nothing is counted that is no longer there: {mesh}"
+    );
+}
+
+/// The longest message and then an ordinary one: the prompt is shortened, so that the answer has room.
+#[tokio::test]
+async fn a_long_message_leaves_room_for_the_answers() {
+    let mut b = NodeProcess::init("B", "built-in");
+    b.start();
+    b.wait_for_status("the model is ready", |status| status["engine"] == "ready");
+    let mut client = person(&b).await;
+    let session = new_session(&mut client).await;
+    let mut socket = client.socket().await;
+    ask(&mut socket, &session, "outbox-1", &"ж".repeat(3000)).await;
+    for number in 2..5 {
+        let (finished, tokens) = ask(
+            &mut socket,
+            &session,
+            &format!("outbox-{number}"),
+            "Привет! Как тебя зовут?",
+        )
+        .await;
+        assert!(tokens.len() > 3 && finished["reason"] == "end", "{finished}");
+    }
+}
+
+/// A damaged journal under a whole index: what is missing comes back from the other node.
+#[tokio::test]
+async fn what_a_damaged_journal_lost_comes_back_from_another_node() {
+    let (mut a, b) = two_nodes();
+    let mut at_a = person(&b).await.at(a.http);
+    wait_until_signed_in(&at_a).await;
+    let session = new_session(&mut at_a).await;
+    let mut socket = at_a.socket().await;
+    for number in 0..5 {
+        ask(&mut socket, &session, &format!("outbox-{number}"), "Привет!").await;
+    }
+    let root = b.status().unwrap()["root"].clone();
+    a.wait_for_status("both hold the same", |status| status["root"] == root);
+    let journal = a.path().join("store/journal/00000001.log");
+    let whole = std::fs::read(&journal).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damaged in [whole[..whole.len() / 3].to_vec(), flipped] {
+        a.terminate();
+        std::fs::write(&journal, damaged).unwrap();
+        a.start();
+        a.wait_for_status("A holds all of it again", |status| status["root"] == root);
+        let back = wait_for_messages(&at_a, &session, |messages| messages.len() == 10).await;
+        assert!(back.iter().all(|message| message["state"] != "waiting"));
+        // What came back is on disk: it survives the loss of the index, too.
+        a.terminate();
+        std::fs::remove_dir_all(a.path().join("store/index")).unwrap();
+        a.start();
+        wait_for_messages(&at_a, &session, |messages| messages.len() == 10).await;
+    }
+}
+
 #[tokio::test]
 async fn an_engine_that_dies_is_started_again_and_the_node_lives() {
     let mut b = NodeProcess::init("B", "built-in");

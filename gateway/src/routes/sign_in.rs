@@ -1,7 +1,6 @@
 //! `POST /api/v1/sign-in`: name and password become a session cookie.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,6 +18,7 @@ use crate::{
     app::App,
     auth::{self, Person},
     error::{ApiError, ErrorBody},
+    idle::Peer,
 };
 
 /// Who wants to sign in.
@@ -37,10 +37,10 @@ pub(crate) struct SignInRequest {
 ))]
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Json(request): Json<SignInRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
-    rate_limit(&app, address, Instant::now())?;
+    rate_limit(&app, peer, Instant::now())?;
     let (id, account) = auth::check_password(&app, &request.name, request.password).await?;
     let answer = PersonAnswer {
         person: (&Person { id, account }).into(),
@@ -49,9 +49,9 @@ pub(crate) async fn post(
 }
 
 /// What costs a password hash is limited per address.
-pub(super) fn rate_limit(app: &App, address: SocketAddr, now: Instant) -> Result<(), ApiError> {
+pub(super) fn rate_limit(app: &App, peer: Peer, now: Instant) -> Result<(), ApiError> {
     let seconds = |wait: Duration| wait.as_secs() + 1;
     app.sign_ins
-        .take(address.ip(), now)
+        .take(peer.0.ip(), now)
         .map_err(|wait| ApiError::TooManyRequests { seconds: seconds(wait) })
 }

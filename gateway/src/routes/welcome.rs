@@ -1,6 +1,6 @@
 //! `POST /api/v1/welcome`: a one-time link becomes an account.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{ConnectInfo, State},
@@ -20,6 +20,7 @@ use crate::{
     app::App,
     auth::{self, Person},
     error::{ApiError, ErrorBody},
+    idle::Peer,
 };
 
 /// What a new person says.
@@ -41,10 +42,10 @@ pub(crate) struct WelcomeRequest {
 ))]
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Json(request): Json<WelcomeRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
-    super::sign_in::rate_limit(&app, address, Instant::now())?;
+    super::sign_in::rate_limit(&app, peer, Instant::now())?;
     let is_member = |node: &keys::NodeId| app.surroundings.is_member(node);
     let link: OneTimeLink =
         token::verify(&request.token, app.mesh, Timestamp::now(), is_member).map_err(|_| ApiError::LinkInvalid)?;

@@ -124,6 +124,8 @@ impl Actor {
     fn spawn(&self) -> Result<(Child, ChildStdin, ChildStdout), String> {
         let mut child = Process::new(&self.settings.program)
             .arg("infer-worker")
+            // A signal to the node's whole group (Ctrl-C in a terminal) must not end the engine before the node has stopped.
+            .process_group(0)
             // OpenMP's spinning threads starve each other on a shared machine (25 to 60 times slower, measured).
             .env("OMP_WAIT_POLICY", "passive")
             .stdin(Stdio::piped())
@@ -298,6 +300,10 @@ impl Actor {
             FromWorker::Failed { id, error } => (id, EngineEvent::Failed(error), true),
             FromWorker::Ready(_) | FromWorker::LoadFailed { .. } => return None,
         };
+        if !self.running.contains_key(&id) {
+            // The answer to a stop that crossed the end of its generation.
+            return None;
+        }
         let abandoned = self
             .running
             .get(&id)

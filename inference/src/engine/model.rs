@@ -79,6 +79,9 @@ pub(crate) fn prepare(settings: &EngineSettings) -> Result<Option<Prepared>, Mod
     if !(64..=CONTEXT_TOKENS_MAX).contains(&settings.context_tokens) {
         return Err(ModelError::Setting("the context must be 64 to 131072 tokens"));
     }
+    if settings.threads.is_some_and(|threads| !(1..=256).contains(&threads)) {
+        return Err(ModelError::Setting("the number of threads must be 1 to 256"));
+    }
     let (path, name) = match &settings.model {
         ModelSource::None => return Ok(None),
         ModelSource::BuiltIn => (unpack(&settings.models_directory)?, "built-in".to_owned()),

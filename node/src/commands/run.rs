@@ -69,6 +69,10 @@ async fn live(directory: DataDirectory, config: config::Config) -> Result<(), Co
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    if let Err(error) = node.first_load().await {
+        node.stop().await;
+        return Err(error.into());
+    }
     println!("{}", banner::text(&node).await);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("stop: asked by SIGTERM"),

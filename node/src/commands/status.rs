@@ -1,6 +1,6 @@
 //! `starling status`: what the running node is doing.
 
-use std::path::Path;
+use std::{io::Write as _, path::Path};
 
 use super::CommandError;
 use crate::{
@@ -16,7 +16,8 @@ pub fn run(path: &Path, json: bool) -> Result<(), CommandError> {
     DataDirectory::open(path)?;
     let status = control::ask(path)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        // A reader that has seen enough (`| head`) is no error.
+        let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&status)?);
     } else {
         print(&status);
     }

@@ -14,10 +14,13 @@ use super::{
     write,
 };
 use crate::engine::{
-    FinishReason, GenerationError, Sampling,
+    FinishReason, Finished, GenerationError, Sampling,
     protocol::{FromWorker, ToWorker},
     schedule::{next_step, prompt_chunk},
 };
+
+/// At least this part of the context is left to the answer, unless the answer is limited to less.
+const ANSWER_SHARE: usize = 4;
 
 struct Waiting {
     id: u64,
@@ -92,14 +95,18 @@ impl<'model> Batcher<'model> {
             } => {
                 let vocabulary = self.model.vocab();
                 let prompt = vocabulary.tokenize(prompt.as_bytes(), vocabulary.should_add_bos(), true);
-                // One token at least must fit behind the prompt.
-                if prompt.is_empty() || prompt.len() >= self.context_tokens {
-                    let tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
-                    let limit = u32::try_from(self.context_tokens.saturating_sub(1)).unwrap_or(u32::MAX);
-                    return write(&FromWorker::Failed {
-                        id,
-                        error: GenerationError::PromptTooLong { tokens, limit },
-                    });
+                // Room for the answer: a prompt that fills the context would be answered with a single token.
+                let answer = (sampling.tokens_max as usize)
+                    .min(self.context_tokens / ANSWER_SHARE)
+                    .max(1);
+                let limit = self.context_tokens.saturating_sub(answer);
+                if prompt.is_empty() || prompt.len() > limit {
+                    let number = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+                    let error = GenerationError::PromptTooLong {
+                        tokens: number(prompt.len()),
+                        limit: number(limit),
+                    };
+                    return write(&FromWorker::Failed { id, error });
                 }
                 self.waiting.push_back(Waiting {
                     id,
@@ -114,34 +121,32 @@ impl<'model> Batcher<'model> {
     }
 
     fn stop(&mut self, id: u64) -> io::Result<()> {
-        let stopped = FinishReason::Stopped;
-        if let Some(position) = self.waiting.iter().position(|waiting| waiting.id == id) {
-            let _ = self.waiting.remove(position);
-            let finished = crate::engine::Finished {
-                reason: stopped,
-                prompt_tokens: 0,
-                reused_tokens: 0,
-                generated_tokens: 0,
-            };
-            return write(&FromWorker::Finished { id, finished });
-        }
         for slot in &mut self.slots {
             if slot.job.as_ref().is_some_and(|job| job.id == id) {
-                return finish(slot, stopped);
+                return finish(slot, FinishReason::Stopped);
             }
         }
-        Ok(())
+        // Waiting, or unknown: every stop is answered, so that the node never counts what is no longer there.
+        self.waiting.retain(|waiting| waiting.id != id);
+        let finished = Finished {
+            reason: FinishReason::Stopped,
+            prompt_tokens: 0,
+            reused_tokens: 0,
+            generated_tokens: 0,
+        };
+        write(&FromWorker::Finished { id, finished })
     }
 
     /// Puts waiting generations into free slots: the one with the same conversation, else the one longest unused.
     fn fill_slots(&mut self) {
-        while !self.waiting.is_empty() {
+        while let Some(key) = self.waiting.front().map(|waiting| waiting.key) {
             let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.job.is_none());
-            let key = self.waiting[0].key;
             let best = free
                 .min_by_key(|(_, slot)| (slot.key != key, slot.used))
                 .map(|(index, _)| index);
-            let (Some(index), Some(waiting)) = (best, self.waiting.pop_front().filter(|_| best.is_some())) else {
+            // Without a free slot it keeps its place: only what can begin leaves the queue.
+            let Some(index) = best else { return };
+            let Some(waiting) = self.waiting.pop_front() else {
                 return;
             };
             self.begin(index, waiting);
