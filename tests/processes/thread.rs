@@ -164,9 +164,10 @@ async fn an_answer_can_be_stopped_and_what_was_said_stays() {
     b.wait_for_status("the model is ready", |status| status["engine"] == "ready");
     let mut client = person(&b).await;
     let session = new_session(&mut client).await;
-    let mut socket = client.socket().await;
     // The small model is quick: a stop may come after the end. Within this many tries one lands in the middle.
     for attempt in 0..50 {
+        // A socket of its own each time: the rate limit of messages is per socket.
+        let mut socket = client.socket().await;
         socket
             .say(&session, &format!("outbox-{attempt}"), "Расскажи сказку.")
             .await;
@@ -183,8 +184,6 @@ async fn an_answer_can_be_stopped_and_what_was_said_stays() {
             assert_eq!(stored.last().unwrap()["ending"], "stopped");
             return;
         }
-        // Keeps within the rate limit of a socket.
-        tokio::time::sleep(std::time::Duration::from_millis(1000)).await;
     }
     panic!("no stop landed in the middle of an answer");
 }
