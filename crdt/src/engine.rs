@@ -72,15 +72,14 @@ impl Engine {
         let index_directory = settings.directory.join("index");
         let (mut index, mut set_aside) = Index::open(&index_directory)?;
         let journal_error = |error| StoreError::Journal(Arc::new(error));
+        let mut checkpoint = index.checkpoint();
         // A journal that ends before what the index has seen was damaged: the index would promise what is not there.
-        if let Some(checkpoint) = index.checkpoint()
-            && !Journal::reaches(&directory, checkpoint)
-        {
+        if checkpoint.is_some_and(|seen| !Journal::reaches(&directory, seen)) {
             tracing::error!("the journal is shorter than it was; what is missing is asked of other nodes");
             index = index.begin_anew()?;
             set_aside = true;
+            checkpoint = None;
         }
-        let checkpoint = index.checkpoint();
         let mut failure = None;
         let mut take = |position, body: &[u8]| {
             // Everything in the journal was verified when it came in, and its blake3 was just checked: the content id is enough.

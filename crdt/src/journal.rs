@@ -63,9 +63,8 @@ pub struct Journal {
     directory: PathBuf,
     file: File,
     segment: u32,
+    /// Bytes that are written and synced; a failed append goes back to here.
     length: u64,
-    /// Bytes that are synced; a failed append goes back to here.
-    durable: u64,
 }
 
 impl Journal {
@@ -111,7 +110,6 @@ impl Journal {
                     file,
                     segment,
                     length: end,
-                    durable: end,
                 }
             }
             Some(segment) => Self::create(directory, segment)?,
@@ -147,7 +145,6 @@ impl Journal {
             file,
             segment,
             length,
-            durable: length,
         })
     }
 
@@ -182,12 +179,11 @@ impl Journal {
         match written {
             Ok(()) => {
                 self.length += buffer.len() as u64;
-                self.durable = self.length;
                 Ok(positions)
             }
             Err(source) => {
                 // What was half written must not look like a record; if even that fails, the torn tail is cut at the next start.
-                let _ = self.file.set_len(self.durable);
+                let _ = self.file.set_len(self.length);
                 Err(io_error(&segment_path(&self.directory, self.segment), source))
             }
         }
@@ -198,7 +194,7 @@ impl Journal {
     pub fn end(&self) -> Position {
         Position {
             segment: self.segment,
-            offset: self.durable,
+            offset: self.length,
         }
     }
 

@@ -162,7 +162,7 @@ pub fn step(replica: &mut impl Replica, frame: &[u8]) -> Result<Option<Vec<u8>>,
         Frame::Have(buckets) => missing(replica, &buckets),
         Frame::Missing { envelopes, wanted } => {
             let taken = take_all(replica, envelopes);
-            let (envelopes, _) = batch(replica, wanted.iter());
+            let envelopes = batch(replica, wanted.iter());
             Frame::Envelopes { envelopes, taken }
         }
         Frame::Envelopes { envelopes, taken } => Frame::Taken(taken.saturating_add(take_all(replica, envelopes))),
@@ -216,11 +216,11 @@ fn missing(replica: &mut impl Replica, buckets: &[(u8, Vec<ContentId>)]) -> Fram
         wanted.extend(theirs.into_iter().filter(|id| !ids.contains(id)).copied());
     }
     wanted.truncate(RECONCILE_IDS_MAX);
-    let (envelopes, _) = batch(replica, lacking.iter());
+    let envelopes = batch(replica, lacking.iter());
     Frame::Missing { envelopes, wanted }
 }
 
-fn batch<'a>(replica: &mut impl Replica, ids: impl Iterator<Item = &'a ContentId>) -> (Vec<Vec<u8>>, usize) {
+fn batch<'a>(replica: &mut impl Replica, ids: impl Iterator<Item = &'a ContentId>) -> Vec<Vec<u8>> {
     let mut envelopes = Vec::new();
     let mut bytes = 0;
     for id in ids {
@@ -232,7 +232,7 @@ fn batch<'a>(replica: &mut impl Replica, ids: impl Iterator<Item = &'a ContentId
             break;
         }
     }
-    (envelopes, bytes)
+    envelopes
 }
 
 fn encode(frame: &Frame) -> Vec<u8> {

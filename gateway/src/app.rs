@@ -86,3 +86,8 @@ impl App {
         }
     }
 }
+
+/// Waits for the node to stop; a gone owner means the same.
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}

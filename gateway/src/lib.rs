@@ -27,7 +27,7 @@ pub use auth::{first_administrator_path, has_administrator};
 pub use openapi::document as openapi;
 
 use crate::{
-    app::App,
+    app::{App, stopped},
     idle::{PatientListener, Peer},
 };
 
@@ -44,16 +44,13 @@ pub async fn serve(
     let service = routes::router(app).into_make_service_with_connect_info::<Peer>();
     let stop = {
         let mut stopping = stopping.clone();
-        async move {
-            // A gone owner means the same as a stop.
-            let _ = stopping.wait_for(|stopping| *stopping).await;
-        }
+        async move { stopped(&mut stopping).await }
     };
     let serving = axum::serve(PatientListener(listener), service)
         .with_graceful_shutdown(stop)
         .into_future();
     let give_up = async {
-        let _ = stopping.wait_for(|stopping| *stopping).await;
+        stopped(&mut stopping).await;
         tokio::time::sleep(limits::STOP_TIMEOUT + Duration::from_millis(500)).await;
     };
     tokio::select! {

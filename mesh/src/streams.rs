@@ -29,7 +29,7 @@ use crate::{
     Protocol,
     counters::Counters,
     limits::{INBOUND_STREAM_QUEUE, OPEN_QUEUE, OPEN_TIMEOUT},
-    membership::{Membership, peer_of},
+    membership::Membership,
 };
 
 const OK: u8 = 0;
@@ -174,8 +174,4 @@ pub(crate) fn new(
 
 fn wrap(stream: libp2p::Stream) -> Stream {
     Stream(stream.compat())
-}
-
-fn peer(node: &NodeId) -> Option<libp2p::PeerId> {
-    peer_of(node)
 }

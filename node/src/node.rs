@@ -173,11 +173,7 @@ impl Node {
 
     fn serve_people(&self, listener: TcpListener, stopping: watch::Receiver<bool>) {
         let parts = &self.0;
-        let surroundings = MeshSurroundings {
-            mesh: parts.mesh.clone(),
-            monitor: parts.monitor.clone(),
-            desk: parts.desk.clone(),
-        };
+        let surroundings = self.surroundings();
         let settings = GatewaySettings {
             key: parts.key.clone(),
             mesh: parts.mesh_id,
@@ -232,6 +228,15 @@ impl Node {
         tracing::info!("stop: done");
     }
 
+    fn surroundings(&self) -> MeshSurroundings {
+        let parts = &self.0;
+        MeshSurroundings {
+            mesh: parts.mesh.clone(),
+            monitor: parts.monitor.clone(),
+            desk: parts.desk.clone(),
+        }
+    }
+
     /// What was configured.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -282,11 +287,7 @@ impl Node {
             .summary()
             .await
             .map_or((0, String::new()), |(count, root)| (count, root.to_string()));
-        let surroundings = MeshSurroundings {
-            mesh: parts.mesh.clone(),
-            monitor: parts.monitor.clone(),
-            desk: parts.desk.clone(),
-        };
+        let surroundings = self.surroundings();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_id: parts.key.id().to_string(),

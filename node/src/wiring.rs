@@ -170,15 +170,8 @@ pub async fn members(mesh: Mesh, store: Store, directory: DataDirectory, tasks: 
     let mut changes = store.changes();
     loop {
         let roster = rosters.borrow_and_update().clone();
-        if let Err(error) = record_members(&store, &roster, mesh.node()).await {
+        if let Err(error) = share_members(&mesh, &store, &roster).await {
             tasks.note_error("members", &error);
-        }
-        match store.list::<Member>().await {
-            Ok(members) => {
-                mesh.learn(members.into_iter().map(|(_, member)| member.certificate).collect())
-                    .await
-            }
-            Err(error) => tasks.note_error("members", &error),
         }
         let saved = {
             let (directory, roster) = (directory.clone(), Arc::clone(&roster));
@@ -211,18 +204,17 @@ async fn member_changed(changes: &mut broadcast::Receiver<Change>) {
     }
 }
 
-/// Whoever admits a node writes its record; the first node writes its own.
-async fn record_members(store: &Store, roster: &Roster, own: NodeId) -> Result<(), crdt::StoreError> {
+/// Whoever admits a node writes its record (the first node its own); what others wrote goes into the mesh's roster.
+async fn share_members(mesh: &Mesh, store: &Store, roster: &Roster) -> Result<(), crdt::StoreError> {
     let recorded: Vec<_> = store
         .list::<Member>()
         .await?
         .into_iter()
         .map(|(_, member)| member.certificate)
         .collect();
+    mesh.learn(recorded.clone()).await;
     for member in roster.members() {
-        let ours = member
-            .admitted_by
-            .map_or(member.node == own, |admitter| admitter == own);
+        let ours = member.admitted_by.unwrap_or(member.node) == mesh.node();
         let Some(certificate) = roster.certificate(&member.node).filter(|_| ours) else {
             continue;
         };

@@ -6,10 +6,15 @@ use tests::{
     process::NodeProcess,
 };
 
-fn two_nodes() -> (NodeProcess, NodeProcess) {
+fn one_node() -> NodeProcess {
     let mut b = NodeProcess::init("B", "built-in");
     b.start();
     b.wait_for_status("the model is ready", |status| status["engine"] == "ready");
+    b
+}
+
+fn two_nodes() -> (NodeProcess, NodeProcess) {
+    let b = one_node();
     let mut a = NodeProcess::join(&b.invite(&[]), "A", "none").unwrap();
     a.start();
     a.wait_for_status("A sees B's model", |status| {
@@ -159,9 +164,7 @@ async fn a_question_waits_while_nobody_can_answer_and_is_answered_once_when_b_is
 
 #[tokio::test]
 async fn an_answer_can_be_stopped_and_what_was_said_stays() {
-    let mut b = NodeProcess::init("B", "built-in");
-    b.start();
-    b.wait_for_status("the model is ready", |status| status["engine"] == "ready");
+    let b = one_node();
     let mut client = person(&b).await;
     let session = new_session(&mut client).await;
     // The small model is quick: a stop may come after the end. Within this many tries one lands in the middle.
@@ -218,9 +221,7 @@ async fn questions_beyond_the_slots_wait_and_are_all_answered() {
 /// The longest message and then an ordinary one: the prompt is shortened, so that the answer has room.
 #[tokio::test]
 async fn a_long_message_leaves_room_for_the_answers() {
-    let mut b = NodeProcess::init("B", "built-in");
-    b.start();
-    b.wait_for_status("the model is ready", |status| status["engine"] == "ready");
+    let b = one_node();
     let mut client = person(&b).await;
     let session = new_session(&mut client).await;
     let mut socket = client.socket().await;
@@ -271,9 +272,7 @@ async fn what_a_damaged_journal_lost_comes_back_from_another_node() {
 
 #[tokio::test]
 async fn an_engine_that_dies_is_started_again_and_the_node_lives() {
-    let mut b = NodeProcess::init("B", "built-in");
-    b.start();
-    b.wait_for_status("the model is ready", |status| status["engine"] == "ready");
+    let mut b = one_node();
     let mut client = person(&b).await;
     let session = new_session(&mut client).await;
     let mut socket = client.socket().await;

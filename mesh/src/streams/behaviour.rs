@@ -22,13 +22,12 @@ use tokio::sync::mpsc;
 use super::{
     Offers, Open, OpenError,
     handler::{Handler, Offer},
-    peer,
 };
 use crate::{
     Protocol,
     counters::Counters,
     limits::STRANGER_CONNECTIONS_MAX,
-    membership::{Membership, node_of},
+    membership::{Membership, node_of, peer_of},
 };
 
 /// Too many strangers, or a key that no member can have.
@@ -97,7 +96,7 @@ impl Behaviour {
 
     /// The connection a request goes to, if there is one and we may speak the protocol there.
     fn destination(&self, open: &Open) -> Option<(PeerId, ConnectionId)> {
-        let peer = peer(&open.node)?;
+        let peer = peer_of(&open.node)?;
         let connections = self.connections.get(&peer)?;
         let usable = |connection: &&ConnectionId| {
             let wanted = open.connection.is_none_or(|wanted| wanted == **connection);

@@ -27,7 +27,7 @@ use super::{
     messages::{MessageBody, accept, reason},
 };
 use crate::{
-    app::App,
+    app::{App, stopped},
     auth::Person,
     error::ApiError,
     limits::{
@@ -91,11 +91,6 @@ fn same_origin(headers: &HeaderMap) -> bool {
         (None, _) => true,
         _ => false,
     }
-}
-
-/// Waits for the node to stop; a gone owner means the same.
-async fn stopped(stopping: &mut tokio::sync::watch::Receiver<bool>) {
-    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// The socket is gone.
