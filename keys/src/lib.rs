@@ -10,6 +10,9 @@
 //!   [`Roster`](membership::Roster).
 //! - [`invite`]: the one line of text by which an operator adds a node.
 //! - [`password`], [`token`]: what people sign in with.
+//! - [`versioned`]: how everything that lasts is written down: a version byte, then postcard.
+//! - [`DataKey`]: what one account's texts are sealed with; to destroy it is to erase them.
+//! - [`archive`]: an encrypted stream for backups.
 //!
 //! ## Journey: a node joins
 //! The operator's root key signs a [`TicketGrant`](membership::TicketGrant) for a fresh *ticket key*; the invite carries that
@@ -18,7 +21,9 @@
 //! when it saw it (so that an expired grant cannot be used later), and the three together are the certificate that every other
 //! node checks again for itself. No step asks the issuer, so joining works in a split.
 
+pub mod archive;
 pub mod content;
+pub mod data_key;
 pub mod identity;
 pub mod invite;
 pub mod limits;
@@ -28,8 +33,12 @@ pub mod secret_file;
 pub mod signed;
 pub mod timestamp;
 pub mod token;
+pub mod versioned;
 
 pub use content::ContentId;
+pub use data_key::{DataKey, DataKeyId, SealError};
 pub use identity::{NodeId, NodeKey};
 pub use signed::{Payload, Signed, SignedError};
 pub use timestamp::Timestamp;
+/// What holds a secret's bytes: they are overwritten when it is dropped.
+pub use zeroize::Zeroizing;

@@ -26,3 +26,18 @@ pub const PASSWORD_BYTES_MAX: usize = 1024;
 pub const ARGON2_MEMORY_KIB: u32 = 46 * 1024;
 /// argon2id passes.
 pub const ARGON2_PASSES: u32 = 1;
+/// argon2id memory in KiB for an archive's passphrase: RFC 9106's second recommendation, because a stolen archive is guessed at
+/// without anybody noticing.
+pub const ARCHIVE_ARGON2_MEMORY_KIB: u32 = 64 * 1024;
+/// argon2id passes for an archive's passphrase.
+pub const ARCHIVE_ARGON2_PASSES: u32 = 3;
+/// argon2id memory in KiB that an archive may ask for when it is read; a hostile one could otherwise ask for all there is.
+pub const ARCHIVE_ARGON2_MEMORY_KIB_MAX: u32 = 256 * 1024;
+/// argon2id passes that an archive may ask for when it is read.
+pub const ARCHIVE_ARGON2_PASSES_MAX: u32 = 16;
+/// Bytes of one encrypted chunk of an archive: what is in memory at a time.
+pub const ARCHIVE_CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes of a file that holds a passphrase.
+pub const PASSPHRASE_FILE_BYTES_MAX: usize = 4096;
+/// Shortest passphrase of an archive, in characters: longer than a password, because guesses at a file are not counted.
+pub const PASSPHRASE_CHARACTERS_MIN: usize = 12;

@@ -110,7 +110,19 @@ impl<T: Payload> Signed<T> {
         Ok(signed)
     }
 
-    /// Verifies and decodes: the only way to the content.
+    /// Decodes without verifying again. Only for bytes that were verified when they came in and that a store has just proven to be
+    /// unchanged: verifying a signature costs more than everything else of reading a stored object.
+    ///
+    /// # Errors
+    /// When the payload is bad.
+    pub fn open_stored(&self) -> Result<T, SignedError> {
+        match postcard::take_from_bytes(&self.payload) {
+            Ok((value, [])) => Ok(value),
+            _ => Err(SignedError::BadPayload),
+        }
+    }
+
+    /// Verifies and decodes: the only way to the content of what comes from outside.
     ///
     /// # Errors
     /// When the signature or the payload is bad.
@@ -121,10 +133,7 @@ impl<T: Payload> Signed<T> {
         {
             return Err(SignedError::BadSignature);
         }
-        match postcard::take_from_bytes(&self.payload) {
-            Ok((value, [])) => Ok(value),
-            _ => Err(SignedError::BadPayload),
-        }
+        self.open_stored()
     }
 }
 
@@ -152,7 +161,8 @@ impl<T> Signed<T> {
         postcard::to_extend(self, buffer).unwrap_or_default()
     }
 
-    /// Reads what [`Signed::to_bytes`] wrote. The signature is *not* checked yet.
+    /// Reads what [`Signed::to_bytes`] wrote, and nothing else: postcard also reads lengths with needless bytes, and with those
+    /// anyone could give a second content id to what someone else has signed. The signature is *not* checked yet.
     ///
     /// # Errors
     /// When too large, of an unknown version, or malformed.
@@ -162,8 +172,8 @@ impl<T> Signed<T> {
             return Err(SignedError::TooLarge(bytes.len()));
         }
         match bytes.split_first() {
-            Some((&SIGNED_VERSION, rest)) => match postcard::take_from_bytes(rest) {
-                Ok((signed, [])) => Ok(signed),
+            Some((&SIGNED_VERSION, rest)) => match postcard::take_from_bytes::<Self>(rest) {
+                Ok((signed, [])) if signed.to_bytes() == bytes => Ok(signed),
                 _ => Err(SignedError::Malformed),
             },
             Some((&version, _)) => Err(SignedError::UnknownVersion(version)),
@@ -227,6 +237,21 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(Signed::<Note>::from_bytes(&bytes[..length]).is_err(), "cut at {length}");
         }
+    }
+
+    #[test]
+    fn there_is_one_way_to_write_a_signed_object() {
+        let key = NodeKey::from_seed(&[3; 32]);
+        let bytes = Signed::sign(&key, &Note("murmuration".into())).unwrap().to_bytes();
+        let length = 1 + 32;
+        // The length of the payload, with a byte more than it needs.
+        let longer = [&bytes[..length], &[bytes[length] | 0x80, 0], &bytes[length + 1..]].concat();
+        let read: Result<(Signed<Note>, _), _> = postcard::take_from_bytes(&longer[1..]);
+        assert!(
+            read.unwrap().0.open().is_ok(),
+            "without the comparison it would be taken"
+        );
+        assert_eq!(Signed::<Note>::from_bytes(&longer).unwrap_err(), SignedError::Malformed);
     }
 
     #[test]
