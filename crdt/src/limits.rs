@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::replica::quota::Quota;
+
 /// Bytes of one journal segment; large enough that there are few, small enough to rewrite one.
 pub const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Bytes of one record body: a signed envelope with room to spare.
@@ -24,18 +26,18 @@ pub const OUTGOING_QUEUE: usize = 1024;
 pub const CHANGE_QUEUE: usize = 1024;
 /// Documents held materialised.
 pub const VIEWS_MAX: usize = 512;
-/// Changes parked because something they depend on is missing.
-pub const PARKED_MAX: usize = 1024;
-/// Bytes of parked changes.
-pub const PARKED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Changes of one author parked because something they depend on is missing.
+pub const PARKED_PER_AUTHOR_MAX: usize = 256;
+/// Bytes of one author's parked changes.
+pub const PARKED_BYTES_PER_AUTHOR_MAX: usize = 1024 * 1024;
+/// Authors that may have parked changes at one time.
+pub const PARKED_AUTHORS_MAX: usize = 64;
 /// A parked change is dropped after this; reconciliation brings it again.
 pub const PARKED_FOR: Duration = Duration::from_secs(30);
 /// Bytes of one reconciliation frame.
 pub const RECONCILE_FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of envelopes in one reconciliation frame.
 pub const RECONCILE_BATCH_BYTES: usize = 512 * 1024;
-/// Envelope ids listed in one reconciliation frame.
-pub const RECONCILE_IDS_MAX: usize = 16 * 1024;
 /// Frames of one reconciliation conversation; a longer one is hostile or broken, and the next tick goes on.
 pub const RECONCILE_FRAMES_MAX: usize = 10_000;
 /// sled's page cache.
@@ -44,3 +46,120 @@ pub const INDEX_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Messages of one session; beyond that a new dialogue begins.
 pub const MESSAGES_PER_SESSION_MAX: usize = 20_000;
+/// Bytes of one envelope with its payloads: what gossip carries in one message.
+pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+/// Payloads (sealed texts) beside one change.
+pub const PAYLOADS_PER_ENVELOPE_MAX: usize = 64;
+/// Bytes of a signed erasure or receipt: they have a fixed shape.
+pub const STATEMENT_BYTES_MAX: usize = 512;
+/// Dependencies of one change: as many concurrent heads as a busy document ever has.
+pub const DEPENDENCIES_MAX: usize = 1024;
+/// What an author may push: a busy gateway's burst, then ten times what 100 people write who all chat at once.
+pub const QUOTA_PUSH: Quota = Quota {
+    changes: 20_000.0,
+    changes_per_second: 200.0,
+    bytes: 32.0 * MEBIBYTE,
+    bytes_per_second: 0.125 * MEBIBYTE,
+};
+/// What an author may hand over itself: everything that it wrote while a small mesh lived for years.
+pub const QUOTA_PULL: Quota = Quota {
+    changes: 4_000_000.0,
+    changes_per_second: 200.0,
+    bytes: 4096.0 * MEBIBYTE,
+    bytes_per_second: 0.125 * MEBIBYTE,
+};
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
+/// Authors whose quotas are remembered; one whose bucket is full again is forgotten.
+pub const QUOTA_AUTHORS_MAX: usize = 4096;
+/// Bytes of changes and texts in all cached views together; a view costs a few times as much.
+pub const VIEW_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A document with at least so many changes is kept as a snapshot, so that it opens quickly.
+pub const SNAPSHOT_CHANGES_MIN: usize = 64;
+/// A snapshot is made anew after so many further changes.
+pub const SNAPSHOT_EVERY: usize = 256;
+/// Bytes of one snapshot that are read at all.
+pub const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Index entries written in one batch while the index is made anew.
+pub const INDEX_BATCH: usize = 1024;
+/// Changes kept out because they made a view fail; more are judged anew each time they come.
+pub const QUARANTINED_MAX: usize = 4096;
+/// Notices about data keys that wait to be seen to; more are found by the regular round of asking.
+pub const KEY_QUEUE: usize = 1024;
+/// Data keys of one account: it has one, and more only when nodes made some for it apart from each other.
+pub const KEYS_PER_ACCOUNT_MAX: usize = 16;
+/// Accounts whose data keys are held in memory; others are read from their file, one small read.
+pub const KEYRING_CACHE_ACCOUNTS_MAX: usize = 4096;
+/// Bytes of one frame of data keys between two members.
+pub const KEY_FRAME_BYTES_MAX: usize = 256 * 1024;
+/// Accounts in one frame of data keys; more are asked for in the next one.
+pub const KEY_FRAME_ACCOUNTS_MAX: usize = 1024;
+/// How long a write waits for the key of its account: asking every neighbour takes less.
+pub const KEY_PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of the membership file inside a backup: as many certificates as a mesh has members.
+pub const BACKUP_MEMBERSHIP_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of the configuration file inside a backup.
+pub const BACKUP_CONFIGURATION_BYTES_MAX: usize = 256 * 1024;
+/// Days of which the newest backup is kept.
+pub const BACKUP_DAYS_KEPT: usize = 7;
+/// Weeks of which the newest backup is kept.
+pub const BACKUP_WEEKS_KEPT: usize = 7;
+/// Records that a restore makes durable with one sync.
+pub const RESTORE_BATCH_RECORDS: usize = 4096;
+/// Bytes of records that a restore collects before it makes them durable.
+pub const RESTORE_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Tree nodes in one reconciliation frame: sixteen for each of the 256 shards, so that a frame can go one level down everywhere.
+pub const RECONCILE_NODES_MAX: usize = 4096;
+/// Tree nodes that a frame may hold however much else is missing, so that a comparison always gets on.
+pub const RECONCILE_BREADTH_MIN: usize = 16;
+/// Bytes of tree nodes and wants in one reconciliation frame; with the envelopes it stays below the frame's limit.
+pub const RECONCILE_TREE_BYTES: usize = 384 * 1024;
+/// Envelopes in one reconciliation frame: as many as fit if they are 128 bytes each, and none is shorter.
+pub const RECONCILE_ENVELOPES_MAX: usize = 4096;
+/// Entries that are listed one by one instead of by digests of their sixteen parts. 100,000 documents have 24 entries in each
+/// part of a shard: with this limit practically none of these needs one more frame.
+pub const RECONCILE_LEAVES_MAX: usize = 64;
+/// Entries of one document that are listed one by one where nearly all its parts differ: in this way all that is missing of it is
+/// known in one frame and can be sent in the right order. A region of a longer document is one of its sixteen parts.
+pub const RECONCILE_LIST_MAX: usize = 2048;
+/// Own entries that are compared one by one with a list of the other side: more than one document has.
+pub const RECONCILE_SCAN_MAX: usize = 32 * 1024;
+/// Own entries that one frame may make a node look at; what is left is compared in the next round.
+pub const RECONCILE_VISITS_MAX: usize = 1024 * 1024;
+/// Entries noted in one frame as missing on the other side, from which those to send are chosen: more than one document has.
+pub const RECONCILE_LACKING_MAX: usize = 32 * 1024;
+/// Entries kept for one peer that cannot be reached; beyond that comparing the sets is cheaper.
+pub const DIRTY_ENTRIES_MAX: usize = 10_000;
+/// Peers for which such entries are kept; 64 full lists are 26 MB.
+pub const DIRTY_PEERS_MAX: usize = 64;
+/// Reconciliations that a node opens at the same time.
+pub const RECONCILE_TALKS_MAX: usize = 8;
+/// Between reconciliations while something moves.
+pub const RECONCILE_PERIOD_MIN: Duration = Duration::from_secs(1);
+/// Between reconciliations while everything agrees.
+pub const RECONCILE_PERIOD_MAX: Duration = Duration::from_secs(15);
+/// By how much of itself the time between reconciliations varies to either side, so that nodes do not fall into step.
+pub const RECONCILE_PERIOD_JITTER: f64 = 0.2;
+/// Bytes that the search for records behind a damaged one may hash before it has searched anything: a few records of the largest size.
+pub const SEARCH_HASH_BYTES_START: u64 = 16 * RECORD_BYTES_MAX as u64;
+/// Bytes that it may hash for each byte it searches: a 64 MiB segment of the worst bytes costs 4 GiB of hashing, a few seconds.
+pub const SEARCH_HASHED_PER_BYTE: u64 = 64;
+/// Bytes of a journal read at once when one record is wanted: most envelopes are shorter, and come with one call.
+pub const READ_AHEAD_BYTES: usize = 2048;
+/// Segments kept open for reading.
+pub const SEGMENT_READERS_MAX: usize = 16;
+/// How often an index whose lock is held is tried again, and how long in between: sled lets go a moment after it was closed.
+pub const INDEX_LOCK_ATTEMPTS: usize = 100;
+/// Time between two of these attempts.
+pub const INDEX_LOCK_WAIT: Duration = Duration::from_millis(20);
+/// How long closing the index may take: a damaged sled can wait for its own dead thread for ever, and the node must still stop.
+pub const INDEX_CLOSE_WAIT: Duration = Duration::from_secs(30);
+/// An index smaller than this is not compacted: a fresh one already takes some.
+pub const INDEX_COMPACT_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// An index that takes more than this many times its keys and values is compacted.
+pub const INDEX_COMPACT_FACTOR: u64 = 3;
+/// Changes written at once while an index is compacted.
+pub const INDEX_COMPACT_BATCH: usize = 4096;
+/// Such entries handed over at once: as many as fit a frame if each has 560 bytes.
+pub const DIRTY_HAND_OVER_MAX: usize = 900;
+/// Threads that sync key files after a restore; they wait for the disk together.
+pub const KEYRING_SYNC_THREADS: usize = 32;

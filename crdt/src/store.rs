@@ -2,27 +2,33 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use keys::{ContentId, NodeId, NodeKey};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use keys::{ContentId, NodeId, NodeKey, Timestamp};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    engine::{Engine, Job, run},
+    disk::{DiskReport, DiskShelf},
+    engine::{Ears, Engine, Job, run},
+    erasure::{EraseTarget, Erasure},
     index::IndexError,
-    ingress::Rejection,
-    journal::JournalError,
-    limits::{CHANGE_QUEUE, COMMAND_QUEUE, OUTGOING_QUEUE},
-    reconcile::ReconcileError,
+    ingress::{Rejection, Right},
+    journal::{JournalError, Position},
+    keyring::{KeyFrame, Keyring, KeyringError},
+    limits::{CHANGE_QUEUE, COMMAND_QUEUE, KEY_PATIENCE, KEY_QUEUE, OUTGOING_QUEUE},
     records::{Edit, Record, RecordError, RecordKind},
+    replica::{Fork, Received, Recoveries, Replica, ReplicaSettings, Source},
+    set::{ReconcileError, ShardSet},
 };
 
 /// Where and as whom the store works.
 pub struct StoreSettings {
-    /// Directory for `journal/` and `index/`.
+    /// Directory for `journal/`, `index/` and `snapshots/`.
     pub directory: PathBuf,
+    /// Directory for the data keys, apart from everything that is backed up.
+    pub keys: PathBuf,
     /// Signs this node's changes.
     pub key: NodeKey,
     /// Whether a node may write: the current roster.
-    pub is_member: Arc<dyn Fn(&NodeId) -> bool + Send + Sync>,
+    pub right: Arc<dyn Fn(&NodeId) -> Right + Send + Sync>,
 }
 
 /// A document changed, here or elsewhere.
@@ -32,6 +38,15 @@ pub struct Change {
     pub document: ContentId,
     /// What it is.
     pub kind: RecordKind,
+}
+
+/// Something about data keys that other nodes must be told or asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyNotice {
+    /// A new account has a key that others must get.
+    Made(ContentId),
+    /// An account's texts cannot be read here for want of its key.
+    Wanted(ContentId),
 }
 
 /// What [`Store::open`] found.
@@ -50,19 +65,37 @@ pub struct OpenReport {
 /// What the store hands out; each has one owner.
 #[derive(Debug)]
 pub struct Outputs {
-    /// Envelopes of this node to gossip, at most [`OUTGOING_QUEUE`] waiting; more are dropped, reconciliation repairs it.
+    /// Envelopes and statements of this node to gossip, at most [`OUTGOING_QUEUE`] waiting; more are dropped, reconciliation repairs
+    /// it.
     pub outgoing: mpsc::Receiver<Vec<u8>>,
+    /// Envelopes that were parked when they were gossiped and are in now, at most [`OUTGOING_QUEUE`] waiting.
+    pub released: mpsc::Receiver<ContentId>,
+    /// Notices about data keys, at most [`KEY_QUEUE`] waiting.
+    pub keys: mpsc::Receiver<KeyNotice>,
 }
 
-/// What became of an envelope from outside.
+/// How much the store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// Taken in: forward it.
-    New,
-    /// Known already, or parked, or by an author that is not known yet: do not forward, blame nobody.
-    Ignored,
-    /// Refused for good.
-    Rejected(Rejection),
+pub struct Summary {
+    /// Envelopes this node holds.
+    pub envelopes: usize,
+    /// The root over them: equal roots mean equal sets.
+    pub root: ContentId,
+    /// The root over erasures and receipts.
+    pub statements_root: ContentId,
+    /// Bytes of the journal on disk.
+    pub journal_bytes: u64,
+    /// Bytes of the index on disk.
+    pub index_bytes: u64,
+}
+
+/// A part of the journal was read and verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Damaged records that were found; they are asked of other nodes.
+    pub damaged: usize,
+    /// Whether the whole journal has been read once since the last time this was true.
+    pub finished: bool,
 }
 
 /// Why an operation failed.
@@ -74,9 +107,18 @@ pub enum StoreError {
     /// The index cannot be used.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// A data key cannot be read or written.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
     /// No such document on this node, or it is of another kind.
     #[error("there is no such document")]
     NotFound,
+    /// It was erased.
+    #[error("it was erased")]
+    Erased,
+    /// The account's data key has not come to this node yet; it is being asked for.
+    #[error("the key of this account is not on this node yet")]
+    NoKey,
     /// The record breaks one of its limits.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -96,7 +138,10 @@ pub enum StoreError {
 pub struct Store {
     jobs: mpsc::Sender<Job>,
     changes: broadcast::Sender<Change>,
+    erased: broadcast::Sender<EraseTarget>,
     node: NodeId,
+    /// Closed when the thread has ended.
+    ended: watch::Receiver<()>,
 }
 
 impl Store {
@@ -107,20 +152,74 @@ impl Store {
     /// When the disk cannot be used or holds something else.
     pub fn open(settings: StoreSettings) -> Result<(Self, Outputs, OpenReport), StoreError> {
         let (changes, _) = broadcast::channel(CHANGE_QUEUE);
+        let (erased, _) = broadcast::channel(CHANGE_QUEUE);
         let (outgoing_sender, outgoing) = mpsc::channel(OUTGOING_QUEUE);
+        let (released_sender, released) = mpsc::channel(OUTGOING_QUEUE);
+        let (key_sender, keys) = mpsc::channel(KEY_QUEUE);
         let (jobs, queue) = mpsc::channel(COMMAND_QUEUE);
         let node = settings.key.id();
-        let (engine, report) = Engine::open(settings, changes.clone(), outgoing_sender)?;
+        let (shelf, report) = DiskShelf::open(&settings.directory)?;
+        let keyring = Keyring::open(&settings.keys)?;
+        let replica_settings = ReplicaSettings {
+            key: settings.key,
+            right: settings.right,
+            boot: keys::identity::random_bytes(),
+            recoveries: Recoveries::default(),
+        };
+        let mut engine = Replica::new(replica_settings, shelf, Box::new(keyring));
+        let DiskReport {
+            index_rebuilt,
+            torn_bytes,
+            rotten,
+        } = report;
+        let report = OpenReport {
+            envelopes: engine.summary().0,
+            index_rebuilt,
+            torn_bytes,
+            rotten_records: rotten,
+        };
+        let ears = Ears {
+            changes: changes.clone(),
+            erased: erased.clone(),
+            outgoing: outgoing_sender,
+            released: released_sender,
+            keys: key_sender,
+        };
+        let (ending, ended) = watch::channel(());
         std::thread::Builder::new()
             .name("starling-store".into())
-            .spawn(move || run(engine, queue))
+            .spawn(move || {
+                run(engine, queue, &ears);
+                drop(ending);
+            })
             .map_err(|source| {
                 StoreError::Journal(Arc::new(JournalError::Io {
                     path: PathBuf::new(),
                     source,
                 }))
             })?;
-        Ok((Self { jobs, changes, node }, Outputs { outgoing }, report))
+        let store = Self {
+            jobs,
+            changes,
+            erased,
+            node,
+            ended,
+        };
+        let outputs = Outputs {
+            outgoing,
+            released,
+            keys,
+        };
+        Ok((store, outputs, report))
+    }
+
+    /// Gives this handle back and waits until the last one is gone and the thread has let go of the files. Nothing is lost without it:
+    /// what was acknowledged is on disk.
+    pub async fn stop(self) {
+        let mut ended = self.ended.clone();
+        drop(self);
+        // An error is what is waited for: the other end is gone.
+        while ended.changed().await.is_ok() {}
     }
 
     /// The node whose changes this store signs.
@@ -133,6 +232,12 @@ impl Store {
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+
+    /// Notices of every erasure that was carried out here: whoever keeps something derived from it must forget it, too.
+    #[must_use]
+    pub fn erased(&self) -> broadcast::Receiver<EraseTarget> {
+        self.erased.subscribe()
     }
 
     /// Runs `work` on the store's thread and answers when everything it wrote is on disk.
@@ -160,17 +265,45 @@ impl Store {
     ///
     /// # Errors
     /// When the record breaks a limit or the disk refuses; nothing is stored then.
-    pub async fn create<R: Record>(&self, record: R) -> Result<ContentId, StoreError> {
-        record.validate()?;
-        self.call(move |engine| engine.create(&record)).await
+    pub async fn create<R: Record + Sync>(&self, record: R) -> Result<ContentId, StoreError> {
+        let record = Arc::new(record);
+        self.with_key(|| {
+            let record = Arc::clone(&record);
+            self.call(move |engine| engine.create(&*record, Timestamp::now()))
+        })
+        .await
     }
 
     /// Changes a document; answers when the change is on disk.
     ///
     /// # Errors
     /// When there is no such document, the record breaks a limit, or the disk refuses; nothing is stored then.
-    pub async fn edit(&self, document: ContentId, edit: Edit) -> Result<(), StoreError> {
-        self.call(move |engine| engine.edit(document, &edit)).await
+    pub async fn edit<E: Edit + Sync>(&self, document: ContentId, edit: E) -> Result<(), StoreError> {
+        let edit = Arc::new(edit);
+        self.with_key(|| {
+            let edit = Arc::clone(&edit);
+            self.call(move |engine| engine.edit(document, &*edit, Timestamp::now()))
+        })
+        .await
+    }
+
+    /// Tries again when the account's key has come: a chat may reach this node a moment before the key under which it is sealed.
+    async fn with_key<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, StoreError> {
+        let deadline = tokio::time::Instant::now() + KEY_PATIENCE;
+        let mut changes = self.changes();
+        loop {
+            match attempt().await {
+                Err(StoreError::NoKey) => {}
+                done => return done,
+            }
+            // A key that comes is told as a change of the documents it opens; having missed some is as good as one.
+            if tokio::time::timeout_at(deadline, changes.recv()).await.is_err() {
+                return Err(StoreError::NoKey);
+            }
+        }
     }
 
     /// Reads a document as this node knows it.
@@ -189,36 +322,170 @@ impl Store {
         self.call(|engine| Ok(engine.list())).await
     }
 
-    /// Takes in an envelope that another node sent.
-    ///
-    /// # Errors
-    /// When the disk refuses. A refused envelope is not an error but [`Received::Rejected`].
-    pub async fn receive(&self, envelope: Vec<u8>) -> Result<Received, StoreError> {
-        self.call(move |engine| engine.receive(envelope)).await
-    }
-
-    /// Opens a reconciliation: the first frame for the other side.
+    /// Every document of a kind that is a person's data, with its content.
     ///
     /// # Errors
     /// When the store has stopped.
-    pub async fn reconcile_start(&self) -> Result<Vec<u8>, StoreError> {
-        self.call(|engine| Ok(crate::reconcile::start(engine))).await
+    pub async fn list_of<R: Record>(&self, account: ContentId) -> Result<Vec<(ContentId, R)>, StoreError> {
+        self.call(move |engine| Ok(engine.list_of(&account))).await
+    }
+
+    /// Ids of every document that is a person's data.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub async fn documents_owned_by(&self, account: ContentId) -> Result<Vec<ContentId>, StoreError> {
+        self.call(move |engine| Ok(engine.documents_owned_by(&account))).await
+    }
+
+    /// The forks of a document: what one author wrote twice in one turn.
+    ///
+    /// # Errors
+    /// When there is no such document.
+    pub async fn forks(&self, document: ContentId) -> Result<Vec<Fork>, StoreError> {
+        self.call(move |engine| engine.forks(document)).await
+    }
+
+    /// Reads one fork of a document.
+    ///
+    /// # Errors
+    /// When there is no such document or fork.
+    pub async fn read_fork<R: Record>(&self, document: ContentId, fork: ContentId) -> Result<R, StoreError> {
+        self.call(move |engine| engine.read_fork(document, fork)).await
+    }
+
+    /// Has something forgotten on every node; answers when that is done here, with the erasure's id.
+    ///
+    /// # Errors
+    /// When there is nothing of the kind here, or the disk refuses.
+    pub async fn erase(&self, target: EraseTarget) -> Result<ContentId, StoreError> {
+        self.call(move |engine| engine.erase(target, Timestamp::now())).await
+    }
+
+    /// Every erasure with the receipts of the nodes that have carried it out.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub async fn erasures(&self) -> Result<Vec<Erasure>, StoreError> {
+        self.call(|engine| Ok(engine.erasures())).await
+    }
+
+    /// Takes in what another node gossiped.
+    ///
+    /// # Errors
+    /// When the disk refuses. A refused envelope is not an error but [`Received::Rejected`].
+    pub async fn receive(&self, bytes: Vec<u8>) -> Result<Received, StoreError> {
+        self.call(move |engine| Ok(engine.receive(&bytes, Source::Gossip, Timestamp::now())))
+            .await
+    }
+
+    /// Opens a reconciliation with a node: the first frame for it.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub async fn reconcile_start(&self, peer: NodeId) -> Result<Vec<u8>, StoreError> {
+        self.call(move |engine| Ok(engine.talk_start(peer, Timestamp::now())))
+            .await
     }
 
     /// Answers a frame of a reconciliation; `None` when the talk is over.
     ///
     /// # Errors
     /// When the frame is malformed or the disk refuses.
-    pub async fn reconcile_step(&self, frame: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.call(move |engine| Ok(crate::reconcile::step(engine, &frame)?))
+    pub async fn reconcile_step(&self, peer: NodeId, frame: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.call(move |engine| Ok(engine.talk_step(peer, &frame, Timestamp::now())?))
             .await
     }
 
-    /// How many envelopes this node holds, and the root over them: equal roots mean equal sets.
+    /// Which other members cannot be reached now: what they miss is remembered for them.
     ///
     /// # Errors
     /// When the store has stopped.
-    pub async fn summary(&self) -> Result<(usize, ContentId), StoreError> {
-        self.call(|engine| Ok(engine.summary())).await
+    pub async fn set_away(&self, away: std::collections::BTreeSet<NodeId>) -> Result<(), StoreError> {
+        self.call(move |engine| {
+            engine.set_away(away);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Which shards this node wants to hold from now on.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub async fn set_scope(&self, scope: ShardSet) -> Result<(), StoreError> {
+        self.call(move |engine| {
+            engine.set_scope(scope);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Answers a frame about data keys from a member that may have them: gives what is asked for, takes what is given.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub async fn answer_keys(&self, frame: KeyFrame) -> Result<Option<KeyFrame>, StoreError> {
+        self.call(move |engine| Ok(engine.answer_keys(frame))).await
+    }
+
+    /// Accounts whose texts cannot be read here for want of their keys.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub async fn wanted_keys(&self) -> Result<Vec<ContentId>, StoreError> {
+        self.call(|engine| Ok(engine.wanted_keys())).await
+    }
+
+    /// Reads and verifies a further part of the journal.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn scrub(&self, bytes_max: u64) -> Result<Scrubbed, StoreError> {
+        self.call(move |engine| engine.scrub(bytes_max)).await
+    }
+
+    /// Up to where the journal is durable: what a backup that begins now holds.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub async fn journal_end(&self) -> Result<Position, StoreError> {
+        self.call(|engine| Ok(engine.shelf().end())).await
+    }
+
+    /// How much this node holds.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub async fn summary(&self) -> Result<Summary, StoreError> {
+        self.call(|engine| {
+            let (envelopes, root) = engine.summary();
+            let statements_root = engine.statements_root();
+            let (journal_bytes, index_bytes) = engine.shelf().disk_bytes().map_err(StoreError::Journal)?;
+            Ok(Summary {
+                envelopes,
+                root,
+                statements_root,
+                journal_bytes,
+                index_bytes,
+            })
+        })
+        .await
+    }
+}
+
+impl Engine {
+    fn scrub(&mut self, bytes_max: u64) -> Result<Scrubbed, StoreError> {
+        let scrubbed = self.shelf().scrub(bytes_max);
+        let (damaged, finished) = scrubbed.map_err(StoreError::Journal)?;
+        // Its place stays damaged until the segment is rewritten, but it is lost only once.
+        let lost = damaged.iter().filter(|(lane, entry)| self.lose(*lane, entry)).count();
+        if lost > 0 {
+            tracing::error!(lost, "damaged records were found; they are asked of other nodes");
+        }
+        Ok(Scrubbed {
+            damaged: lost,
+            finished,
+        })
     }
 }

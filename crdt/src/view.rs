@@ -1,88 +1,195 @@
 //! A view: one document as automerge sees it, built from the set of its changes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+pub(crate) mod snapshot;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use automerge::{ActorId, AutoCommit, Change};
-use keys::{ContentId, NodeId};
+use keys::{ContentId, DataKey, DataKeyId, NodeId};
 
 use crate::{
     envelope::Envelope,
-    ingress::{DocumentFacts, Rejection},
+    facts::{ACTOR_AUTHOR_BYTES, ChangeHash, Effect, Facts},
+    ingress::Rejection,
     records::RecordKind,
 };
 
+/// A materialised document.
 pub(crate) struct View {
+    /// The main view; forks are built when somebody asks for one.
     pub(crate) document: AutoCommit,
-    pub(crate) facts: DocumentFacts,
+    pub(crate) facts: Facts,
+    /// Sealed texts by their hash; `None` where one was erased.
+    pub(crate) payloads: BTreeMap<ContentId, Option<Vec<u8>>>,
+    /// The data key that sealed the document's first state.
+    pub(crate) sealed_by: Option<DataKeyId>,
     /// For the cache: when it was last used.
     pub(crate) used: u64,
+    /// Changes that no snapshot holds.
+    pub(crate) unsaved: usize,
+    /// Bytes of all changes and payloads, as a measure of what the view costs.
+    pub(crate) bytes: usize,
 }
 
 impl View {
-    pub(crate) fn empty(kind: RecordKind) -> Self {
+    pub(crate) fn empty(kind: RecordKind, owner: Option<ContentId>) -> Self {
         Self {
             document: AutoCommit::new(),
-            facts: DocumentFacts::new(kind),
+            facts: Facts::new(kind, owner),
+            payloads: BTreeMap::new(),
+            sealed_by: None,
             used: 0,
+            unsaved: 0,
+            bytes: 0,
         }
     }
 
     /// Builds the view of a document from all its envelopes, in any order.
-    pub(crate) fn build(kind: RecordKind, envelopes: Vec<Envelope>) -> Self {
-        let mut view = Self::empty(kind);
-        let mut changes = Vec::with_capacity(envelopes.len());
-        for envelope in envelopes {
-            // Judged when they came in; what no longer decodes is left out of the view, not of the journal.
-            if let Ok(change) = Change::from_bytes(envelope.change) {
-                view.facts.add(&change);
-                changes.push(change);
-            }
-        }
-        if catch_unwind(AssertUnwindSafe(|| view.document.apply_changes(changes.clone()))).is_err() {
-            view = Self::one_by_one(kind, changes);
+    pub(crate) fn build(kind: RecordKind, owner: Option<ContentId>, envelopes: &[Envelope]) -> Self {
+        let mut view = Self::empty(kind, owner);
+        if let Err(main) = view.extend(envelopes) {
+            view.document = one_by_one(main);
         }
         view
     }
 
-    /// After a panic: the changes that can be applied, in causal order.
-    fn one_by_one(kind: RecordKind, mut changes: Vec<Change>) -> Self {
-        let mut view = Self::empty(kind);
-        // Each pass applies at least one change or ends.
-        loop {
-            let ready = changes.iter().position(|change| {
-                change
-                    .deps()
-                    .iter()
-                    .all(|dependency| view.facts.max_operations.contains_key(&dependency.0))
-            });
-            let Some(position) = ready else { return view };
-            let change = changes.swap_remove(position);
-            if let Err(rejection) = view.apply(change) {
-                tracing::warn!(%rejection, "a stored change cannot be shown");
+    /// Adds envelopes that were judged when they came in, and builds the main view again where it must be. On a failure of automerge
+    /// the view must be thrown away; the changes that were to be shown are returned.
+    pub(crate) fn extend(&mut self, envelopes: &[Envelope]) -> Result<(), Vec<Change>> {
+        let mut changes: BTreeMap<ChangeHash, Change> = BTreeMap::new();
+        let mut must_rebuild = false;
+        for envelope in envelopes {
+            // What no longer decodes is left out of the view, not of the journal.
+            let Some(change) = stored_change(envelope) else {
+                continue;
+            };
+            self.count(envelope);
+            let hash = change.hash().0;
+            if self.facts.changes.contains_key(&hash) {
+                self.facts.add_twin(&hash, envelope.id);
+                continue;
+            }
+            must_rebuild |= self.facts.insert(envelope, &change);
+            changes.insert(hash, change);
+        }
+        self.facts.settle();
+        if must_rebuild {
+            // What was in the main view may have lost its turn: take every change again.
+            let before = self.document.get_changes(&[]);
+            changes.extend(before.into_iter().map(|change| (change.hash().0, change)));
+            self.document = AutoCommit::new();
+        }
+        let main: Vec<Change> = changes
+            .into_values()
+            .filter(|change| !self.facts.is_beside(&change.hash().0))
+            .collect();
+        match catch_unwind(AssertUnwindSafe(|| self.document.apply_changes(main.clone()))) {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(main),
+        }
+    }
+
+    /// Counts what an envelope adds to the view's cost and remembers its payloads.
+    pub(crate) fn count(&mut self, envelope: &Envelope) {
+        self.unsaved += 1;
+        self.bytes += envelope.change.len();
+        if envelope.is_genesis {
+            let mut sealed = envelope.payloads.iter().filter_map(|(_, payload)| payload.as_deref());
+            self.sealed_by = sealed.find_map(DataKey::id_of);
+        }
+        for (hash, payload) in &envelope.payloads {
+            self.bytes += payload.as_ref().map_or(0, Vec::len);
+            let known = self.payloads.entry(*hash).or_default();
+            if known.is_none() {
+                known.clone_from(payload);
             }
         }
     }
 
-    /// Applies a change that ingress accepted. On a panic the document must be thrown away.
-    pub(crate) fn apply(&mut self, change: Change) -> Result<(), Rejection> {
-        self.facts.add(&change);
+    /// The sealed text whose hash begins so; the whole hash stands in the signed envelope. An author who goes to the length of finding
+    /// two that begin alike only confuses its own text.
+    pub(crate) fn payload(&self, reference: &[u8; 8]) -> Option<&Option<Vec<u8>>> {
+        let mut first = [0; 32];
+        first[..8].copy_from_slice(reference);
+        let (hash, payload) = self.payloads.range(ContentId(first)..).next()?;
+        hash.0.starts_with(reference).then_some(payload)
+    }
+
+    /// Takes in a change that ingress accepted. `Effect::Displaces` asks the caller to build the view anew from the whole set.
+    /// After an error the view must be thrown away.
+    pub(crate) fn apply(&mut self, envelope: &Envelope, change: Change) -> Result<Effect, Rejection> {
+        let effect = self.facts.add(envelope, &change);
+        self.count(envelope);
+        if effect != Effect::Extends {
+            return Ok(effect);
+        }
         match catch_unwind(AssertUnwindSafe(|| self.document.apply_changes([change]))) {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => Ok(effect),
             _ => Err(Rejection::Poison),
         }
     }
+
+    /// One fork as a document of its own: the change that lost its turn, what it depends on and what depends on it.
+    pub(crate) fn fork(&self, loser: ChangeHash, envelopes: &[Envelope]) -> AutoCommit {
+        let descendants = self.facts.with_descendants(BTreeSet::from([loser]));
+        let wanted = self.facts.with_ancestors(descendants);
+        let changes = envelopes
+            .iter()
+            .filter_map(stored_change)
+            .filter(|change| wanted.contains(&change.hash().0))
+            .collect();
+        one_by_one(changes)
+    }
 }
 
-/// The actor under which this process writes into a document. Fresh per process start: a node restored from a backup must never
-/// write a second change under an old (actor, sequence number).
-pub(crate) fn actor(node: &NodeId, document: Option<&ContentId>, boot: &[u8; 16]) -> ActorId {
-    let mut hasher = blake3::Hasher::new_derive_key("starling automerge actor 1");
-    hasher.update(&node.0).update(boot);
-    if let Some(document) = document {
-        hasher.update(&document.0);
-    } else {
-        // Each genesis has its own actor, so that two documents begun alike are still two documents.
-        hasher.update(&keys::identity::random_bytes::<16>());
+/// The change of an envelope that was judged when it came in. automerge can panic on bytes that an older build let in.
+pub(crate) fn stored_change(envelope: &Envelope) -> Option<Change> {
+    let decoded = catch_unwind(AssertUnwindSafe(|| Change::try_from(envelope.change.as_slice())));
+    decoded.ok()?.ok()
+}
+
+/// After a panic or an error: a document of the changes that can be applied, in causal order.
+fn one_by_one(changes: Vec<Change>) -> AutoCommit {
+    let mut document = AutoCommit::new();
+    let mut waiting = changes;
+    let mut applied: BTreeSet<ChangeHash> = BTreeSet::new();
+    // Each pass applies at least one change or ends.
+    loop {
+        let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|change| {
+            let mut dependencies = change.deps().iter();
+            dependencies.all(|dependency| applied.contains(&dependency.0))
+        });
+        let count = applied.len();
+        for change in ready {
+            let hash = change.hash().0;
+            let before = document.clone();
+            match catch_unwind(AssertUnwindSafe(|| document.apply_changes([change]))) {
+                Ok(Ok(())) => {
+                    applied.insert(hash);
+                }
+                _ => {
+                    tracing::warn!("a stored change cannot be shown");
+                    document = before;
+                }
+            }
+        }
+        if applied.len() == count {
+            return document;
+        }
+        waiting = rest;
     }
-    ActorId::from(&hasher.finalize().as_bytes()[..16])
+}
+
+/// The actor under which this process writes into a document: the first bytes of the node's id, then bytes that are fresh per
+/// process start and document. A node restored from a backup must never write a second change under an old (actor, sequence
+/// number), and nobody can write under the actor of another node.
+pub(crate) fn actor(node: &NodeId, boot: &[u8; 16], purpose: &[u8]) -> ActorId {
+    let mut hasher = blake3::Hasher::new_derive_key("starling automerge actor 2");
+    hasher.update(&node.0).update(boot).update(purpose);
+    let mut actor = node.0[..ACTOR_AUTHOR_BYTES].to_vec();
+    actor.extend_from_slice(&hasher.finalize().as_bytes()[..8]);
+    ActorId::from(actor)
 }

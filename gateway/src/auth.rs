@@ -9,7 +9,8 @@ use axum::{
 use crdt::{
     Store, StoreError,
     records::{
-        account::{Account, folded_name},
+        Sealed,
+        account::{Account, Role, folded_name},
         credential::Credential,
     },
 };
@@ -33,7 +34,7 @@ pub async fn has_administrator(store: &Store) -> Result<bool, StoreError> {
     let accounts = store.list::<Account>().await?;
     Ok(accounts
         .iter()
-        .any(|(_, account)| account.role == PersonRole::Administrator))
+        .any(|(_, account)| account.roles.contains(Role::Administrator)))
 }
 
 /// The path of a link that makes the first administrator, worthless as soon as there is one.
@@ -149,7 +150,7 @@ pub(crate) async fn find_account(store: &Store, name: &str) -> Result<Option<(Co
         .list::<Account>()
         .await?
         .into_iter()
-        .filter(|(_, account)| folded_name(&account.name) == wanted)
+        .filter(|(_, account)| account.name.is_readable() && folded_name(account.name.text()) == wanted)
         .collect();
     // Two accounts of one name, made on both sides of a split: the older one keeps the name (ties by id).
     accounts.sort_by_key(|(id, account)| (account.created, *id));
@@ -161,11 +162,9 @@ pub(crate) async fn check_password(app: &App, name: &str, password: String) -> R
     let account = find_account(&app.store, name).await?;
     let stored = match &account {
         Some((id, _)) => {
-            let credentials = app.store.list::<Credential>().await?;
-            credentials
-                .into_iter()
-                .find(|(_, credential)| credential.account == *id)
-                .map(|(_, found)| found.password_hash)
+            let credentials = app.store.list_of::<Credential>(*id).await?;
+            let hash = credentials.into_iter().next().map(|(_, found)| found.password_hash);
+            hash.filter(Sealed::is_readable).map(|hash| hash.text().to_owned())
         }
         None => None,
     };
@@ -183,10 +182,7 @@ pub(crate) async fn check_password(app: &App, name: &str, password: String) -> R
     }
 }
 
-/// What a person may do, as the API says it.
-pub(crate) const fn role_name(role: PersonRole) -> &'static str {
-    match role {
-        PersonRole::User => "user",
-        PersonRole::Administrator => "administrator",
-    }
+/// What a person may do, as the API says it: the most powerful role.
+pub(crate) fn role_name(account: &Account) -> &'static str {
+    account.roles.highest().unwrap_or(Role::User).name()
 }

@@ -58,8 +58,8 @@ impl From<&Person> for PersonBody {
     fn from(person: &Person) -> Self {
         Self {
             id: person.id.to_string(),
-            name: person.account.name.clone(),
-            role: role_name(person.account.role),
+            name: person.account.name.text().to_owned(),
+            role: role_name(&person.account),
         }
     }
 }

@@ -2,10 +2,7 @@
 
 use crdt::{
     Store, StoreError,
-    records::{
-        Edit,
-        session::{Ending, Message, Session},
-    },
+    records::session::{Ending, Message, Session, SessionEdit, Speaker},
 };
 use keys::Timestamp;
 use tokio::sync::mpsc;
@@ -135,16 +132,12 @@ async fn record(store: &Store, request: &Request, text: &str, model: &str, reaso
         FinishReason::Length => Ending::Length,
         FinishReason::Stopped => Ending::Stopped,
     };
-    let message = Message::answer(
-        request.question,
-        text.trim(),
-        Timestamp::now(),
-        store.node(),
-        model,
-        ending,
-    );
+    let mut message = Message::answer(request.question, text.trim(), Timestamp::now(), model, ending);
     let recorded = match wait_for_session(store, request).await {
-        true => match store.edit(request.session, Edit::PutMessage(message.clone())).await {
+        true => match store
+            .edit(request.session, SessionEdit::PutMessage(message.clone()))
+            .await
+        {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%error, "an answer could not be written here; the asking node writes it");
@@ -153,6 +146,10 @@ async fn record(store: &Store, request: &Request, text: &str, model: &str, reaso
         },
         false => false,
     };
+    // In the chat the signature says which node it was; on the stream it must be said.
+    if let Speaker::Character { node, .. } = &mut message.speaker {
+        *node = Some(store.node());
+    }
     FromGenerator::Finished { message, recorded }
 }
 

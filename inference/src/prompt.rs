@@ -1,15 +1,15 @@
 //! From a character and a chat to the messages that a model sees: pure.
 
 use crdt::records::{
-    character::Character,
-    session::{Message, MessageId, Session, Speaker},
+    character::Definition,
+    session::{Message, MessageId, Session},
 };
 
 use crate::{limits::PROMPT_MESSAGES_MAX, template::ChatMessage};
 
 /// The messages for a question: the character's prompt, then the last [`PROMPT_MESSAGES_MAX`] messages up to the question.
 #[must_use]
-pub fn messages(character: &Character, session: &Session, question: MessageId) -> Vec<ChatMessage> {
+pub fn messages(character: &Definition, session: &Session, question: MessageId) -> Vec<ChatMessage> {
     let mut prompt = vec![ChatMessage {
         role: "system".into(),
         content: character.prompt.clone(),
@@ -18,16 +18,15 @@ pub fn messages(character: &Character, session: &Session, question: MessageId) -
         .messages
         .iter()
         .take_while(|message| message.id <= question)
+        // What was erased or has no key here says nothing to the model.
+        .filter(|message| message.text.is_readable() && !session.deleted.contains(&message.id))
         .collect();
     let from = until.len().saturating_sub(PROMPT_MESSAGES_MAX);
     prompt.extend(until[from..].iter().map(|message| {
-        let role = match message.speaker {
-            Speaker::Person { .. } => "user",
-            Speaker::Character { .. } => "assistant",
-        };
+        let role = if message.is_from_person() { "user" } else { "assistant" };
         ChatMessage {
             role: role.into(),
-            content: message.text.clone(),
+            content: message.text.text().to_owned(),
         }
     }));
     prompt
@@ -61,45 +60,26 @@ pub fn shorter(mut messages: Vec<ChatMessage>) -> Option<Vec<ChatMessage>> {
 #[cfg(test)]
 mod tests {
     use crdt::records::session::Ending;
-    use keys::{ContentId, NodeId, Timestamp};
+    use keys::{ContentId, Timestamp};
 
     use super::*;
 
     #[test]
     fn the_newest_messages_up_to_the_question_are_taken() {
-        let (node, id) = (NodeId([1; 32]), ContentId([2; 32]));
-        let mut session = Session {
-            account: id,
-            character: id,
-            created: Timestamp(0),
-            messages: vec![],
-        };
+        let id = ContentId([2; 32]);
+        let mut session = Session::new(id, id, Timestamp(0));
         for number in 0..30u64 {
             let question = Message::from_person(
                 &format!("q{number}"),
                 &number.to_string(),
                 &id,
-                node,
+                None,
                 Timestamp(number * 10),
             );
-            let answer = Message::answer(
-                question.id,
-                &format!("a{number}"),
-                Timestamp(0),
-                node,
-                "m",
-                Ending::Complete,
-            );
+            let answer = Message::answer(question.id, &format!("a{number}"), Timestamp(0), "m", Ending::Complete);
             session.messages.extend([question, answer]);
         }
-        let character = Character {
-            name: "Лис".into(),
-            description: String::new(),
-            greeting: String::new(),
-            prompt: "Ты Лис.".into(),
-            temperature: 0.8,
-            answer_characters_max: 500,
-        };
+        let character = Definition::new("Лис", "", "", "Ты Лис.");
         let question = session.messages[40].id;
         let prompt = messages(&character, &session, question);
         assert_eq!(prompt.len(), 1 + PROMPT_MESSAGES_MAX);

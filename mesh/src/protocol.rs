@@ -12,12 +12,14 @@ impl Protocol {
     /// Heartbeats and announcements of one link, owned by this crate.
     pub const CONTROL: Self = Self("/starling/control/1");
     /// Exchange of what the other side is missing, owned by `crdt`.
-    pub const RECONCILE: Self = Self("/starling/reconcile/1");
+    pub const RECONCILE: Self = Self("/starling/reconcile/2");
+    /// Data keys of accounts, owned by `crdt`.
+    pub const KEYS: Self = Self("/starling/keys/1");
     /// A question and its stream of tokens, owned by `inference`.
     pub const GENERATE: Self = Self("/starling/generate/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 4] = [Self::JOIN, Self::CONTROL, Self::RECONCILE, Self::GENERATE];
+    pub const ALL: [Self; 5] = [Self::JOIN, Self::CONTROL, Self::RECONCILE, Self::KEYS, Self::GENERATE];
 
     /// The name on the wire.
     #[must_use]

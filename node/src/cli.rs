@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{self, init::NewNode, invite::Terms, run::Overrides},
+    commands::{self, backup::Target, erase::What, init::NewNode, invite::Terms, restore::Sources, run::Overrides},
     data_directory,
 };
 
@@ -66,6 +66,33 @@ enum Command {
     /// Who is in the mesh, as the running node knows it.
     #[command(after_help = "Example:\n  starling members")]
     Members,
+    /// Have a person or a chat forgotten on every node, for ever.
+    #[command(after_help = "Examples:\n  starling erase --account Rita\n  starling erase --session 0f3a... --yes")]
+    Erase {
+        #[command(flatten)]
+        what: What,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// What was erased, and which nodes have done it.
+    #[command(after_help = "Examples:\n  starling erasures\n  starling erasures --json")]
+    Erasures {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make an encrypted backup of this node, also while it runs.
+    #[command(
+        after_help = "Examples:\n  starling backup\n  starling backup --to /mnt/backups --passphrase-file /etc/starling/passphrase"
+    )]
+    Backup(Target),
+    /// Make a node from a backup, in a data directory that is empty.
+    #[command(
+        after_help = "Examples:\n  starling --data-dir /srv/starling restore /mnt/backups/starling-1a2b3c4d-20260730T031500Z.backup\n  \
+            starling restore ARCHIVE --keys keys-1a2b3c4d.backup --key-file backup.key"
+    )]
+    Restore(Sources),
     /// Check this machine and this node, and say what to mend.
     #[command(after_help = "Example:\n  starling doctor")]
     Doctor,
@@ -90,6 +117,10 @@ pub fn main() -> ExitCode {
             Command::Run(settings) => commands::run::run(&directory, &settings),
             Command::Status { json } => commands::status::run(&directory, json),
             Command::Members => commands::status::members(&directory),
+            Command::Erase { what, yes } => commands::erase::run(&directory, what, yes),
+            Command::Erasures { json } => commands::erase::list(&directory, json),
+            Command::Backup(target) => commands::backup::run(&directory, &target),
+            Command::Restore(sources) => commands::restore::run(&directory, &sources),
             Command::Doctor => commands::doctor::run(&directory),
             Command::InferWorker => Ok(()),
         });

@@ -1,9 +1,12 @@
 //! What each command does, one file each.
 
+pub mod backup;
 pub mod doctor;
+pub mod erase;
 pub mod init;
 pub mod invite;
 pub mod join;
+pub mod restore;
 pub mod run;
 pub mod status;
 

@@ -36,6 +36,9 @@ pub struct Config {
     /// The model.
     #[serde(default)]
     pub inference: InferenceConfig,
+    /// Backups.
+    #[serde(default)]
+    pub backup: BackupConfig,
     /// The log.
     #[serde(default)]
     pub log: LogConfig,
@@ -117,6 +120,56 @@ impl Default for InferenceConfig {
     }
 }
 
+/// `[backup]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupConfig {
+    /// When: `"off"`, or a time of day in UTC.
+    pub daily: BackupTime,
+    /// Where to; `backups` in the data directory unless given.
+    pub directory: Option<PathBuf>,
+    /// A file with the passphrase that closes backups; the node's `backup.key` unless given.
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// When backups are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum BackupTime {
+    /// Never by itself.
+    Off,
+    /// Each day.
+    Daily {
+        /// Minutes after midnight, UTC; below 1440.
+        minute: u16,
+    },
+}
+
+impl Default for BackupTime {
+    /// 03:15, when people sleep in much of Europe, and full hours are busy.
+    fn default() -> Self {
+        Self::Daily { minute: 3 * 60 + 15 }
+    }
+}
+
+impl TryFrom<String> for BackupTime {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let number = |digits: &str, limit: u16| -> Option<u16> {
+            let number = digits.parse().ok()?;
+            (digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit()) && number < limit).then_some(number)
+        };
+        let parsed = text.split_once(':').and_then(|(hour, minute)| {
+            let minute = number(hour, 24)? * 60 + number(minute, 60)?;
+            Some(Self::Daily { minute })
+        });
+        parsed.ok_or_else(|| format!("\"{text}\" is neither \"off\" nor a time of day such as \"03:15\""))
+    }
+}
+
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -177,7 +230,11 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     parse(&fs::read_to_string(path).map_err(unreadable)?, path)
 }
 
-fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+/// Checks the text of a configuration file that is, or will be, at `path`.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -217,6 +274,10 @@ pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model
         "]\n# Further addresses under which others reach this node, for example a forwarded port.\npublic_addresses = []\n\n\
          [inference]\n# \"built-in\", \"none\" (this node only asks others), or the path of a GGUF file.\nmodel = {}\n\
          slots = {SLOTS_DEFAULT}\ncontext_tokens = {CONTEXT_TOKENS_DEFAULT}\n# threads = 4\n\n\
+         [backup]\n# Once a day at this time (UTC), or \"off\". Seven days and seven weeks are kept.\ndaily = \"03:15\"\n\
+         # Better another disk than this one; \"backups\" in the data directory unless given.\n# directory = \"/mnt/backups\"\n\
+         # A private file with a passphrase; the key file backup.key in the data directory unless given.\n\
+         # passphrase_file = \"/etc/starling/passphrase\"\n\n\
          [log]\n# \"human\" or \"json\"; the level is a filter such as \"info\" or \"info,mesh=debug\".\n\
          format = \"human\"\nlevel = \"info\"\n",
         toml::Value::String(model.to_owned())
@@ -248,6 +309,17 @@ mod tests {
         assert_eq!(config.inference.model, "C:\\model \"x\".gguf");
         assert_eq!(config.inference.slots, SLOTS_DEFAULT);
         assert_eq!(config.log, LogConfig::default());
+        assert_eq!(config.backup, BackupConfig::default());
+        let off = example().replace("daily = \"03:15\"", "daily = \"off\"");
+        let off = parse(&off, Path::new("starling.toml")).unwrap();
+        assert_eq!(off.backup.daily, BackupTime::Off);
+        // A node of an earlier version has no such section, and gets its backups, too.
+        let without: String = example()
+            .split_inclusive("\n\n")
+            .filter(|part| !part.starts_with("[backup]"))
+            .collect();
+        let without = parse(&without, Path::new("starling.toml")).unwrap();
+        assert_eq!(without.backup, BackupConfig::default());
     }
 
     #[test]
@@ -258,6 +330,8 @@ mod tests {
             (example().replace("0.0.0.0:4001", "0.0.0.0:400100"), "socket address"),
             (example().replace("@192", "192"), "node id@address:port"),
             (example().replace("\"human\"\nlevel", "\"loud\"\nlevel"), "loud"),
+            (example().replace("03:15", "24:00"), "time of day"),
+            (example().replace("03:15", "3:15"), "time of day"),
             (example().replace("[log]", "[log"), ""),
         ];
         for (text, expected) in cases {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
     net::{UnixListener, UnixStream},
@@ -17,12 +17,72 @@ use tokio::{
 
 use crate::{node::Node, tasks::Tasks};
 
-/// Longest request; there is only one word.
-const REQUEST_BYTES_MAX: u64 = 64;
+/// Longest request: one line of JSON with a name in it.
+const REQUEST_BYTES_MAX: u64 = 1024;
 /// Longest answer that is read: a mesh of thousands of nodes.
 const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// How long either side waits for the other.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the running node can be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// What it is doing.
+    Status,
+    /// To have something forgotten on every node.
+    Erase(EraseRequest),
+    /// What was erased, and by which nodes.
+    Erasures,
+}
+
+/// What shall be forgotten.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EraseRequest {
+    /// A person by name: the account with everything it owns.
+    Account(String),
+    /// One chat by id.
+    Session(String),
+}
+
+/// An erasure and how far it has got.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErasureStatus {
+    /// The erasure's id.
+    pub id: String,
+    /// `account`, `document` or `message`.
+    pub what: String,
+    /// The id of the account or document.
+    pub subject: String,
+    /// Milliseconds since 1970 by the clock of the node that was asked.
+    pub at: u64,
+    /// The nodes that have carried it out.
+    pub receipts: Vec<ReceiptStatus>,
+    /// Members that have not said so yet.
+    pub waiting_for: Vec<String>,
+}
+
+/// What a node said when it had carried an erasure out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReceiptStatus {
+    /// The node's name.
+    pub node: String,
+    /// Milliseconds since 1970 by its clock.
+    pub at: u64,
+    /// Envelopes that were dropped or lost their texts.
+    pub envelopes: u64,
+    /// Data keys that were destroyed.
+    pub keys: u64,
+}
+
+/// An answer, or why there is none.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer<T> {
+    Ok(T),
+    Error(String),
+}
 
 /// What a running node says of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -92,6 +152,9 @@ pub enum ControlError {
         /// What went wrong.
         source: io::Error,
     },
+    /// It answered that it cannot.
+    #[error("{0}")]
+    Refused(String),
     /// The socket cannot be made.
     #[error("the control socket {path} cannot be made: {source}")]
     Listen {
@@ -143,19 +206,38 @@ async fn answer(stream: UnixStream, node: &Node) -> io::Result<()> {
     AsyncBufReader::new(reader.take(REQUEST_BYTES_MAX))
         .read_line(&mut line)
         .await?;
-    let text = match line.trim() {
-        "status" => serde_json::to_string(&node.status().await).map_err(io::Error::other)?,
-        _ => "{\"error\":\"unknown request\"}".to_owned(),
+    let text = match serde_json::from_str(&line) {
+        Ok(Request::Status) => encode(Ok(node.status().await)),
+        Ok(Request::Erase(what)) => encode(node.erase(&what).await.map_err(|error| error.to_string())),
+        Ok(Request::Erasures) => encode(node.erasures().await.map_err(|error| error.to_string())),
+        Err(error) => encode::<()>(Err(format!("unknown request: {error}"))),
     };
     writer.write_all(text.as_bytes()).await?;
     writer.write_all(b"\n").await
 }
 
-/// Asks the node that runs with `directory`.
+fn encode<T: Serialize>(result: Result<T, String>) -> String {
+    let answer = match result {
+        Ok(value) => Answer::Ok(value),
+        Err(words) => Answer::Error(words),
+    };
+    // Plain data with text keys always encodes.
+    serde_json::to_string(&answer).unwrap_or_default()
+}
+
+/// Asks the node that runs with `directory` what it is doing.
 ///
 /// # Errors
 /// When none runs or it does not answer.
 pub fn ask(directory: &Path) -> Result<Status, ControlError> {
+    request(directory, &Request::Status)
+}
+
+/// Asks the node that runs with `directory` for something.
+///
+/// # Errors
+/// When none runs, it does not answer, or it refuses.
+pub fn request<T: DeserializeOwned>(directory: &Path, request: &Request) -> Result<T, ControlError> {
     let no_answer = |source| ControlError::NoAnswer {
         path: directory.to_owned(),
         source,
@@ -166,10 +248,15 @@ pub fn ask(directory: &Path) -> Result<Status, ControlError> {
         .set_read_timeout(Some(TIMEOUT))
         .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
         .map_err(no_answer)?;
-    stream.write_all(b"status\n").map_err(no_answer)?;
+    let mut asked = serde_json::to_vec(request).map_err(|error| no_answer(io::Error::other(error)))?;
+    asked.push(b'\n');
+    stream.write_all(&asked).map_err(no_answer)?;
     let mut line = String::new();
     BufReader::new(io::Read::take(stream, ANSWER_BYTES_MAX))
         .read_line(&mut line)
         .map_err(no_answer)?;
-    serde_json::from_str(&line).map_err(|error| no_answer(io::Error::other(error)))
+    match serde_json::from_str(&line).map_err(|error| no_answer(io::Error::other(error)))? {
+        Answer::Ok(answer) => Ok(answer),
+        Answer::Error(words) => Err(ControlError::Refused(words)),
+    }
 }

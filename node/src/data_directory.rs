@@ -2,11 +2,15 @@
 
 use std::{
     env, fs,
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
+use crdt::{
+    backup::Identity,
+    limits::{BACKUP_CONFIGURATION_BYTES_MAX, BACKUP_MEMBERSHIP_BYTES_MAX},
+};
 use keys::{
     NodeKey,
     membership::{Certificate, Roster},
@@ -118,6 +122,17 @@ impl DataDirectory {
     /// # Errors
     /// When it cannot be made; nothing is left behind then.
     pub fn create(path: &Path, new: &NewNode<'_>) -> Result<Self, DataDirectoryError> {
+        Self::create_with(path, |partial| partial.fill(new))
+    }
+
+    /// Makes a node's directory with what `fill` writes into one that is renamed in the end.
+    ///
+    /// # Errors
+    /// When it cannot be made, or what `fill` says; nothing is left behind then.
+    pub fn create_with<E: From<DataDirectoryError>>(
+        path: &Path,
+        fill: impl FnOnce(&Self) -> Result<(), E>,
+    ) -> Result<Self, E> {
         Self::check_free(path)?;
         let parent = path
             .parent()
@@ -126,28 +141,58 @@ impl DataDirectory {
         fs::create_dir_all(parent).map_err(io_error(parent))?;
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".new-{}", std::process::id()));
-        let partial = parent.join(name);
-        let made = Self::fill(&partial, new).and_then(|()| fs::rename(&partial, path).map_err(io_error(path)));
+        let partial = Self(parent.join(name));
+        let made = fs::DirBuilder::new().mode(0o700).create(&partial.0);
+        let made = made.map_err(|error| E::from(io_error(&partial.0)(error)));
+        let made = made.and_then(|()| fill(&partial)).and_then(|()| {
+            fs::rename(&partial.0, path)
+                .and_then(|()| fs::File::open(parent)?.sync_all())
+                .map_err(|error| E::from(io_error(path)(error)))
+        });
         if let Err(error) = made {
             // The first error is the one to tell.
-            let _ = fs::remove_dir_all(&partial);
+            let _ = fs::remove_dir_all(&partial.0);
             return Err(error);
         }
         Ok(Self(path.to_owned()))
     }
 
-    fn fill(partial: &Path, new: &NewNode<'_>) -> Result<(), DataDirectoryError> {
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(partial)
-            .map_err(io_error(partial))?;
-        new.key.save(&partial.join("node.key"))?;
+    fn fill(&self, new: &NewNode<'_>) -> Result<(), DataDirectoryError> {
+        new.key.save(&self.0.join("node.key"))?;
         if let Some(root) = new.root {
-            root.save(&partial.join("root.key"))?;
+            root.save(&self.0.join("root.key"))?;
         }
-        let directory = Self(partial.to_owned());
-        write_synced(&directory.config_path(), new.config.as_bytes())?;
-        directory.save_roster(new.roster)
+        write_synced(&self.config_path(), new.config.as_bytes())?;
+        self.save_roster(new.roster)
+    }
+
+    /// Writes what makes a restored node the one it was, and checks that a node can start with it.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the membership is not of this node.
+    pub fn save_identity(&self, identity: &Identity) -> Result<Roster, DataDirectoryError> {
+        identity.node_key.save(&self.0.join("node.key"))?;
+        if let Some(root) = &identity.root_key {
+            root.save(&self.0.join("root.key"))?;
+        }
+        write_synced(&self.config_path(), identity.configuration.as_bytes())?;
+        write_synced(&self.membership_path(), &identity.membership)?;
+        self.roster(&identity.node_key)
+    }
+
+    /// Reads what a backup holds of the node itself.
+    ///
+    /// # Errors
+    /// When a file is missing or too large.
+    pub fn identity(&self) -> Result<Identity, DataDirectoryError> {
+        let configuration = read_bounded(&self.config_path(), BACKUP_CONFIGURATION_BYTES_MAX)?;
+        Ok(Identity {
+            node_key: self.key()?,
+            root_key: self.root_key()?,
+            membership: read_bounded(&self.membership_path(), BACKUP_MEMBERSHIP_BYTES_MAX)?,
+            configuration: String::from_utf8(configuration)
+                .map_err(|error| io_error(&self.config_path())(io::Error::other(error)))?,
+        })
     }
 
     /// Opens the directory of an existing node.
@@ -204,6 +249,18 @@ impl DataDirectory {
     #[must_use]
     pub fn store_path(&self) -> PathBuf {
         self.0.join("store")
+    }
+
+    /// The data keys of accounts.
+    #[must_use]
+    pub fn keys_path(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
+    /// The key that closes backups, unless there is a passphrase.
+    #[must_use]
+    pub fn backup_key_path(&self) -> PathBuf {
+        self.0.join("backup.key")
     }
 
     /// Models.
@@ -280,6 +337,18 @@ impl DataDirectory {
         write_synced(&partial, &bytes)?;
         fs::rename(&partial, &path).map_err(io_error(&path))
     }
+}
+
+fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, DataDirectoryError> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(io_error(path))?;
+    file.take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io_error(path))?;
+    if bytes.len() > limit {
+        return Err(io_error(path)(io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(bytes)
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), DataDirectoryError> {

@@ -4,21 +4,25 @@
 //! know each other ([`wiring`]), and stops them in reverse. It decides nothing that another crate owns.
 //!
 //! ## Journeys
-//! *Start*: configuration -> data directory (locked) -> mesh -> store -> wiring -> monitor -> engine and desk -> gateway; each step
-//! is logged, and a failed one says in one sentence what to do.
+//! *Start*: configuration -> data directory (locked) -> mesh -> store -> wiring -> one reconciliation with any member, so that what
+//! was erased meanwhile is not shown -> monitor -> engine and desk -> gateway; each step is logged, and a failed one says in one
+//! sentence what to do.
 //!
 //! *A node joins*: `starling invite` on a member signs a ticket; `starling join` on the new machine asks the member it names, makes
 //! the data directory in one rename, and `starling run` does the rest.
 
+pub mod backups;
 pub mod banner;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod control;
 pub mod data_directory;
+mod erasing;
 pub mod logging;
 pub mod node;
 pub mod ports;
+pub mod scrub;
 pub mod seed;
 pub mod surroundings;
 pub mod tasks;

@@ -2,19 +2,24 @@
 
 use std::{fs::File, sync::Arc, time::Duration};
 
-use crdt::{OpenReport, Store, StoreSettings};
+use crdt::{OpenReport, Store, StoreSettings, ingress::Right};
 use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus};
-use keys::{ContentId, NodeKey};
+use keys::{ContentId, NodeId, NodeKey};
 use mesh::{Mesh, MeshSettings, Protocol};
 use monitor::Monitor;
-use tokio::{net::TcpListener, sync::watch, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use crate::{
+    backups,
     config::{self, Config},
     control::{self, ControlError, MemberStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
-    seed,
+    scrub, seed,
     surroundings::MeshSurroundings,
     tasks::Tasks,
     wiring,
@@ -126,20 +131,24 @@ impl Node {
                 .remove(&protocol)
                 .unwrap_or_else(|| tokio::sync::mpsc::channel(1).1)
         };
-        let (reconciliations, generations) = (streams(Protocol::RECONCILE), streams(Protocol::GENERATE));
-        wire(
-            &tasks,
-            &mesh,
-            &store,
-            &directory,
-            (outputs.outgoing, inputs.gossip, reconciliations),
-        );
+        let generations = streams(Protocol::GENERATE);
+        let wires = Wires {
+            outgoing: outputs.outgoing,
+            gossip: inputs.gossip,
+            released: outputs.released,
+            reconciliations: streams(Protocol::RECONCILE),
+            key_notices: outputs.keys,
+            key_questions: streams(Protocol::KEYS),
+        };
+        wire(&tasks, &mesh, &store, &directory, wires);
         tracing::info!("start: replication");
+        wiring::catch_up(&mesh, &store).await;
         if directory.root_key()?.is_some() {
             seed::first_character(&store).await?;
         }
         let monitor = Monitor::start(directory.path())?;
         tasks.spawn("load announcements", monitor.clone().announce(mesh.clone()));
+        back_up_daily(&tasks, &directory, &config, (mesh_id, key.id()), &monitor);
         tracing::info!("start: monitor");
         let engine = Engine::start(engine_settings(&config, &directory)?)?;
         let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), generations);
@@ -273,6 +282,12 @@ impl Node {
         &self.0.store
     }
 
+    /// What people call a node.
+    #[must_use]
+    pub fn name_of(&self, node: &NodeId) -> String {
+        self.surroundings().name_of(node)
+    }
+
     /// What the node says of itself.
     pub async fn status(&self) -> Status {
         let parts = &self.0;
@@ -282,11 +297,9 @@ impl Node {
             EngineStatus::Ready(model) => ("ready", Some(model.name.clone())),
             EngineStatus::Failed { reason } => ("failed", Some(reason.clone())),
         };
-        let (changes, root) = parts
-            .store
-            .summary()
-            .await
-            .map_or((0, String::new()), |(count, root)| (count, root.to_string()));
+        let (changes, root) = parts.store.summary().await.map_or((0, String::new()), |summary| {
+            (summary.envelopes, summary.root.to_string())
+        });
         let surroundings = self.surroundings();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -344,8 +357,12 @@ async fn open_store(
     let rosters = mesh.roster_updates();
     let settings = StoreSettings {
         directory: directory.store_path(),
+        keys: directory.keys_path(),
         key: key.clone(),
-        is_member: Arc::new(move |node| rosters.borrow().get(node).is_some()),
+        right: Arc::new(move |node| match rosters.borrow().get(node) {
+            Some(_) => Right::Member,
+            None => Right::Unknown,
+        }),
     };
     let opened = tokio::task::spawn_blocking(move || Store::open(settings)).await;
     let (store, outputs, report) = opened.map_err(|_| crdt::StoreError::Stopped)??;
@@ -365,31 +382,58 @@ async fn open_store(
     Ok((store, outputs))
 }
 
-type WireInputs = (
-    tokio::sync::mpsc::Receiver<Vec<u8>>,
-    tokio::sync::mpsc::Receiver<mesh::GossipMessage>,
-    tokio::sync::mpsc::Receiver<(keys::NodeId, mesh::Stream)>,
-);
+/// What comes into the wiring.
+struct Wires {
+    outgoing: mpsc::Receiver<Vec<u8>>,
+    gossip: mpsc::Receiver<mesh::GossipMessage>,
+    released: mpsc::Receiver<ContentId>,
+    reconciliations: mpsc::Receiver<(NodeId, mesh::Stream)>,
+    key_notices: mpsc::Receiver<crdt::KeyNotice>,
+    key_questions: mpsc::Receiver<(NodeId, mesh::Stream)>,
+}
 
-fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, inputs: WireInputs) {
-    let (outgoing, gossip, reconciliations) = inputs;
-    tasks.spawn("gossip out", wiring::publish(mesh.clone(), outgoing));
+fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wires: Wires) {
+    let (mesh, store) = (|| mesh.clone(), || store.clone());
+    tasks.spawn("gossip out", wiring::publish(mesh(), wires.outgoing));
     tasks.spawn(
         "gossip in",
-        wiring::receive(mesh.clone(), store.clone(), tasks.clone(), gossip),
+        wiring::receive(mesh(), store(), tasks.clone(), wires.gossip, wires.released),
     );
     tasks.spawn(
         "reconciliation answers",
-        wiring::answer_reconciliations(store.clone(), tasks.clone(), reconciliations),
+        wiring::answer_reconciliations(store(), tasks.clone(), wires.reconciliations),
+    );
+    tasks.spawn("reconciliation", wiring::reconcile(mesh(), store(), tasks.clone()));
+    tasks.spawn(
+        "data key answers",
+        wiring::answer_keys(store(), tasks.clone(), wires.key_questions),
     );
     tasks.spawn(
-        "reconciliation",
-        wiring::reconcile(mesh.clone(), store.clone(), tasks.clone()),
+        "data keys",
+        wiring::exchange_keys(mesh(), store(), tasks.clone(), wires.key_notices),
     );
     tasks.spawn(
         "members",
-        wiring::members(mesh.clone(), store.clone(), directory.clone(), tasks.clone()),
+        wiring::members(mesh(), store(), directory.clone(), tasks.clone()),
     );
+    tasks.spawn("scrub", scrub::run(store(), tasks.clone()));
+}
+
+fn back_up_daily(
+    tasks: &Tasks,
+    directory: &DataDirectory,
+    config: &Config,
+    (mesh, node): (ContentId, keys::NodeId),
+    monitor: &Monitor,
+) {
+    let daily = backups::daily::Daily {
+        directory: directory.clone(),
+        config: config.backup.clone(),
+        mesh,
+        node,
+        monitor: monitor.clone(),
+    };
+    tasks.spawn(backups::TASK, daily.run(tasks.clone()));
 }
 
 fn mesh_settings(config: &Config) -> MeshSettings {

@@ -1,6 +1,10 @@
 //! What a new mesh begins with: one character that the built-in model can play.
 
-use crdt::{Store, StoreError, records::character::Character};
+use crdt::{
+    Store, StoreError,
+    records::character::{Character, Definition},
+};
+use keys::Timestamp;
 
 /// Writes the first character, if there is none.
 ///
@@ -10,15 +14,17 @@ pub async fn first_character(store: &Store) -> Result<(), StoreError> {
     if !store.list::<Character>().await?.is_empty() {
         return Ok(());
     }
-    let fox = Character {
-        name: "Лис".into(),
-        description:
-            "Хитрый лис из зимнего леса. Говорит по-русски. · A sly fox from the winter forest; speaks Russian.".into(),
-        greeting: "Привет! Я Лис, хитрый лис из зимнего леса. О чём поговорим?".into(),
-        // Word for word as the built-in model has learnt it.
-        prompt: "Ты Лис, хитрый лис из зимнего леса. Отвечай коротко и по-доброму.".into(),
+    let fox = Definition {
         temperature: 0.7,
         answer_characters_max: 600,
+        ..Definition::new(
+            "Лис",
+            "Хитрый лис из зимнего леса. Говорит по-русски. · A sly fox from the winter forest; speaks Russian.",
+            "Привет! Я Лис, хитрый лис из зимнего леса. О чём поговорим?",
+            // Word for word as the built-in model has learnt it.
+            "Ты Лис, хитрый лис из зимнего леса. Отвечай коротко и по-доброму.",
+        )
     };
+    let fox = Character::published(fox, None, Timestamp::now());
     store.create(fox).await.map(drop)
 }

@@ -1,30 +1,27 @@
 //! Joins parts that do not know each other: the store and the mesh. Only bytes and ids pass here.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod data_keys;
+mod reconciliation;
+
+pub use self::{
+    data_keys::{answer_keys, exchange_keys},
+    reconciliation::{answer_reconciliations, catch_up, reconcile},
+};
+
+use std::{collections::VecDeque, sync::Arc};
 
 use crdt::{
     Change, Received, Store,
-    limits::{RECONCILE_FRAME_BYTES_MAX, RECONCILE_FRAMES_MAX},
     records::{RecordKind, member::Member},
 };
-use keys::{NodeId, membership::Roster};
-use mesh::{
-    GossipMessage, Mesh, Protocol, Stream, Verdict,
-    frame::{FrameError, read_frame, write_frame},
-};
-use tokio::{
-    sync::{broadcast, mpsc},
-    time::Instant,
-};
+use keys::{ContentId, membership::Roster};
+use mesh::{GossipMessage, GossipTicket, Mesh, Verdict};
+use tokio::sync::{broadcast, mpsc};
 
 use crate::{data_directory::DataDirectory, tasks::Tasks};
 
-/// A neighbour is asked for what is missing this often while something was missing.
-const RECONCILE_HOT: Duration = Duration::from_secs(1);
-/// The longest pause between two reconciliations while nothing is missing.
-const RECONCILE_IDLE: Duration = Duration::from_secs(15);
-/// Longest wait for the next frame of a reconciliation.
-const RECONCILE_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+/// Gossiped changes that wait for what they depend on; the oldest are not forwarded when there are more.
+const HELD_MAX: usize = 256;
 
 /// Changes of this node go out by gossip.
 pub async fn publish(mesh: Mesh, mut outgoing: mpsc::Receiver<Vec<u8>>) {
@@ -33,11 +30,41 @@ pub async fn publish(mesh: Mesh, mut outgoing: mpsc::Receiver<Vec<u8>>) {
     }
 }
 
-/// Gossip of others goes into the store, which judges it before it is forwarded.
-pub async fn receive(mesh: Mesh, store: Store, tasks: Tasks, mut gossip: mpsc::Receiver<GossipMessage>) {
-    while let Some(message) = gossip.recv().await {
+/// Gossip of others goes into the store, which judges it before it is forwarded. What the store has parked is held back for a while:
+/// when what it waited for comes, it is forwarded after all, and the neighbours need not wait for a reconciliation.
+pub async fn receive(
+    mesh: Mesh,
+    store: Store,
+    tasks: Tasks,
+    mut gossip: mpsc::Receiver<GossipMessage>,
+    mut released: mpsc::Receiver<ContentId>,
+) {
+    let mut held: VecDeque<(ContentId, GossipTicket)> = VecDeque::new();
+    loop {
+        let message = tokio::select! {
+            message = gossip.recv() => match message {
+                Some(message) => message,
+                None => return,
+            },
+            envelope = released.recv() => {
+                let place = held.iter().position(|(waiting, _)| Some(*waiting) == envelope);
+                if let Some((_, ticket)) = place.and_then(|place| held.remove(place)) {
+                    mesh.judge(ticket, Verdict::Forward).await;
+                }
+                continue;
+            }
+        };
         let verdict = match store.receive(message.content).await {
             Ok(Received::New) => Verdict::Forward,
+            Ok(Received::Parked(envelope)) => {
+                held.push_back((envelope, message.ticket));
+                if held.len() > HELD_MAX
+                    && let Some((_, oldest)) = held.pop_front()
+                {
+                    mesh.judge(oldest, Verdict::Ignore).await;
+                }
+                continue;
+            }
             Ok(Received::Ignored) => Verdict::Ignore,
             Ok(Received::Rejected(_)) => Verdict::Reject,
             Err(error) => {
@@ -47,121 +74,6 @@ pub async fn receive(mesh: Mesh, store: Store, tasks: Tasks, mut gossip: mpsc::R
         };
         mesh.judge(message.ticket, verdict).await;
     }
-}
-
-/// Answers reconciliations that others open.
-pub async fn answer_reconciliations(store: Store, tasks: Tasks, mut streams: mpsc::Receiver<(NodeId, Stream)>) {
-    while let Some((node, mut stream)) = streams.recv().await {
-        let (store, tasks) = (store.clone(), tasks.clone());
-        tokio::spawn(async move {
-            if let Err(error) = talk(&store, &mut stream, None).await {
-                tasks.note_error("reconciliation answers", &format!("{}: {error}", node.short()));
-            }
-        });
-    }
-}
-
-/// Opens reconciliations: at once with a new neighbour, then with one at random, less often while nothing is missing.
-pub async fn reconcile(mesh: Mesh, store: Store, tasks: Tasks) {
-    let mut view = mesh.view();
-    let mut known = BTreeSet::new();
-    let mut pause = RECONCILE_HOT;
-    let mut next = Instant::now();
-    loop {
-        let connected: BTreeSet<NodeId> = view.borrow_and_update().reachable().map(|(node, _)| *node).collect();
-        let new: Vec<_> = connected.difference(&known).copied().collect();
-        known.clone_from(&connected);
-        let due = Instant::now() >= next;
-        let partners = if due {
-            new.into_iter().chain(at_random(&connected)).collect()
-        } else {
-            new
-        };
-        for node in partners {
-            match open_talk(&mesh, &store, node).await {
-                Ok(moved) => {
-                    pause = if moved {
-                        RECONCILE_HOT
-                    } else {
-                        (pause * 2).min(RECONCILE_IDLE)
-                    }
-                }
-                Err(error) => {
-                    // The link may be going down; a new one is reconciled at once again.
-                    tasks.note_error("reconciliation", &format!("{}: {error}", node.short()));
-                    pause = RECONCILE_HOT;
-                }
-            }
-        }
-        if due {
-            // A fifth of jitter, so that nodes do not fall into step.
-            let jitter = f64::from(keys::identity::random_bytes::<1>()[0]) / 256.0;
-            next = Instant::now() + pause.mul_f64(0.8 + 0.4 * jitter);
-        }
-        tokio::select! {
-            () = tokio::time::sleep_until(next) => {}
-            changed = view.changed() => if changed.is_err() { return },
-        }
-    }
-}
-
-fn at_random(nodes: &BTreeSet<NodeId>) -> Option<NodeId> {
-    let number = u64::from_le_bytes(keys::identity::random_bytes());
-    let count = u64::try_from(nodes.len()).ok().filter(|count| *count > 0)?;
-    nodes.iter().nth(usize::try_from(number % count).ok()?).copied()
-}
-
-/// Whether anything was exchanged.
-async fn open_talk(mesh: &Mesh, store: &Store, node: NodeId) -> Result<bool, TalkError> {
-    let (before, _) = store.summary().await?;
-    let mut stream = mesh.open(node, Protocol::RECONCILE).await?;
-    let first = store.reconcile_start().await?;
-    let frames = talk(store, &mut stream, Some(first)).await?;
-    let (after, _) = store.summary().await?;
-    // Two frames say that the sets agree.
-    Ok(after != before || frames > 2)
-}
-
-/// A reconciliation that ended early.
-#[derive(Debug, thiserror::Error)]
-enum TalkError {
-    #[error(transparent)]
-    Open(#[from] mesh::OpenError),
-    #[error(transparent)]
-    Store(#[from] crdt::StoreError),
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error("the other side talks for ever")]
-    Endless,
-}
-
-/// Carries frames between the stream and the store until one side has nothing more to say; returns how many.
-async fn talk(store: &Store, stream: &mut Stream, first: Option<Vec<u8>>) -> Result<usize, TalkError> {
-    let mut frames = 0;
-    if let Some(frame) = first {
-        write_in_time(stream, &frame).await?;
-        frames += 1;
-    }
-    while frames < RECONCILE_FRAMES_MAX {
-        let read = tokio::time::timeout(RECONCILE_FRAME_TIMEOUT, read_frame(stream, RECONCILE_FRAME_BYTES_MAX)).await;
-        let read = read.unwrap_or(Err(FrameError::Timeout(RECONCILE_FRAME_TIMEOUT)))?;
-        let Some(frame) = read else { return Ok(frames) };
-        frames += 1;
-        let Some(answer) = store.reconcile_step(frame).await? else {
-            return Ok(frames);
-        };
-        write_in_time(stream, &answer).await?;
-        frames += 1;
-    }
-    Err(TalkError::Endless)
-}
-
-/// A neighbour that does not read must not stall the reconciliation with the others.
-async fn write_in_time(stream: &mut Stream, frame: &[u8]) -> Result<(), FrameError> {
-    let written = write_frame(stream, frame, RECONCILE_FRAME_BYTES_MAX);
-    tokio::time::timeout(RECONCILE_FRAME_TIMEOUT, written)
-        .await
-        .map_err(|_| FrameError::Timeout(RECONCILE_FRAME_TIMEOUT))?
 }
 
 /// Keeps the roster in three places alike: the mesh's, the replicated member records, and the file that the next start reads.

@@ -3,7 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use crdt::{envelope::Envelope, journal::Journal, records::RecordKind};
+mod records;
+
+use crdt::{
+    envelope::Envelope,
+    erasure::{Erase, EraseTarget, Receipt, Statement, StatementContent},
+    journal::Journal,
+    records::RecordKind,
+};
 use keys::{
     ContentId, NodeKey, Timestamp,
     invite::Invite,
@@ -72,13 +79,59 @@ fn a_session_token_and_a_one_time_link() {
 }
 
 #[test]
-fn an_envelope_and_a_journal_segment() {
-    let envelope = Envelope::seal(&key(2), RecordKind::Session, Some(ContentId([5; 32])), vec![1, 2, 3]).unwrap();
-    golden("envelope-1.bin", &envelope.bytes);
-    assert_eq!(Envelope::open(envelope.bytes.clone()).unwrap().change, [1, 2, 3]);
+fn an_envelope_of_each_version() {
+    let kept = kept("envelope-1.bin");
+    let first = Envelope::open(&kept).unwrap();
+    assert_eq!(
+        (first.change.as_slice(), first.document),
+        (&[1, 2, 3][..], ContentId([5; 32]))
+    );
+    assert_eq!(first.to_bytes(), kept, "it is passed on as it came");
+    golden("envelope-2.bin", &envelope().to_bytes());
+    let second = Envelope::open(&envelope().to_bytes()).unwrap();
+    assert_eq!(second.payloads[0].1.as_deref(), Some(&b"sealed"[..]));
+}
+
+/// Bytes that an older node wrote.
+fn kept(name: &str) -> Vec<u8> {
+    std::fs::read(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("formats")
+            .join(name),
+    )
+    .unwrap()
+}
+
+fn envelope() -> Envelope {
+    let (document, payloads) = (Some(ContentId([5; 32])), vec![b"sealed".to_vec()]);
+    Envelope::seal(&key(2), RecordKind::Session, document, None, vec![1, 2, 3], payloads).unwrap()
+}
+
+#[test]
+fn an_erasure_and_a_receipt() {
+    let target = EraseTarget::Account(ContentId([6; 32]));
+    let erase = Erase {
+        target,
+        at: Timestamp(7),
+    };
+    let statement = Statement::sign(&key(2), StatementContent::Erase(erase)).unwrap();
+    golden("erase-1.bin", &statement.bytes);
+    let receipt = Receipt {
+        erase: statement.id,
+        subject: target.subject(),
+        at: Timestamp(8),
+        envelopes: 9,
+        keys: 1,
+    };
+    let receipt = Statement::sign(&key(2), StatementContent::Receipt(receipt)).unwrap();
+    golden("erase-receipt-1.bin", &receipt.bytes);
+}
+
+#[test]
+fn a_journal_segment() {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(directory.path(), None, |_, _| {}).unwrap();
-    journal.append(&[&envelope.bytes]).unwrap();
+    journal.append(&[&kept("envelope-1.bin")]).unwrap();
     golden(
         "journal-segment-1.bin",
         &std::fs::read(directory.path().join("00000001.log")).unwrap(),

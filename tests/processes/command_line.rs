@@ -34,7 +34,7 @@ fn init_on_a_node_or_on_other_files_changes_nothing() {
 fn commands_without_a_node_say_how_to_make_one() {
     let directory = tempfile::tempdir().unwrap();
     let nowhere = directory.path().join("nowhere");
-    for command in ["run", "invite", "status", "members", "doctor"] {
+    for command in ["run", "invite", "status", "members", "doctor", "backup"] {
         let text = said(&starling(&nowhere, [command]));
         assert!(
             text.contains("is not a node yet") && text.contains("starling init"),
@@ -48,6 +48,8 @@ fn commands_without_a_node_say_how_to_make_one() {
         vec!["init", "--help"],
         vec!["join", "--help"],
         vec!["run", "--help"],
+        vec!["backup", "--help"],
+        vec!["restore", "--help"],
     ] {
         let output = starling(&nowhere, help.clone());
         assert!(

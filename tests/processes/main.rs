@@ -1,4 +1,5 @@
-//! Real processes on loopback: the thread from a browser at one node to a model at another, strangers, and bad input.
+//! Real processes on loopback: the thread from a browser at one node to a model at another, strangers, backup and bad
+//! input.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,6 +7,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod backup;
 mod command_line;
 mod strangers;
 mod thread;

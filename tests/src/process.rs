@@ -91,6 +91,29 @@ impl NodeProcess {
         Self::make(&["join", invite], name, model).map_err(Box::new)
     }
 
+    /// Makes the node that another one was, from a backup and further arguments of `restore`, not yet running.
+    ///
+    /// # Errors
+    /// What the program said when it was refused.
+    ///
+    /// # Panics
+    /// When the machine has no temporary directory.
+    pub fn restore(original: &Self, arguments: &[&OsStr]) -> Result<Self, Box<Output>> {
+        let node = Self {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            // The configuration is restored, too.
+            http: original.http,
+            mesh: original.mesh,
+            child: None,
+        };
+        let output = starling(&node.path(), [OsStr::new("restore")].iter().chain(arguments));
+        if output.status.success() {
+            Ok(node)
+        } else {
+            Err(Box::new(output))
+        }
+    }
+
     fn make(command: &[&str], name: &str, model: &str) -> Result<Self, Output> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (http, mesh) = (free_address(), free_address());

@@ -1,10 +1,15 @@
 //! A node's certificate. Written once; a second write to the same document loses by automerge's rule, and changes nothing,
-//! because the certificate proves itself.
+//! because the certificate proves itself. Its layout is of version 1, and the certificate's parts have versions of their own.
 
-use automerge::AutoCommit;
+use automerge::ScalarValue;
 use keys::membership::Certificate;
 
-use super::{Record, RecordError, RecordKind, sealed::Shape, shape};
+use super::{
+    Record, RecordError, RecordKind,
+    shape::{Reader, Shape, Writer},
+};
+
+const CERTIFICATE: &str = "certificate";
 
 /// A member of the mesh.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,23 +20,29 @@ pub struct Member {
 
 impl Record for Member {
     const KIND: RecordKind = RecordKind::Member;
+    const PERSONAL: bool = false;
+
     fn validate(&self) -> Result<(), RecordError> {
         self.certificate
             .verify()
             .map(drop)
-            .map_err(|_| RecordError::Limit("certificate"))
+            .map_err(|_| RecordError::Limit(CERTIFICATE))
     }
 }
 
 impl Shape for Member {
-    fn write(&self, document: &mut AutoCommit) -> Result<(), RecordError> {
-        let bytes = postcard::to_stdvec(&self.certificate).map_err(|_| RecordError::Field("certificate"))?;
-        shape::put(document, "certificate", bytes)
+    fn write(&self, writer: &mut Writer<'_>) -> Result<(), RecordError> {
+        let bytes = postcard::to_stdvec(&self.certificate).map_err(|_| RecordError::Field(CERTIFICATE))?;
+        writer.put(CERTIFICATE, bytes)
     }
 
-    fn read(document: &AutoCommit) -> Result<Self, RecordError> {
-        let bytes = shape::bytes(document, "certificate")?;
-        let certificate = postcard::from_bytes(&bytes).map_err(|_| RecordError::Field("certificate"))?;
-        Ok(Self { certificate })
+    fn read(reader: &Reader<'_>) -> Result<Self, RecordError> {
+        let Some(ScalarValue::Bytes(bytes)) = reader.scalar(CERTIFICATE) else {
+            return Err(RecordError::Field(CERTIFICATE));
+        };
+        match postcard::take_from_bytes(&bytes) {
+            Ok((certificate, [])) => Ok(Self { certificate }),
+            _ => Err(RecordError::Field(CERTIFICATE)),
+        }
     }
 }

@@ -1,55 +1,82 @@
-//! A chat of one person with one character. Messages live in a map from ULID to one scalar each, so that messages of both halves
-//! of a split simply meet in the map (a scalar appends in 14 us; a nested map costs 62 us, a text object 256 us, measured).
+//! A chat of one person with one character.
 //!
-//! Message ids are made so that nothing appears twice: a person's message carries the hash of the client's outbox id, an answer
-//! the hash of its question. A resend, or two nodes that answer the same question, meet in one entry.
+//! ## Merge law
+//! - A *message* is one scalar under its ULID, written once (14 us to append, measured): messages of both halves of a split simply
+//!   meet in the map. Two nodes that answer one question write under one id; the answer that counts is the same everywhere by
+//!   automerge's rule.
+//! - Each message names the one it follows, and so the chat is a tree ([`Tree`]): alternatives (further answers, edited questions,
+//!   branches) are children of one message. Of alternatives the chosen one is shown, else the longest, else the smaller hash.
+//! - A message that was *changed in place* keeps every version; the one with the greatest id is shown.
+//! - *Deleted* is a flag: when one device deletes and another restores at the same time, the message stays. *Pinned* and *excluded*
+//!   stay set in the same case.
+//! - The *read* mark only advances: the greatest wins.
+//! - *Title*, *current* message and *archived* are registers: the causally last write wins (archived gives way to its opposite).
+//! - A *summary* belongs to the last message it covers; of concurrent ones a person's goes before a model's, and that before an
+//!   extract.
+//! - A *thread* begins a new dialogue; threads are only added.
+//!
+//! What a person wrote or was told is sealed under the key of the account.
 
-use automerge::{AutoCommit, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Value, transaction::Transactable};
+mod edits;
+mod message;
+mod stored;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use automerge::{ROOT, ReadDoc, ScalarValue, Value};
 use keys::{ContentId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
-use ulid::Ulid;
 
-use super::{Record, RecordError, RecordKind, sealed::Shape, shape};
+pub use self::{
+    edits::SessionEdit,
+    message::{
+        ANSWER_CHARACTERS_MAX, Ending, MODEL_CHARACTERS_MAX, Message, MessageId, PERSON_CHARACTERS_MAX, Place, Speaker,
+        Version, another_answer_id, answer_id,
+    },
+    tree::Tree,
+};
+use self::{
+    message::READ_CHARACTERS_MAX,
+    stored::{StoredLink, StoredMessage, StoredSpeaker, StoredSummary, StoredVersion},
+};
+use super::{
+    EntryId, Record, RecordError, RecordKind, Sealed,
+    entry_id::ShortId,
+    shape::{self, Reader, Shape, Writer, context, cut, decode},
+};
 use crate::limits::MESSAGES_PER_SESSION_MAX;
 
-/// First byte of a stored message.
-const VERSION: u8 = 1;
-const MESSAGES: &str = "messages";
+/// Layout of the document: 2 since messages stand beside the fields and name their parents.
+const VERSION: u8 = 2;
+/// Characters of a chat's title.
+pub const TITLE_CHARACTERS_MAX: usize = 120;
+/// Characters of a summary.
+pub const SUMMARY_CHARACTERS_MAX: usize = 4000;
+/// Summaries of one chat that are read, the newest first kept.
+pub const SUMMARIES_MAX: usize = 1000;
+/// Dialogues in one chat.
+pub const THREADS_MAX: usize = 1000;
+/// Versions of one message that was changed in place, of which the newest are read.
+pub const VERSIONS_MAX: usize = 50;
 
-/// Names a message: a ULID, so that ids sort by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct MessageId([u8; 16]);
-
-impl MessageId {
-    /// Reads the 26 characters that [`std::fmt::Display`] writes.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Ulid::from_string(text).ok().map(|ulid| Self(ulid.to_bytes()))
-    }
-
-    /// The time inside the id.
-    #[must_use]
-    pub fn at(&self) -> Timestamp {
-        Timestamp(Ulid::from_bytes(self.0).timestamp_ms())
-    }
-
-    /// The part that does not depend on time.
-    fn hash(&self) -> &[u8] {
-        &self.0[6..]
-    }
-}
-
-impl std::fmt::Display for MessageId {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Ulid::from_bytes(self.0).fmt(formatter)
-    }
-}
-
-/// Characters of a person's message that are stored: the first 900 and the last 100 of a longer one.
-pub const PERSON_CHARACTERS_MAX: usize = 1000;
-const PERSON_HEAD: usize = 900;
-/// Characters of an answer that are stored.
-pub const ANSWER_CHARACTERS_MAX: usize = 2000;
+const ACCOUNT: &str = "account";
+const CHARACTER: &str = "character";
+const CREATED: &str = "created";
+const TITLE: &str = "title";
+const READ: &str = "read";
+const CURRENT: &str = "current";
+const ARCHIVED: &str = "archived";
+/// Version 1 kept its messages in a map of this name.
+const MESSAGES_1: &str = "messages";
+/// A message stands under its id alone, everything else that belongs to one under a letter and an id.
+const MESSAGE: &str = "";
+const VERSION_OF_MESSAGE: &str = "v";
+const DELETED: &str = "d";
+const PINNED: &str = "p";
+const EXCLUDED: &str = "x";
+const SUMMARY: &str = "s";
+const THREAD: &str = "t";
 
 /// A chat.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,255 +87,343 @@ pub struct Session {
     pub character: ContentId,
     /// When it began.
     pub created: Timestamp,
-    /// In order of time.
+    /// What the person calls it.
+    pub title: Option<Sealed>,
+    /// Every message of every branch, in order of time. [`Tree`] says how they hang together.
     pub messages: Vec<Message>,
+    /// New dialogues in this chat, oldest first; the first dialogue has no entry. Its first message has the thread as parent.
+    pub threads: Vec<MessageId>,
+    /// The message through which the person last chose to see the chat.
+    pub current: Option<MessageId>,
+    /// The newest message that the person has read.
+    pub read: Option<MessageId>,
+    /// Deleted, and restorable until the text is erased.
+    pub deleted: BTreeSet<MessageId>,
+    /// Kept in the model's context.
+    pub pinned: BTreeSet<MessageId>,
+    /// Kept out of the model's context.
+    pub excluded: BTreeSet<MessageId>,
+    /// What the model is told instead of older messages, in order of what they cover.
+    pub summaries: Vec<Summary>,
+    /// Out of the list of chats.
+    pub archived: bool,
 }
 
-/// One message of a chat.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Time of the first acceptance and a hash, see the module.
-    pub id: MessageId,
-    /// Who says it.
-    pub speaker: Speaker,
-    /// What is said.
-    pub text: String,
-    /// When it was accepted or finished.
-    pub at: Timestamp,
-    /// Whether the text was cut at its limit.
-    pub truncated: bool,
+/// A shorter form of a range of messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The first message that it covers.
+    pub first: MessageId,
+    /// The last message that it covers.
+    pub last: MessageId,
+    /// Who wrote it.
+    pub origin: SummaryOrigin,
+    /// What it says.
+    pub text: Sealed,
 }
 
-/// Who says a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Speaker {
-    /// The person, through this gateway (which sees to the answer).
-    Person {
-        /// The node that accepted the message.
-        gateway: NodeId,
-    },
-    /// The character.
-    Character {
-        /// The message it answers.
-        question: MessageId,
-        /// The node that generated the answer.
-        node: NodeId,
-        /// The model that generated it.
-        model: String,
-        /// Whether the person stopped it or a limit did.
-        ending: Ending,
-    },
-}
-
-/// How an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ending {
-    /// The model said that it is finished.
-    Complete,
-    /// The longest allowed length was reached.
-    Length,
-    /// The person stopped it.
-    Stopped,
-}
-
-impl Message {
-    /// A person's message as it is stored: over-long text keeps its beginning and its end.
-    #[must_use]
-    pub fn from_person(text: &str, outbox: &str, session: &ContentId, gateway: NodeId, at: Timestamp) -> Self {
-        let characters: Vec<char> = text.chars().collect();
-        let truncated = characters.len() > PERSON_CHARACTERS_MAX;
-        let text = if truncated {
-            let tail = &characters[characters.len() - (PERSON_CHARACTERS_MAX - PERSON_HEAD)..];
-            characters[..PERSON_HEAD].iter().chain(tail).collect()
-        } else {
-            text.to_owned()
-        };
-        let id = derived_id(at, &[b"person", &session.0, outbox.as_bytes()]);
-        Self {
-            id,
-            speaker: Speaker::Person { gateway },
-            text,
-            at,
-            truncated,
-        }
-    }
-
-    /// An answer as it is stored.
-    #[must_use]
-    pub fn answer(question: MessageId, text: &str, at: Timestamp, node: NodeId, model: &str, ending: Ending) -> Self {
-        let truncated = text.chars().nth(ANSWER_CHARACTERS_MAX).is_some();
-        let text = text.chars().take(ANSWER_CHARACTERS_MAX).collect();
-        let speaker = Speaker::Character {
-            question,
-            node,
-            model: model.to_owned(),
-            ending,
-        };
-        Self {
-            id: answer_id(question),
-            speaker,
-            text,
-            at,
-            truncated,
-        }
-    }
-
-    /// Whether this is the message that a client's outbox id names.
-    #[must_use]
-    pub fn is_from_outbox(&self, outbox: &str, session: &ContentId) -> bool {
-        self.id.hash() == derived_id(Timestamp(0), &[b"person", &session.0, outbox.as_bytes()]).hash()
-    }
-
-    fn is_valid(&self) -> bool {
-        // Twice the limits, so that a later version may be more generous without older nodes hiding messages.
-        self.text.chars().count() <= 2 * ANSWER_CHARACTERS_MAX
-    }
-}
-
-/// The id of the answer to a question: a millisecond after it, so that it sorts behind it, and the same wherever it is generated.
-#[must_use]
-pub fn answer_id(question: MessageId) -> MessageId {
-    derived_id(question.at().plus(1), &[b"answer", &question.0])
-}
-
-fn derived_id(at: Timestamp, parts: &[&[u8]]) -> MessageId {
-    let mut hasher = blake3::Hasher::new_derive_key("starling message id 1");
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
-    }
-    let mut random = [0; 16];
-    random.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    MessageId(Ulid::from_parts(at.0, u128::from_le_bytes(random)).to_bytes())
+/// Who wrote a summary; later ones go before earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SummaryOrigin {
+    /// Sentences taken out of the messages.
+    Extract,
+    /// A model.
+    Model,
+    /// The person.
+    Person,
 }
 
 impl Session {
+    /// A chat without messages.
+    #[must_use]
+    pub const fn new(account: ContentId, character: ContentId, created: Timestamp) -> Self {
+        Self {
+            account,
+            character,
+            created,
+            title: None,
+            messages: Vec::new(),
+            threads: Vec::new(),
+            current: None,
+            read: None,
+            deleted: BTreeSet::new(),
+            pinned: BTreeSet::new(),
+            excluded: BTreeSet::new(),
+            summaries: Vec::new(),
+            archived: false,
+        }
+    }
+
     /// Questions that have no answer yet, oldest first.
     pub fn unanswered(&self) -> impl Iterator<Item = &Message> {
         self.messages.iter().filter(|message| self.is_unanswered(message))
     }
 
-    /// Whether a message is a question without an answer.
+    /// Whether a message is a question without an answer. Deleted and replaced ones want none.
     #[must_use]
     pub fn is_unanswered(&self, message: &Message) -> bool {
-        matches!(message.speaker, Speaker::Person { .. }) && {
-            let answer = answer_id(message.id);
-            !self.messages.iter().any(|other| other.id == answer)
+        message.is_from_person() && !self.deleted.contains(&message.id) && {
+            let from = self.messages.partition_point(|other| other.id <= message.id);
+            !self.messages[from..].iter().any(|other| {
+                other.place == Place::Replaces(message.id)
+                    || (other.parent == Some(message.id) && !other.is_from_person())
+            })
         }
     }
 }
 
 impl Record for Session {
     const KIND: RecordKind = RecordKind::Session;
+    const PERSONAL: bool = true;
+
     fn validate(&self) -> Result<(), RecordError> {
-        let valid = self.messages.len() <= MESSAGES_PER_SESSION_MAX && self.messages.iter().all(Message::is_valid);
-        if valid {
-            Ok(())
-        } else {
-            Err(RecordError::Limit("messages"))
+        shape::check_count("messages", self.messages.len(), MESSAGES_PER_SESSION_MAX)?;
+        shape::check_count("threads", self.threads.len(), THREADS_MAX)?;
+        shape::check_count("summaries", self.summaries.len(), SUMMARIES_MAX)?;
+        if let Some(title) = &self.title {
+            shape::check_sealed(TITLE, title, 0, TITLE_CHARACTERS_MAX)?;
         }
+        self.summaries.iter().try_for_each(Summary::validate)?;
+        self.messages.iter().try_for_each(Message::validate)
     }
+
+    fn owner(&self) -> Option<ContentId> {
+        Some(self.account)
+    }
+}
+
+impl Summary {
+    fn validate(&self) -> Result<(), RecordError> {
+        if self.first > self.last {
+            return Err(RecordError::Limit("first"));
+        }
+        shape::check_sealed("summary", &self.text, 1, SUMMARY_CHARACTERS_MAX)
+    }
+}
+
+/// Whose a session is.
+pub(super) fn owner(reader: &Reader<'_>) -> Option<ContentId> {
+    reader.content_id(ACCOUNT).ok()
 }
 
 impl Shape for Session {
-    fn write(&self, document: &mut AutoCommit) -> Result<(), RecordError> {
-        shape::put(document, "account", self.account.0.to_vec())?;
-        shape::put(document, "character", self.character.0.to_vec())?;
-        shape::put(document, "created", self.created.0)?;
-        document
-            .put_object(ROOT, MESSAGES, ObjType::Map)
-            .map_err(|error| RecordError::Document(error.to_string()))?;
-        self.messages
+    fn write(&self, writer: &mut Writer<'_>) -> Result<(), RecordError> {
+        writer.begin(VERSION)?;
+        writer.put(ACCOUNT, self.account.0.to_vec())?;
+        writer.put(CHARACTER, self.character.0.to_vec())?;
+        writer.put(CREATED, self.created.0)?;
+        edits::write_contents(self, writer)
+    }
+
+    fn read(reader: &Reader<'_>) -> Result<Self, RecordError> {
+        let (account, character) = (reader.content_id(ACCOUNT)?, reader.content_id(CHARACTER)?);
+        let threads: Vec<MessageId> = reader
+            .entries(THREAD)
+            .map(|entry| entry.key)
+            .take(THREADS_MAX)
+            .collect();
+        let entries = message_entries(reader);
+        let mut session = Self::new(account, character, reader.time(CREATED)?);
+        session.messages = place(reader, entries, &threads);
+        session.threads = threads;
+        add_versions(reader, &mut session.messages);
+        let ids: HashMap<[u8; 10], MessageId> = session
+            .messages
             .iter()
-            .try_for_each(|message| put_message(document, message))
+            .map(|message| (message.id.hash_half(), message.id))
+            .collect();
+        session.deleted = flagged(reader, DELETED, false, &ids);
+        session.pinned = flagged(reader, PINNED, true, &ids);
+        session.excluded = flagged(reader, EXCLUDED, true, &ids);
+        session.title = reader.sealed(TITLE, &context(TITLE, None), TITLE_CHARACTERS_MAX);
+        session.current = reader.bytes(CURRENT).ok().map(EntryId::from_bytes);
+        session.read = read_mark(reader);
+        session.summaries = summaries(reader);
+        session.archived = reader.flag(ARCHIVED, false).unwrap_or(false);
+        Ok(session)
     }
+}
 
-    fn read(document: &AutoCommit) -> Result<Self, RecordError> {
-        let id = |key| -> Result<ContentId, RecordError> {
-            Ok(ContentId(
-                shape::bytes(document, key)?
-                    .try_into()
-                    .map_err(|_| RecordError::Field(key))?,
-            ))
-        };
-        let mut messages = Vec::new();
-        for item in document.map_range(messages_object(document)?, ..) {
-            // A message of a later version or a damaged one is left out of the view; the others stay.
-            if let Some(message) = decode(&item.value.into_value()) {
-                messages.push(message);
-            }
-        }
-        messages.retain(Message::is_valid);
-        messages.sort_by_key(|message: &Message| message.id);
-        // One outbox id accepted by two gateways in a split: the earlier one stands for both.
-        let mut seen = std::collections::HashSet::new();
-        messages.retain(|message| seen.insert(message.id.hash().to_vec()));
-        let created = Timestamp(shape::number(document, "created")?);
-        Ok(Self {
-            account: id("account")?,
-            character: id("character")?,
-            created,
-            messages,
+/// A message as it stands in the document.
+struct StoredEntry {
+    id: MessageId,
+    message: StoredMessage,
+    author: Option<NodeId>,
+}
+
+/// Every message that this version understands, in order of time; the newest when there are too many.
+fn message_entries(reader: &Reader<'_>) -> Vec<StoredEntry> {
+    // A message of a later version or a damaged one is left out; the others stay.
+    let current = reader.entries(MESSAGE).filter_map(|entry| {
+        Some(StoredEntry {
+            id: entry.key,
+            message: decode(&entry.value)?,
+            author: entry.author,
         })
+    });
+    let mut entries: Vec<StoredEntry> = messages_of_version_1(reader).into_iter().chain(current).collect();
+    entries.sort_by_key(|entry| entry.id);
+    // One outbox id accepted by two gateways in a split: the earlier one stands for both.
+    let mut seen = HashSet::new();
+    entries.retain(|entry| seen.insert(entry.id.hash_half()));
+    entries.split_off(entries.len().saturating_sub(MESSAGES_PER_SESSION_MAX))
+}
+
+fn messages_of_version_1(reader: &Reader<'_>) -> Vec<StoredEntry> {
+    let Ok(Some((Value::Object(_), object))) = reader.document.get(ROOT, MESSAGES_1) else {
+        return Vec::new();
+    };
+    let items = reader.document.map_range(object, ..);
+    let entries = items.filter_map(|item| {
+        let id = EntryId::parse(&item.key)?;
+        let Value::Scalar(value) = item.value.into_value() else {
+            return None;
+        };
+        Some(StoredEntry {
+            id,
+            message: decode(&value)?,
+            author: None,
+        })
+    });
+    entries.collect()
+}
+
+/// Finds for each message what it follows, and opens its text.
+fn place(reader: &Reader<'_>, entries: Vec<StoredEntry>, threads: &[MessageId]) -> Vec<Message> {
+    let mut messages: Vec<Message> = Vec::with_capacity(entries.len());
+    let mut known: HashMap<ShortId, MessageId> = HashMap::new();
+    let mut parents: HashMap<MessageId, Option<MessageId>> = HashMap::new();
+    let mut threads = threads.iter().copied().peekable();
+    for entry in entries {
+        // Only what is older can be followed: so there is no circle.
+        while let Some(thread) = threads.next_if(|thread| *thread < entry.id) {
+            known.insert(thread.short(), thread);
+        }
+        let previous = messages.last().map(|message| message.id);
+        let find = |short: &ShortId| known.get(short).copied();
+        let (parent, place) = match &entry.message.link {
+            StoredLink::First => (None, Place::Continues),
+            StoredLink::BranchFirst => (None, Place::Branches),
+            StoredLink::Previous => (previous, Place::Continues),
+            StoredLink::After(short) => (find(short).or(previous), Place::Continues),
+            StoredLink::BranchAfter(short) => (find(short).or(previous), Place::Branches),
+            StoredLink::InsteadOf(short) => match find(short).filter(|replaced| parents.contains_key(replaced)) {
+                Some(replaced) => (parents[&replaced], Place::Replaces(replaced)),
+                None => (previous, Place::Branches),
+            },
+        };
+        known.insert(entry.id.short(), entry.id);
+        parents.insert(entry.id, parent);
+        messages.push(open(reader, entry, parent, place));
+    }
+    messages
+}
+
+fn open(reader: &Reader<'_>, entry: StoredEntry, parent: Option<MessageId>, place: Place) -> Message {
+    let StoredEntry { id, message, author } = entry;
+    let (speaker, after) = match message.speaker {
+        StoredSpeaker::Person => (Speaker::Person { gateway: author }, 0),
+        StoredSpeaker::PersonAt(gateway) => (Speaker::Person { gateway: Some(gateway) }, 0),
+        StoredSpeaker::Character {
+            node,
+            model,
+            ending,
+            after_milliseconds,
+        } => {
+            let model = cut(model, MODEL_CHARACTERS_MAX);
+            let node = node.or(author);
+            (Speaker::Character { node, model, ending }, after_milliseconds)
+        }
+    };
+    Message {
+        id,
+        parent,
+        place,
+        speaker,
+        text: reader.open_text(&message.text, &context("message", Some(&id)), READ_CHARACTERS_MAX),
+        at: id.at().plus(after),
+        truncated: message.truncated,
+        versions: Vec::new(),
     }
 }
 
-fn messages_object(document: &AutoCommit) -> Result<ObjId, RecordError> {
-    match document.get(ROOT, MESSAGES) {
-        Ok(Some((Value::Object(ObjType::Map), object))) => Ok(object),
-        _ => Err(RecordError::Field(MESSAGES)),
+/// Puts the versions of messages that were changed in place where they belong.
+fn add_versions(reader: &Reader<'_>, messages: &mut [Message]) {
+    let mut versions: BTreeMap<[u8; 10], Vec<Version>> = BTreeMap::new();
+    for entry in reader.entries(VERSION_OF_MESSAGE) {
+        let Some(stored) = decode::<StoredVersion>(&entry.value) else {
+            continue;
+        };
+        let id = entry.key;
+        let text = reader.open_text(&stored.text, &context("version", Some(&id)), READ_CHARACTERS_MAX);
+        let truncated = stored.truncated;
+        versions
+            .entry(stored.message)
+            .or_default()
+            .push(Version { id, text, truncated });
+    }
+    for message in messages {
+        let Some(mut later) = versions.remove(&message.id.hash_half()) else {
+            continue;
+        };
+        // Entries come in the order of their ids.
+        let first = Version {
+            id: message.id,
+            text: message.text.clone(),
+            truncated: message.truncated,
+        };
+        later.insert(0, first);
+        let newest = &later[later.len() - 1];
+        (message.text, message.truncated) = (newest.text.clone(), newest.truncated);
+        message.versions = later.split_off(later.len().saturating_sub(VERSIONS_MAX));
     }
 }
 
-/// Writes one message into the session's map.
-pub(crate) fn put_message(document: &mut AutoCommit, message: &Message) -> Result<(), RecordError> {
-    if !message.is_valid() {
-        return Err(RecordError::Limit("text"));
-    }
-    let object = messages_object(document)?;
-    if document.length(&object) >= MESSAGES_PER_SESSION_MAX {
-        return Err(RecordError::Limit(MESSAGES));
-    }
-    let bytes = postcard::to_extend(message, vec![VERSION]).map_err(|_| RecordError::Field("message"))?;
-    let value = ScalarValue::Bytes(bytes);
-    document
-        .put(&object, message.id.to_string(), value)
-        .map_err(|error| RecordError::Document(error.to_string()))
+/// The messages under a flag.
+fn flagged(
+    reader: &Reader<'_>,
+    prefix: &'static str,
+    decisive: bool,
+    ids: &HashMap<[u8; 10], MessageId>,
+) -> BTreeSet<MessageId> {
+    let set = reader.entries(prefix).filter(|entry| match entry.is_conflict {
+        true => reader.flag(&format!("{prefix}{}", entry.key), decisive) == Some(true),
+        false => entry.value.as_bool() == Some(true),
+    });
+    set.filter_map(|entry| ids.get(&entry.key.hash_half()).copied())
+        .collect()
 }
 
-fn decode(value: &Value<'_>) -> Option<Message> {
-    let bytes = value.as_bytes()?;
-    match bytes.split_first()? {
-        (&VERSION, body) => postcard::from_bytes(body).ok(),
+/// The greatest of the concurrent marks.
+fn read_mark(reader: &Reader<'_>) -> Option<MessageId> {
+    let marks = reader.all(READ).into_iter().filter_map(|value| match value {
+        ScalarValue::Bytes(bytes) => Some(EntryId::from_bytes(bytes.try_into().ok()?)),
         _ => None,
-    }
+    });
+    marks.max()
+}
+
+fn summaries(reader: &Reader<'_>) -> Vec<Summary> {
+    let entries = reader.entries(SUMMARY).filter_map(|entry| {
+        let last = entry.key;
+        let mut values: Vec<StoredSummary> = if entry.is_conflict {
+            reader.values(&format!("{SUMMARY}{last}"))
+        } else {
+            decode(&entry.value).into_iter().collect()
+        };
+        values.retain(|stored| stored.first <= last);
+        let stored = values.into_iter().max_by_key(|stored| stored.origin)?;
+        let text = reader.open_text(&stored.text, &context("summary", Some(&last)), SUMMARY_CHARACTERS_MAX);
+        Some(Summary {
+            first: stored.first,
+            last,
+            origin: stored.origin,
+            text,
+        })
+    });
+    let mut summaries: Vec<Summary> = entries.collect();
+    summaries.split_off(summaries.len().saturating_sub(SUMMARIES_MAX))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NODE: NodeId = NodeId([1; 32]);
-    const SESSION: ContentId = ContentId([2; 32]);
-
-    #[test]
-    fn over_long_texts_are_cut_as_the_seed_says() {
-        let text: String = (0..1001).map(|number| char::from(b'a' + (number % 26) as u8)).collect();
-        let stored = Message::from_person(&text, "outbox-1", &SESSION, NODE, Timestamp(5));
-        assert_eq!(stored.text.chars().count(), 1000);
-        assert!(stored.truncated && stored.text.starts_with(&text[..900]) && stored.text.ends_with(&text[901..]));
-        let exact = Message::from_person(&text[..1000], "outbox-1", &SESSION, NODE, Timestamp(5));
-        assert!(!exact.truncated && exact.text == text[..1000]);
-        let answer = Message::answer(stored.id, &"ы".repeat(2001), Timestamp(9), NODE, "m", Ending::Complete);
-        assert!(answer.truncated && answer.text.chars().count() == 2000);
-    }
-
-    #[test]
-    fn a_resend_is_recognised_and_an_answer_follows_its_question() {
-        let first = Message::from_person("a", "outbox-1", &SESSION, NODE, Timestamp(5));
-        let again = Message::from_person("a", "outbox-1", &SESSION, NODE, Timestamp(900));
-        assert!(again.is_from_outbox("outbox-1", &SESSION) && first.id.hash() == again.id.hash());
-        assert!(!first.is_from_outbox("outbox-2", &SESSION) && !first.is_from_outbox("outbox-1", &ContentId([3; 32])));
-        assert!(answer_id(first.id) > first.id);
-        assert_eq!(answer_id(first.id), answer_id(first.id));
-    }
-}
+mod tests;

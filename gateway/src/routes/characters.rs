@@ -39,11 +39,15 @@ pub(crate) async fn list(State(app): State<Arc<App>>, _person: Person) -> Result
         .list::<Character>()
         .await?
         .into_iter()
-        .map(|(id, character)| CharacterBody {
-            id: id.to_string(),
-            name: character.name,
-            description: character.description,
-            greeting: character.greeting,
+        .filter(|(_, character)| !character.retired)
+        .filter_map(|(id, character)| {
+            let definition = character.definition()?;
+            Some(CharacterBody {
+                id: id.to_string(),
+                name: definition.name.clone(),
+                description: definition.description.clone(),
+                greeting: definition.greeting.clone(),
+            })
         })
         .collect();
     characters.sort_by(|left, right| (&left.name, &left.id).cmp(&(&right.name, &right.id)));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
+use crdt::records::account::Role;
 use keys::token::PersonRole;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -48,7 +49,7 @@ pub(crate) async fn post(
     person: Person,
     Json(request): Json<LinkRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
-    if person.account.role != PersonRole::Administrator {
+    if !person.account.roles.contains(Role::Administrator) {
         return Err(ApiError::NotAllowed);
     }
     let role = match request.role {

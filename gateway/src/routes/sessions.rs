@@ -4,7 +4,7 @@ pub(crate) mod create;
 pub(crate) mod list;
 pub(crate) mod read;
 
-use crdt::records::session::{Session, Speaker};
+use crdt::records::session::{Message, Session};
 use keys::ContentId;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -41,17 +41,20 @@ impl SessionBody {
 }
 
 fn title(session: &Session) -> String {
-    let first = session
-        .messages
-        .iter()
-        .find(|message| matches!(message.speaker, Speaker::Person { .. }));
+    let first = session.messages.iter().find(|message| message.is_from_person());
     let text = first
-        .map(|message| message.text.split_whitespace().collect::<Vec<_>>().join(" "))
+        .map(|message| message.text.text().split_whitespace().collect::<Vec<_>>().join(" "))
         .unwrap_or_default();
     if text.chars().count() <= TITLE_CHARACTERS {
         return text;
     }
     text.chars().take(TITLE_CHARACTERS - 1).chain(['…']).collect()
+}
+
+/// The messages that people see, oldest first.
+pub(crate) fn visible(session: &Session) -> impl DoubleEndedIterator<Item = &Message> {
+    let messages = session.messages.iter();
+    messages.filter(|message| !session.deleted.contains(&message.id))
 }
 
 /// A chat, if it is the person's; others' chats do not exist for them.

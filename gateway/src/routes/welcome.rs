@@ -50,25 +50,15 @@ pub(crate) async fn post(
     let link: OneTimeLink =
         token::verify(&request.token, app.mesh, Timestamp::now(), is_member).map_err(|_| ApiError::LinkInvalid)?;
     let name = request.name.trim().to_owned();
-    let account = Account {
-        name,
-        role: link.role,
-        created: Timestamp::now(),
-        link: link.nonce,
-    };
+    let account = Account::new(&name, link.role.into(), Timestamp::now(), link.nonce);
     account.validate().map_err(|_| ApiError::NameInvalid)?;
     check_unused(&app, &link).await?;
-    if auth::find_account(&app.store, &account.name).await?.is_some() {
+    if auth::find_account(&app.store, &name).await?.is_some() {
         return Err(ApiError::NameTaken);
     }
     let password_hash = auth::hash_password(&app, request.password).await?;
     let id = app.store.create(account.clone()).await?;
-    app.store
-        .create(Credential {
-            account: id,
-            password_hash,
-        })
-        .await?;
+    app.store.create(Credential::new(id, password_hash)).await?;
     let answer = PersonAnswer {
         person: (&Person { id, account }).into(),
     };

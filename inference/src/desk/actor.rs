@@ -9,9 +9,8 @@ use std::{
 use crdt::{
     Store, StoreError,
     records::{
-        Edit,
-        character::Character,
-        session::{MessageId, Session, Speaker, answer_id},
+        character::{Character, Definition},
+        session::{MessageId, Session, SessionEdit, Speaker, answer_id},
     },
 };
 use futures::{FutureExt, future::Fuse};
@@ -200,7 +199,7 @@ async fn unanswered(store: &Store) -> Result<BTreeMap<MessageId, ContentId>, Sto
     let mut waiting = BTreeMap::new();
     for (id, session) in store.list::<Session>().await? {
         for question in session.unanswered() {
-            if question.speaker == (Speaker::Person { gateway: store.node() }) {
+            if matches!(question.speaker, Speaker::Person { gateway } if gateway == Some(store.node())) {
                 waiting.insert(question.id, id);
             }
         }
@@ -246,10 +245,11 @@ impl Workshop {
         Outcome::Waiting
     }
 
-    async fn read(&self, session: ContentId) -> Result<(Session, Character), StoreError> {
+    async fn read(&self, session: ContentId) -> Result<(Session, Definition), StoreError> {
         let chat: Session = self.store.read(session).await?;
-        let character = self.store.read(chat.character).await?;
-        Ok((chat, character))
+        let character: Character = self.store.read(chat.character).await?;
+        let definition = character.definition().cloned().unwrap_or(character.draft);
+        Ok((chat, definition))
     }
 
     /// Nodes that could answer, cheapest first.
@@ -382,7 +382,8 @@ impl Workshop {
             FromGenerator::Failed(error) => Some(Err(TryError::Generation(error))),
             FromGenerator::Finished { message, .. } if message.id != answer => Some(Err(TryError::AnotherQuestion)),
             FromGenerator::Finished { message, recorded } => {
-                if !recorded && let Err(error) = self.store.edit(session, Edit::PutMessage(message.clone())).await {
+                let edit = SessionEdit::PutMessage(message.clone());
+                if !recorded && let Err(error) = self.store.edit(session, edit).await {
                     return Some(Err(error.into()));
                 }
                 self.notify(session, account, AnswerEvent::Finished(Arc::new(message)));
@@ -401,7 +402,7 @@ impl Workshop {
     }
 }
 
-fn request(session: ContentId, chat: &Session, character: &Character, question: MessageId) -> Request {
+fn request(session: ContentId, chat: &Session, character: &Definition, question: MessageId) -> Request {
     let characters_max = u32::try_from(character.answer_characters_max).unwrap_or(2000);
     // The same question gets the same random numbers, so an answer can be repeated on an equal build.
     let hash = keys::ContentId::of(question.to_string().as_bytes());

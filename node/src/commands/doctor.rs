@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use keys::Timestamp;
+
 use super::CommandError;
-use crate::{config, control, data_directory::DataDirectory};
+use crate::{backups, config, control, data_directory::DataDirectory};
 
 /// Prints one result after the other and counts what must be mended.
 #[derive(Default)]
@@ -57,6 +59,8 @@ fn check_files(list: &mut Checklist, directory: &DataDirectory) {
             list.check("configuration", Ok("readable".to_owned()));
             let model = super::init::check_model(&config.inference.model).map(|()| config.inference.model.clone());
             list.check("model", model.map_err(|error| error.to_string()));
+            let backup = backups::describe(directory, &config.backup, Timestamp::now());
+            list.check("backups", backup);
         }
         Err(error) => list.check("configuration", Err(error.to_string())),
     }

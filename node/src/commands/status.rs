@@ -2,8 +2,11 @@
 
 use std::{io::Write as _, path::Path};
 
+use keys::Timestamp;
+
 use super::CommandError;
 use crate::{
+    backups, config,
     control::{self, Status},
     data_directory::DataDirectory,
 };
@@ -13,18 +16,18 @@ use crate::{
 /// # Errors
 /// When none runs.
 pub fn run(path: &Path, json: bool) -> Result<(), CommandError> {
-    DataDirectory::open(path)?;
+    let directory = DataDirectory::open(path)?;
     let status = control::ask(path)?;
     if json {
         // A reader that has seen enough (`| head`) is no error.
         let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&status)?);
     } else {
-        print(&status);
+        print(&status, &directory);
     }
     Ok(())
 }
 
-fn print(status: &Status) {
+fn print(status: &Status, directory: &DataDirectory) {
     let engine = match &status.engine_detail {
         Some(detail) => format!("{} ({detail})", status.engine),
         None => status.engine.clone(),
@@ -44,6 +47,10 @@ fn print(status: &Status) {
         status.changes,
         &status.root[..16.min(status.root.len())]
     );
+    if let Ok(config) = config::load(&directory.config_path()) {
+        let words = backups::describe(directory, &config.backup, Timestamp::now());
+        println!("backups  {}", words.unwrap_or_else(|problem| problem));
+    }
     println!("members");
     print_members(status);
 }

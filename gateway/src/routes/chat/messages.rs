@@ -1,14 +1,17 @@
 //! Messages: how the API shows them, and how a new one is accepted.
 
-use crdt::records::{
-    Edit,
-    session::{Ending, Message, Session, Speaker, answer_id},
-};
+use crdt::records::session::{Ending, Message, Session, SessionEdit, Speaker};
 use keys::{ContentId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{app::App, auth::Person, error::ApiError, limits::OUTBOX_CHARACTERS, routes::sessions::own_session};
+use crate::{
+    app::App,
+    auth::Person,
+    error::ApiError,
+    limits::OUTBOX_CHARACTERS,
+    routes::sessions::{own_session, visible},
+};
 
 /// A message as the API tells of one.
 #[derive(Clone, PartialEq, Serialize, ToSchema)]
@@ -45,21 +48,20 @@ impl MessageBody {
         let (role, state, question, answered_by) = match &message.speaker {
             Speaker::Person { .. } if session.is_unanswered(message) => ("person", "waiting", None, None),
             Speaker::Person { .. } => ("person", "answered", None, None),
-            Speaker::Character {
-                question, node, model, ..
-            } => {
-                let by = AnsweredBy {
+            Speaker::Character { node, model, .. } => {
+                let by = node.map(|node| AnsweredBy {
                     node_id: node.to_string(),
-                    node_name: app.surroundings.name_of(node),
+                    node_name: app.surroundings.name_of(&node),
                     model: model.clone(),
-                };
-                ("character", "done", Some(question.to_string()), Some(by))
+                });
+                let question = message.parent.map(|question| question.to_string());
+                ("character", "done", question, by)
             }
         };
         Self {
             id: message.id.to_string(),
             role,
-            text: message.text.clone(),
+            text: message.text.text().to_owned(),
             at: message.at.0,
             truncated: message.truncated,
             state,
@@ -113,14 +115,16 @@ pub(super) async fn accept(
             // Later than everything before it, even when this clock is behind another node's.
             let newest = session.messages.last().map_or(Timestamp(0), |message| message.id.at());
             let now = Timestamp::now().max(newest.plus(2));
-            let message = Message::from_person(text.trim_end(), outbox, &document, app.key.id(), now);
-            app.store.edit(document, Edit::PutMessage(message.clone())).await?;
+            let parent = visible(&session).next_back().map(|message| message.id);
+            let message = Message::from_person(text.trim_end(), outbox, &document, parent, now);
+            let edit = SessionEdit::PutMessage(message.clone());
+            app.store.edit(document, edit).await?;
             session.messages.push(message.clone());
             message
         }
     };
     let body = MessageBody::of(app, &session, &message);
-    if !session.messages.iter().any(|other| other.id == answer_id(message.id)) {
+    if session.is_unanswered(&message) {
         app.desk.ask(document, message.id).await;
     }
     Ok((document, body))

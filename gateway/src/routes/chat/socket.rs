@@ -35,7 +35,10 @@ use crate::{
         SOCKET_SILENCE_MAX,
     },
     rate::Bucket,
-    routes::{NodeBody, sessions::own_session},
+    routes::{
+        NodeBody,
+        sessions::{own_session, visible},
+    },
 };
 
 /// Chats whose shown messages a socket remembers, so that it sends only what is new.
@@ -224,12 +227,7 @@ impl Socket {
             }
             AnswerEvent::Finished(message) => {
                 // The session may not have come back from the generating node yet; the message itself is enough.
-                let alone = Session {
-                    account: self.person.id,
-                    character: ContentId([0; 32]),
-                    created: message.at,
-                    messages: Vec::new(),
-                };
+                let alone = Session::new(self.person.id, ContentId([0; 32]), message.at);
                 let body = MessageBody::of(&self.app, &alone, &message);
                 ServerFrame::AnswerFinished {
                     session_id,
@@ -257,12 +255,13 @@ impl Socket {
             self.foreign.insert(document);
             return Ok(());
         }
-        let from = session.messages.len().saturating_sub(PAGE_MESSAGES);
+        let messages: Vec<_> = visible(&session).collect();
+        let from = messages.len().saturating_sub(PAGE_MESSAGES);
         let mut shown = self.shown.remove(&document).unwrap_or_else(|| {
             self.shown_order.push_back(document);
             HashMap::new()
         });
-        for message in &session.messages[from..] {
+        for message in &messages[from..] {
             let body = MessageBody::of(&self.app, &session, message);
             if shown.get(&body.id) != Some(&body) {
                 shown.insert(body.id.clone(), body.clone());
@@ -273,10 +272,7 @@ impl Socket {
                 .await?;
             }
         }
-        let current: HashSet<_> = session.messages[from..]
-            .iter()
-            .map(|message| message.id.to_string())
-            .collect();
+        let current: HashSet<_> = messages[from..].iter().map(|message| message.id.to_string()).collect();
         shown.retain(|id, _| current.contains(id));
         self.shown.insert(document, shown);
         while self.shown_order.len() > SESSIONS_REMEMBERED {

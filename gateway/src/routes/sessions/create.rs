@@ -34,12 +34,7 @@ pub(crate) async fn create(
 ) -> Result<impl IntoResponse, ApiError> {
     let character = ContentId::parse(&request.character_id).ok_or(ApiError::NotFound)?;
     app.store.read::<Character>(character).await?;
-    let session = Session {
-        account: person.id,
-        character,
-        created: Timestamp::now(),
-        messages: Vec::new(),
-    };
+    let session = Session::new(person.id, character, Timestamp::now());
     let id = app.store.create(session.clone()).await?;
     Ok((StatusCode::CREATED, Json(SessionBody::of(id, &session))))
 }

@@ -26,13 +26,12 @@ pub(crate) struct SessionsAnswer {
     (status = 200, body = SessionsAnswer), (status = 401, body = ErrorBody), (status = 503, body = ErrorBody),
 ))]
 pub(crate) async fn list(State(app): State<Arc<App>>, person: Person) -> Result<Json<SessionsAnswer>, ApiError> {
-    let own = app
-        .store
-        .list::<Session>()
-        .await?
+    let own = app.store.list_of::<Session>(person.id).await?;
+    let mut sessions: Vec<_> = own
         .into_iter()
-        .filter(|(_, session)| session.account == person.id);
-    let mut sessions: Vec<_> = own.map(|(id, session)| SessionBody::of(id, &session)).collect();
+        .filter(|(_, session)| session.account == person.id && !session.archived)
+        .map(|(id, session)| SessionBody::of(id, &session))
+        .collect();
     sessions.sort_by_key(|session| std::cmp::Reverse(session.updated_at));
     sessions.truncate(SESSIONS_LISTED_MAX);
     Ok(Json(SessionsAnswer { sessions }))

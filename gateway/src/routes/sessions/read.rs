@@ -7,7 +7,7 @@ use crdt::records::session::MessageId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{own_session, title};
+use super::{own_session, title, visible};
 use crate::{
     app::App,
     auth::Person,
@@ -51,9 +51,7 @@ pub(crate) async fn read(
         None => None,
     };
     let (document, session) = own_session(&app, &person, &id).await?;
-    let older: Vec<_> = session
-        .messages
-        .iter()
+    let older: Vec<_> = visible(&session)
         .filter(|message| before.is_none_or(|before| message.id < before))
         .collect();
     let from = older.len().saturating_sub(PAGE_MESSAGES);

@@ -1,0 +1,282 @@
+//! What comes from outside: envelopes and statements, by gossip or in a reconciliation.
+
+use std::collections::BTreeSet;
+
+use automerge::{Change, legacy};
+use keys::{ContentId, NodeId, Timestamp};
+
+use super::{Event, Kept, Replica, Shelf, quota::Way};
+use crate::{
+    envelope::{Envelope, EnvelopeError},
+    erasure::{Inserted, Statement},
+    facts::Effect,
+    group::{Group, Lane},
+    ingress::{self, Judgement, Rejection, Right},
+    limits::QUARANTINED_MAX,
+    records::{self, Owner, session::MessageId},
+    set::Entry,
+    view::View,
+};
+
+/// How something came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// By gossip, from whoever wrote it.
+    Gossip,
+    /// In a reconciliation with this node.
+    Talk(NodeId),
+}
+
+/// What became of an envelope or a statement from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Taken in: forward it.
+    New,
+    /// Something it depends on is missing: forward it when [`Event::Released`] names this envelope, if that is soon.
+    Parked(ContentId),
+    /// Known already, or erased, over a quota, or by an author that is not known yet: do not forward, blame nobody.
+    Ignored,
+    /// Refused for good.
+    Rejected(Rejection),
+}
+
+impl<S: Shelf> Replica<S> {
+    /// Judges bytes from outside and takes them in, in memory; they count after the next commit.
+    pub fn receive(&mut self, bytes: &[u8], source: Source, now: Timestamp) -> Received {
+        if Statement::is_one(bytes) {
+            return self.receive_statement(bytes, source, now);
+        }
+        let opened = match self.settings.recoveries.signatures {
+            true => Envelope::open(bytes),
+            false => Envelope::open_own(bytes),
+        };
+        let envelope = match opened {
+            Ok(envelope) => envelope,
+            Err(EnvelopeError::TooLarge(_) | EnvelopeError::TooManyPayloads(_)) => {
+                return Received::Rejected(Rejection::TooLarge);
+            }
+            Err(_) => return Received::Rejected(Rejection::Malformed),
+        };
+        let document = envelope.document;
+        let received = self.take_in(envelope, Some(source), now);
+        if received == Received::New {
+            // What waited for this one may go in now, and then what waited for that. Each round takes in at least one or is the last.
+            loop {
+                let mut released = false;
+                for waiting in self.parked.take(&document) {
+                    let id = waiting.id;
+                    if self.take_in(waiting, None, now) == Received::New {
+                        self.tell(Event::Released(id));
+                        released = true;
+                    }
+                }
+                if !released {
+                    break;
+                }
+            }
+        }
+        received
+    }
+
+    fn charged(&mut self, author: NodeId, bytes: usize, source: Option<Source>, now: Timestamp) -> bool {
+        let way = match source {
+            _ if !self.settings.recoveries.quotas => return true,
+            Some(Source::Gossip) => Way::Push,
+            Some(Source::Talk(peer)) if peer == author => Way::Pull,
+            // Handed over by another, which has charged it before; or charged when it was parked.
+            Some(Source::Talk(_)) | None => return true,
+        };
+        self.quotas.charge(author, way, bytes, now)
+    }
+
+    fn receive_statement(&mut self, bytes: &[u8], source: Source, now: Timestamp) -> Received {
+        let Ok(statement) = Statement::open(bytes) else {
+            return Received::Rejected(Rejection::Malformed);
+        };
+        let entry = Entry {
+            group: statement.group(),
+            id: statement.id,
+        };
+        let member = (self.settings.right)(&statement.author) == Right::Member;
+        if self.statements.contains(&entry)
+            || !member
+            || !self.charged(statement.author, bytes.len(), Some(source), now)
+        {
+            return Received::Ignored;
+        }
+        self.keep_statement(&statement, false)
+    }
+
+    /// Takes a verified statement in; an erasure is carried out with the next commit.
+    pub(super) fn keep_statement(&mut self, statement: &Statement, ours: bool) -> Received {
+        let entry = Entry {
+            group: statement.group(),
+            id: statement.id,
+        };
+        match self.erasures.insert(statement) {
+            Inserted::TooEarly => return Received::Ignored,
+            Inserted::Erasure => {
+                self.to_erase.insert(statement.id);
+            }
+            Inserted::Receipt | Inserted::Known => {}
+        }
+        self.statements.insert(entry);
+        self.pending.push(Kept {
+            lane: Lane::Statements,
+            entry,
+            document: statement.id,
+            kind: None,
+            begins: None,
+            bytes: statement.bytes.clone(),
+            ours,
+        });
+        Received::New
+    }
+
+    fn take_in(&mut self, mut envelope: Envelope, source: Option<Source>, now: Timestamp) -> Received {
+        let document = envelope.document;
+        let entry = Entry {
+            group: Group::of(&document),
+            id: envelope.id,
+        };
+        if self.envelopes.contains(&entry) || self.quarantined.contains(&envelope.id) {
+            return Received::Ignored;
+        }
+        let size = envelope.to_bytes().len();
+        let mut view = self.take_view(document);
+        let owner = view.as_ref().map_or(envelope.owner, |view| view.facts.owner);
+        if self.settings.recoveries.tombstones && self.erasures.covers(&document, owner.as_ref()) {
+            return Received::Ignored;
+        }
+        let right = self.settings.right.clone();
+        let facts = view.as_ref().map(|view| &view.facts);
+        let start_rule = self.settings.recoveries.start_rule;
+        let judgement = ingress::judge(&envelope, facts, |author| right(author), start_rule);
+        let wants_it = matches!(judgement, Judgement::Accept(_) | Judgement::Park | Judgement::Twin(_));
+        if wants_it && !self.charged(envelope.author, size, source, now) {
+            self.put_back(document, view);
+            return Received::Ignored;
+        }
+        let received = match judgement {
+            Judgement::Accept(change) => {
+                if !self.is_complete(&mut envelope, &change) {
+                    self.put_back(document, view);
+                    return Received::Ignored;
+                }
+                let fresh = view
+                    .take()
+                    .unwrap_or_else(|| View::empty(envelope.kind, envelope.owner));
+                return self.apply(envelope, fresh, *change);
+            }
+            Judgement::Twin(hash) => {
+                if let Some(view) = &mut view {
+                    view.facts.add_twin(&hash, envelope.id);
+                    view.count(&envelope);
+                }
+                self.keep(envelope, false);
+                Received::New
+            }
+            Judgement::Park if self.settings.recoveries.parking => {
+                let id = envelope.id;
+                self.parked.keep(envelope, now, self.settings.recoveries.parking_bounds);
+                Received::Parked(id)
+            }
+            Judgement::Park => Received::Ignored,
+            // The view has it, but its record could not be read any more: it comes home.
+            Judgement::Known => {
+                self.keep(envelope, false);
+                Received::New
+            }
+            Judgement::UnknownAuthor => Received::Ignored,
+            Judgement::Reject(rejection) => {
+                tracing::warn!(author = %envelope.author.short(), %rejection, "refused a change");
+                Received::Rejected(rejection)
+            }
+        };
+        self.put_back(document, view);
+        received
+    }
+
+    fn put_back(&mut self, document: ContentId, view: Option<View>) {
+        if let Some(view) = view {
+            self.cache(document, view);
+        }
+    }
+
+    /// Drops the texts of erased messages from a change; whether every other text is there. One that comes without its texts is not
+    /// taken in, or nobody would ever ask for them again: another node has them.
+    fn is_complete(&self, envelope: &mut Envelope, change: &Change) -> bool {
+        let erased = self.erasures.messages(&envelope.document);
+        if self.settings.recoveries.tombstones
+            && erased.is_some_and(|erased| !erased.is_disjoint(&messages_written(change)))
+        {
+            envelope.strip();
+            return true;
+        }
+        envelope.is_complete()
+    }
+
+    /// Applies an accepted change; a change that makes the view fail is quarantined and the view built again without it.
+    fn apply(&mut self, envelope: Envelope, mut view: View, change: Change) -> Received {
+        let document = envelope.document;
+        if envelope.is_genesis && !self.is_valid_genesis(&envelope, &change) {
+            return Received::Rejected(Rejection::InvalidRecord);
+        }
+        if !self.settings.recoveries.forks && view.facts.has_turn(&change) {
+            self.cache(document, view);
+            return Received::Rejected(Rejection::Malformed);
+        }
+        match view.apply(&envelope, change) {
+            Ok(Effect::Extends | Effect::Beside) => {
+                self.cache(document, view);
+                self.keep(envelope, false);
+                Received::New
+            }
+            Ok(Effect::Displaces) => {
+                tracing::warn!(author = %envelope.author.short(), "an author wrote two changes in one turn: both are kept, one as a fork");
+                self.keep(envelope, false);
+                if let Some(view) = self.take_view(document) {
+                    self.cache(document, view);
+                }
+                Received::New
+            }
+            Err(rejection) => {
+                tracing::warn!(author = %envelope.author.short(), "a change makes its document fail: it is kept out");
+                if self.quarantined.len() < QUARANTINED_MAX {
+                    self.quarantined.insert(envelope.id);
+                }
+                Received::Rejected(rejection)
+            }
+        }
+    }
+
+    /// Only the first state of a document is held to its record's rules: it is the same on every node. Later states depend on what
+    /// has come so far, so they are put right where they are read.
+    fn is_valid_genesis(&self, envelope: &Envelope, change: &Change) -> bool {
+        let mut view = View::empty(envelope.kind, envelope.owner);
+        view.apply(envelope, change.clone()).is_ok()
+            && self.with_reader(&view, envelope.document, |reader| {
+                let owner = match records::owner_of(envelope.kind, reader) {
+                    Owner::Account(account) => Some(account),
+                    Owner::Nobody | Owner::Itself => None,
+                };
+                // Version 1 named no owner.
+                (owner == envelope.owner || envelope.is_version_1()) && records::is_valid_genesis(envelope.kind, reader)
+            })
+    }
+
+    /// Takes a set-aside event list entry for tests of what was told.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}
+
+/// The messages that a change writes: those whose id is the beginning of a key.
+pub(super) fn messages_written(change: &Change) -> BTreeSet<MessageId> {
+    let decoded = change.decode();
+    let keys = decoded.operations.iter().filter_map(|operation| match &operation.key {
+        legacy::Key::Map(key) => key.get(..26).and_then(MessageId::parse),
+        legacy::Key::Seq(_) => None,
+    });
+    keys.collect()
+}

@@ -1,0 +1,101 @@
+//! `starling erase`: have a person or a chat forgotten on every node; `starling erasures`: what was, and where.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write as _},
+    path::Path,
+};
+
+use clap::Args;
+
+use super::CommandError;
+use crate::{
+    control::{self, EraseRequest, ErasureStatus, Request},
+    data_directory::DataDirectory,
+};
+
+/// What to erase.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct What {
+    /// A person by name: the account, its chats and everything else of it.
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// One chat by its id: the last part of the address of its page.
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+}
+
+/// Asks once more, then has it erased and prints which nodes have done it.
+///
+/// # Errors
+/// When no node runs, it is not known, or the person says no.
+pub fn run(path: &Path, what: What, yes: bool) -> Result<(), CommandError> {
+    DataDirectory::open(path)?;
+    let (request, words) = match (what.account, what.session) {
+        (Some(name), _) => (
+            EraseRequest::Account(name.clone()),
+            format!("the account {name:?} and all its chats"),
+        ),
+        (None, Some(id)) => (EraseRequest::Session(id.clone()), format!("the chat {id}")),
+        (None, None) => return Ok(()),
+    };
+    if !yes && !is_confirmed(&words)? {
+        eprintln!("Nothing was erased.");
+        return Ok(());
+    }
+    let status: ErasureStatus = control::request(path, &Request::Erase(request))?;
+    print(&status);
+    if !status.waiting_for.is_empty() {
+        println!("The others do it as soon as they can be reached; see: starling erasures");
+    }
+    Ok(())
+}
+
+/// It cannot be undone, so a person must say yes; a script must say --yes.
+fn is_confirmed(words: &str) -> io::Result<bool> {
+    if !io::stdin().is_terminal() {
+        eprintln!("This erases {words} for ever, on every node. Say --yes to do it.");
+        return Ok(false);
+    }
+    eprint!("This erases {words} for ever, on every node. Type yes to go on: ");
+    io::stderr().flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim() == "yes")
+}
+
+/// Prints every erasure with the nodes that have carried it out.
+///
+/// # Errors
+/// When no node runs.
+pub fn list(path: &Path, json: bool) -> Result<(), CommandError> {
+    DataDirectory::open(path)?;
+    let erasures: Vec<ErasureStatus> = control::request(path, &Request::Erasures)?;
+    if json {
+        // A reader that has seen enough (`| head`) is no error.
+        let _ = writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&erasures)?);
+        return Ok(());
+    }
+    if erasures.is_empty() {
+        println!("Nothing has been erased.");
+    }
+    erasures.iter().for_each(print);
+    Ok(())
+}
+
+fn print(status: &ErasureStatus) {
+    println!(
+        "erased   {} {}",
+        status.what,
+        &status.subject[..16.min(status.subject.len())]
+    );
+    for receipt in &status.receipts {
+        println!(
+            "  {:<20} done: {} changes, {} keys",
+            receipt.node, receipt.envelopes, receipt.keys
+        );
+    }
+    for name in &status.waiting_for {
+        println!("  {name:<20} not yet");
+    }
+}
