@@ -13,6 +13,7 @@
 //! 5. [`records`]: what the network remembers, one file per record.
 //! 6. [`keyring`]: the data keys under which personal texts are sealed, in files of their own, so that they can be destroyed.
 //! 7. [`backup`]: a node's memory as one archive.
+//! 8. [`placement`]: which members hold which documents.
 //!
 //! `crdt` knows no network: it takes and gives bytes, and `node` carries them.
 //!
@@ -44,6 +45,7 @@ pub mod ingress;
 pub mod journal;
 pub mod keyring;
 pub mod limits;
+pub mod placement;
 pub mod records;
 pub mod replica;
 pub mod set;

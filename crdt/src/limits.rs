@@ -163,3 +163,17 @@ pub const INDEX_COMPACT_BATCH: usize = 4096;
 pub const DIRTY_HAND_OVER_MAX: usize = 900;
 /// Threads that sync key files after a restore; they wait for the disk together.
 pub const KEYRING_SYNC_THREADS: usize = 32;
+/// How many members hold a shard of a large mesh: two may die at once and three are left.
+pub const PLACEMENT_COPIES: usize = 5;
+/// Up to so many storage members each holds everything: a share of five in sixteen would save little and cost every read a look.
+pub const PLACEMENT_EVERYWHERE_MAX: usize = 16;
+/// How long a silent holder is waited for while its shard's others are heard: a restart or a new address takes less.
+pub const PLACEMENT_PATIENCE: Duration = Duration::from_secs(60);
+/// How long when another holder of the shard is silent, too. Longer than a link that hiccups.
+pub const PLACEMENT_PATIENCE_URGENT: Duration = Duration::from_secs(5);
+/// How long when so many are silent that the mesh must be split.
+pub const PLACEMENT_PATIENCE_SPLIT: Duration = Duration::from_secs(15 * 60);
+/// Percent of the members that must have fallen silent for that.
+pub const PLACEMENT_SPLIT_PERCENT: usize = 25;
+/// A shard that has left is kept this long at least, although others have confirmed it: who was replaced often comes back.
+pub const PLACEMENT_LINGER: Duration = Duration::from_secs(5 * 60);
