@@ -63,6 +63,8 @@ pub struct Recoveries {
     pub signatures: bool,
     /// A change's first operation must follow its dependencies.
     pub start_rule: bool,
+    /// A change's actor belongs to its author.
+    pub actors: bool,
     /// Changes wait for what they depend on.
     pub parking: bool,
     /// What waits is bounded and expires.
@@ -82,6 +84,7 @@ impl Default for Recoveries {
         Self {
             signatures: true,
             start_rule: true,
+            actors: true,
             parking: true,
             parking_bounds: true,
             forks: true,
