@@ -125,7 +125,7 @@ impl DiskShelf {
         let rotten: BTreeSet<Position> = step.rotten.into_iter().collect();
         let mut damaged = Vec::new();
         if !rotten.is_empty() {
-            for lane in [Lane::Statements, Lane::Envelopes] {
+            for lane in Lane::ALL {
                 let found = self.index.for_each(lane, &mut |group, id, position| {
                     if rotten.contains(&position) {
                         damaged.push((lane, Entry { group, id }));
@@ -163,12 +163,13 @@ impl DiskShelf {
 
     /// What happens to the records that must go or change, by where they stand.
     fn plan(&self, forget: &Forget) -> BTreeMap<Position, Option<Vec<u8>>> {
-        let position = |entry: &Entry| self.index.position(Lane::Envelopes, entry.group, &entry.id);
-        let drop = forget.drop.iter().filter_map(|entry| Some((position(entry)?, None)));
+        let position = |lane: Lane, entry: &Entry| self.index.position(lane, entry.group, &entry.id);
+        let drop = forget.drop.iter();
+        let drop = drop.filter_map(|(lane, entry)| Some((position(*lane, entry)?, None)));
         let replace = forget
             .replace
             .iter()
-            .filter_map(|(entry, bytes)| Some((position(entry)?, Some(bytes.clone()))));
+            .filter_map(|(lane, entry, bytes)| Some((position(*lane, entry)?, Some(bytes.clone()))));
         drop.chain(replace).collect()
     }
 
@@ -204,8 +205,8 @@ impl DiskShelf {
                 });
             }
         }
-        changes.extend(forget.drop.iter().map(|entry| IndexChange::Remove {
-            lane: Lane::Envelopes,
+        changes.extend(forget.drop.iter().map(|(lane, entry)| IndexChange::Remove {
+            lane: *lane,
             group: entry.group,
             id: entry.id,
         }));
@@ -316,8 +317,8 @@ impl Shelf for DiskShelf {
         None
     }
 
-    fn envelopes_of(&self, group: Group) -> Vec<ContentId> {
-        self.index.ids_of(group).into_iter().map(|(id, _)| id).collect()
+    fn envelopes_of(&self, lane: Lane, group: Group) -> Vec<ContentId> {
+        self.index.ids_of(lane, group).into_iter().map(|(id, _)| id).collect()
     }
 
     fn document(&self, document: &ContentId) -> Option<(RecordKind, Option<ContentId>)> {

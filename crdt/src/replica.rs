@@ -12,6 +12,7 @@ mod intake;
 mod parked;
 pub mod quota;
 mod reading;
+mod sets;
 pub mod shelf;
 mod talking;
 
@@ -29,7 +30,7 @@ pub use self::{
     shelf::{Forget, Kept, Keys, MemoryKeys, MemoryShelf, Shelf},
     talking::Talker,
 };
-use self::{parked::Parked, quota::Quotas};
+use self::{parked::Parked, quota::Quotas, sets::Sets};
 use crate::{
     StoreError,
     envelope::Envelope,
@@ -39,7 +40,7 @@ use crate::{
     journal::JournalError,
     limits::{SNAPSHOT_CHANGES_MIN, SNAPSHOT_EVERY, VIEW_BYTES_MAX, VIEWS_MAX},
     records::{Edit, Record, RecordError, RecordKind, Seal, Writer},
-    set::{Dirty, Entry, EntrySet, ShardSet},
+    set::{Dirty, Entry, ShardSet},
     view::{self, View},
 };
 
@@ -122,9 +123,8 @@ pub struct Replica<S> {
     settings: ReplicaSettings,
     shelf: S,
     keys: Box<dyn Keys>,
-    /// What this node holds, by lane.
-    statements: EntrySet,
-    envelopes: EntrySet,
+    /// What this node holds.
+    sets: Sets,
     /// The shards this node wants to hold.
     scope: ShardSet,
     erasures: Erasures,
@@ -152,8 +152,7 @@ impl<S: Shelf> Replica<S> {
             settings,
             shelf,
             keys,
-            statements: EntrySet::default(),
-            envelopes: EntrySet::default(),
+            sets: Sets::default(),
             scope: ShardSet::all(),
             erasures: Erasures::default(),
             to_erase: BTreeSet::new(),
@@ -173,18 +172,16 @@ impl<S: Shelf> Replica<S> {
     }
 
     fn load_sets(&mut self) {
-        let (statements, envelopes) = (&mut self.statements, &mut self.envelopes);
-        *statements = EntrySet::default();
-        *envelopes = EntrySet::default();
-        self.shelf.entries(Lane::Statements, &mut |entry| {
-            statements.insert(entry);
-        });
-        self.shelf.entries(Lane::Envelopes, &mut |entry| {
-            envelopes.insert(entry);
-        });
+        self.sets = Sets::default();
+        for lane in Lane::ALL {
+            let set = self.sets.of(lane);
+            self.shelf.entries(lane, &mut |entry| {
+                set.insert(entry);
+            });
+        }
         self.erasures = Erasures::default();
         let mut opened: Vec<Statement> = Vec::new();
-        for entry in self.statements.iter() {
+        for entry in self.sets.of(Lane::Statements).iter() {
             let bytes = self.shelf.read(Lane::Statements, entry);
             opened.extend(bytes.and_then(|bytes| Statement::open(&bytes).ok()));
         }
@@ -203,12 +200,12 @@ impl<S: Shelf> Replica<S> {
 
     /// How many envelopes this node holds, and the root over them: equal roots mean equal sets.
     pub fn summary(&mut self) -> (usize, ContentId) {
-        (self.envelopes.len(), self.envelopes.root())
+        self.sets.summary()
     }
 
     /// The root over the erasures and receipts this node holds.
     pub fn statements_root(&mut self) -> ContentId {
-        self.statements.root()
+        self.sets.of(Lane::Statements).root()
     }
 
     /// What lies below: for tests and for the scrub.
@@ -381,10 +378,11 @@ impl<S: Shelf> Replica<S> {
             group: Group::of(&envelope.document),
             id: envelope.id,
         };
-        self.envelopes.insert(entry);
+        let lane = Lane::of(envelope.kind);
+        self.sets.of(lane).insert(entry);
         let bytes = envelope.to_bytes();
         self.pending.push(Kept {
-            lane: Lane::Envelopes,
+            lane,
             entry,
             document: envelope.document,
             kind: Some(envelope.kind),
@@ -421,7 +419,7 @@ impl<S: Shelf> Replica<S> {
             return Err(error);
         }
         for kept in pending {
-            if self.settings.recoveries.handoff && kept.lane == Lane::Envelopes {
+            if self.settings.recoveries.handoff && kept.lane != Lane::Statements {
                 self.dirty.note(kept.entry, self.away.iter().copied());
             }
             if let Some(kind) = kept.kind {
@@ -471,18 +469,24 @@ impl<S: Shelf> Replica<S> {
             .or_else(|| self.shelf.document(document))
     }
 
+    /// The lane of a document's changes. One whose beginning has been lost is mostly a chat.
+    fn lane_of(&self, document: &ContentId) -> Lane {
+        self.begun(document).map_or(Lane::Envelopes, |(kind, _)| Lane::of(kind))
+    }
+
     fn envelopes_of(&self, document: &ContentId) -> Vec<ContentId> {
         let pending = self.pending.iter().filter(|kept| kept.document == *document);
         let mut ids: Vec<ContentId> = pending.map(|kept| kept.entry.id).collect();
-        ids.extend(self.shelf.envelopes_of(Group::of(document)));
+        ids.extend(self.shelf.envelopes_of(self.lane_of(document), Group::of(document)));
         ids
     }
 
     fn open_all(&mut self, document: &ContentId, ids: &[ContentId]) -> Vec<Envelope> {
         let group = Group::of(document);
+        let lane = self.lane_of(document);
         let mut envelopes = Vec::with_capacity(ids.len());
         for id in ids {
-            let bytes = self.read_entry(Lane::Envelopes, &Entry { group, id: *id });
+            let bytes = self.read_entry(lane, &Entry { group, id: *id });
             // Another document may share the first bytes of the id.
             let opened = bytes.and_then(|bytes| Envelope::open_own(&bytes).ok());
             envelopes.extend(opened.filter(|envelope| envelope.document == *document));
@@ -508,10 +512,7 @@ impl<S: Shelf> Replica<S> {
 
     /// What cannot be read is no longer held: the next reconciliation brings it back. Whether it was held until now.
     pub(crate) fn lose(&mut self, lane: Lane, entry: &Entry) -> bool {
-        match lane {
-            Lane::Statements => self.statements.remove(entry),
-            Lane::Envelopes => self.envelopes.remove(entry),
-        }
+        self.sets.of(lane).remove(entry)
     }
 
     fn cache(&mut self, document: ContentId, mut view: View) {

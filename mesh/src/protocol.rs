@@ -12,7 +12,7 @@ impl Protocol {
     /// Heartbeats and announcements of one link, owned by this crate.
     pub const CONTROL: Self = Self("/starling/control/1");
     /// Exchange of what the other side is missing, owned by `crdt`.
-    pub const RECONCILE: Self = Self("/starling/reconcile/2");
+    pub const RECONCILE: Self = Self("/starling/reconcile/3");
     /// Data keys of accounts, owned by `crdt`.
     pub const KEYS: Self = Self("/starling/keys/1");
     /// A question and its stream of tokens, owned by `inference`.

@@ -101,7 +101,7 @@ impl<S: Shelf> Replica<S> {
             id: statement.id,
         };
         let member = (self.settings.right)(&statement.author) == Right::Member;
-        if self.statements.contains(&entry)
+        if self.sets.of(Lane::Statements).contains(&entry)
             || !member
             || !self.charged(statement.author, bytes.len(), Some(source), now)
         {
@@ -123,7 +123,7 @@ impl<S: Shelf> Replica<S> {
             }
             Inserted::Receipt | Inserted::Known => {}
         }
-        self.statements.insert(entry);
+        self.sets.of(Lane::Statements).insert(entry);
         self.pending.push(Kept {
             lane: Lane::Statements,
             entry,
@@ -142,7 +142,7 @@ impl<S: Shelf> Replica<S> {
             group: Group::of(&document),
             id: envelope.id,
         };
-        if self.envelopes.contains(&entry) || self.quarantined.contains(&envelope.id) {
+        if self.sets.of(Lane::of(envelope.kind)).contains(&entry) || self.quarantined.contains(&envelope.id) {
             return Received::Ignored;
         }
         let size = envelope.to_bytes().len();

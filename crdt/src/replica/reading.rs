@@ -177,6 +177,7 @@ impl<S: Shelf> Replica<S> {
             group: Group::of(document),
             id: *envelope,
         };
-        self.read_entry(crate::group::Lane::Envelopes, &entry)
+        let lane = self.lane_of(document);
+        self.read_entry(lane, &entry)
     }
 }

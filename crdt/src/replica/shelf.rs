@@ -60,7 +60,7 @@ impl Kept {
         }
         let envelope = Envelope::open_own(&bytes).ok()?;
         Some(Self {
-            lane: Lane::Envelopes,
+            lane: Lane::of(envelope.kind),
             entry: Entry {
                 group: Group::of(&envelope.document),
                 id: envelope.id,
@@ -78,9 +78,9 @@ impl Kept {
 #[derive(Debug, Default)]
 pub struct Forget {
     /// Envelopes that go.
-    pub drop: Vec<Entry>,
+    pub drop: Vec<(Lane, Entry)>,
     /// Envelopes that lose their texts, with their new bytes.
-    pub replace: Vec<(Entry, Vec<u8>)>,
+    pub replace: Vec<(Lane, Entry, Vec<u8>)>,
     /// Documents that are gone with their envelopes.
     pub documents: Vec<ContentId>,
     /// Documents whose snapshots go.
@@ -108,7 +108,7 @@ pub trait Shelf {
     /// The exact bytes of an entry; `None` when they cannot be read any more.
     fn read(&mut self, lane: Lane, entry: &Entry) -> Option<Vec<u8>>;
     /// The envelopes whose documents' ids begin so: almost always one document's.
-    fn envelopes_of(&self, group: Group) -> Vec<ContentId>;
+    fn envelopes_of(&self, lane: Lane, group: Group) -> Vec<ContentId>;
     /// What a document is and whose.
     fn document(&self, document: &ContentId) -> Option<(RecordKind, Option<ContentId>)>;
     /// Every document of a kind.
@@ -231,7 +231,7 @@ impl Shelf for MemoryShelf {
         self.entries.get(&(lane, *entry)).cloned()
     }
 
-    fn envelopes_of(&self, group: Group) -> Vec<ContentId> {
+    fn envelopes_of(&self, lane: Lane, group: Group) -> Vec<ContentId> {
         let first = Entry {
             group,
             id: ContentId([0; 32]),
@@ -240,7 +240,7 @@ impl Shelf for MemoryShelf {
             group,
             id: ContentId([255; 32]),
         };
-        let range = self.entries.range((Lane::Envelopes, first)..=(Lane::Envelopes, last));
+        let range = self.entries.range((lane, first)..=(lane, last));
         range.map(|((_, entry), _)| entry.id).collect()
     }
 
@@ -271,11 +271,11 @@ impl Shelf for MemoryShelf {
     }
 
     fn forget(&mut self, forget: &Forget) -> Result<(), Arc<JournalError>> {
-        for entry in &forget.drop {
-            self.entries.remove(&(Lane::Envelopes, *entry));
+        for of in &forget.drop {
+            self.entries.remove(of);
         }
-        for (entry, bytes) in &forget.replace {
-            self.entries.insert((Lane::Envelopes, *entry), bytes.clone());
+        for (lane, entry, bytes) in &forget.replace {
+            self.entries.insert((*lane, *entry), bytes.clone());
         }
         for document in forget.documents.iter().chain(&forget.snapshots) {
             self.snapshots.remove(document);

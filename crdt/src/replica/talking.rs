@@ -21,10 +21,7 @@ pub struct Talker<'a, S> {
 
 impl<S: Shelf> set::Replica for Talker<'_, S> {
     fn entries(&mut self, lane: Lane) -> &mut EntrySet {
-        match lane {
-            Lane::Statements => &mut self.replica.statements,
-            Lane::Envelopes => &mut self.replica.envelopes,
-        }
+        self.replica.sets.of(lane)
     }
 
     fn bytes(&mut self, lane: Lane, entry: &Entry) -> Option<Vec<u8>> {
@@ -39,7 +36,10 @@ impl<S: Shelf> set::Replica for Talker<'_, S> {
     /// By operation counters: a change's are higher than those of everything it depends on. Where an envelope stands in the journal
     /// would not do, because one that was lost and came back stands at the end.
     fn arrange(&mut self, lane: Lane, entries: &mut Vec<Entry>) {
-        let Some(first) = entries.first().filter(|_| lane == Lane::Envelopes && entries.len() > 1) else {
+        let Some(first) = entries
+            .first()
+            .filter(|_| lane != Lane::Statements && entries.len() > 1)
+        else {
             return;
         };
         let opened = self
