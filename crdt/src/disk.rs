@@ -1,6 +1,7 @@
 //! The shelf on disk: the journal is the truth, the index says where things stand in it, snapshots make long documents open
 //! quickly. Index and snapshots can be deleted at any time; they are made anew.
 
+mod held;
 mod snapshots;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 
 use keys::ContentId;
 
-use self::snapshots::Snapshots;
+use self::{held::HeldFile, snapshots::Snapshots};
 use crate::{
     StoreError,
     group::{Group, Lane},
@@ -20,7 +21,7 @@ use crate::{
     limits::INDEX_BATCH,
     records::RecordKind,
     replica::{Forget, Kept, Shelf},
-    set::Entry,
+    set::{Entry, ShardSet},
 };
 
 /// What opening found.
@@ -44,6 +45,7 @@ pub struct DiskShelf {
     journal: Journal,
     index: Index,
     snapshots: Snapshots,
+    held: HeldFile,
     scrub: ScrubCursor,
     /// Records found damaged since the start.
     rotten: u64,
@@ -79,6 +81,7 @@ impl DiskShelf {
             journal,
             index,
             snapshots: Snapshots::new(directory.join("snapshots")),
+            held: HeldFile::new(directory.join("held")),
             scrub: ScrubCursor::default(),
             rotten: 0,
         };
@@ -369,6 +372,14 @@ impl Shelf for DiskShelf {
 
     fn snapshot(&self, document: &ContentId) -> Option<Vec<u8>> {
         self.snapshots.read(document)
+    }
+
+    fn held(&self) -> Option<ShardSet> {
+        self.held.read()
+    }
+
+    fn keep_held(&mut self, shards: &ShardSet) {
+        self.held.write(shards);
     }
 
     fn keep_snapshot(&mut self, document: &ContentId, bytes: &[u8]) {

@@ -39,6 +39,7 @@ mod engine;
 pub mod envelope;
 pub mod erasure;
 mod facts;
+pub mod fetch;
 mod group;
 mod index;
 pub mod ingress;

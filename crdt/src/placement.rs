@@ -84,6 +84,8 @@ pub struct Shortage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     holders: Holders,
+    /// Every storage member, whatever its label, by id.
+    storage: Vec<NodeId>,
     needed: usize,
     shortage: Option<Shortage>,
 }
@@ -114,8 +116,11 @@ impl Placement {
         } else {
             Holders::Sharded(shard_out(rules.copies, &holding, ranks))
         };
+        let mut storage: Vec<NodeId> = seats.iter().map(|seat| seat.node).collect();
+        storage.sort_unstable();
         Self {
             holders,
+            storage,
             // Whatever label they have: where too few may hold, nobody drops.
             needed: rules.copies.min(seats.len()),
             shortage,
@@ -141,6 +146,12 @@ impl Placement {
                 .filter(|shard| self.holders(*shard).contains(node))
                 .collect(),
         }
+    }
+
+    /// Whether a member keeps documents at all.
+    #[must_use]
+    pub fn is_storage(&self, node: &NodeId) -> bool {
+        self.storage.binary_search(node).is_ok()
     }
 
     /// Whether each holder holds every shard.

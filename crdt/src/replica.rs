@@ -8,8 +8,10 @@
 //! carried out, and only then may anyone be answered, notified or sent anything ([`Replica::take_events`]).
 
 mod erasing;
+mod fetching;
 mod intake;
 mod parked;
+mod placed;
 pub mod quota;
 mod reading;
 mod sets;
@@ -25,12 +27,14 @@ use automerge::transaction::CommitOptions;
 use keys::{ContentId, DataKey, NodeId, NodeKey, Timestamp};
 
 pub use self::{
+    fetching::{Batch, Cursor},
     intake::{Received, Source},
+    placed::Held,
     reading::Fork,
     shelf::{Forget, Kept, Keys, MemoryKeys, MemoryShelf, Shelf},
     talking::Talker,
 };
-use self::{parked::Parked, quota::Quotas, sets::Sets};
+use self::{parked::Parked, placed::Placed, quota::Quotas, sets::Sets};
 use crate::{
     StoreError,
     envelope::Envelope,
@@ -40,7 +44,7 @@ use crate::{
     journal::JournalError,
     limits::{SNAPSHOT_CHANGES_MIN, SNAPSHOT_EVERY, VIEW_BYTES_MAX, VIEWS_MAX},
     records::{Edit, Record, RecordError, RecordKind, Seal, Writer},
-    set::{Dirty, Entry, ShardSet},
+    set::{Dirty, Entry},
     view::{self, View},
 };
 
@@ -78,6 +82,8 @@ pub struct Recoveries {
     pub quotas: bool,
     /// Changes for a peer that is away are handed over when it returns.
     pub handoff: bool,
+    /// A shard is dropped only after enough holders have confirmed it.
+    pub confirmed_drops: bool,
 }
 
 impl Default for Recoveries {
@@ -92,6 +98,7 @@ impl Default for Recoveries {
             tombstones: true,
             quotas: true,
             handoff: true,
+            confirmed_drops: true,
         }
     }
 }
@@ -125,8 +132,8 @@ pub struct Replica<S> {
     keys: Box<dyn Keys>,
     /// What this node holds.
     sets: Sets,
-    /// The shards this node wants to hold.
-    scope: ShardSet,
+    /// What it holds of the placed documents.
+    placed: Placed,
     erasures: Erasures,
     /// Erasures to be carried out at the next commit.
     to_erase: BTreeSet<ContentId>,
@@ -153,7 +160,7 @@ impl<S: Shelf> Replica<S> {
             shelf,
             keys,
             sets: Sets::default(),
-            scope: ShardSet::all(),
+            placed: Placed::default(),
             erasures: Erasures::default(),
             to_erase: BTreeSet::new(),
             views: HashMap::new(),
@@ -168,6 +175,10 @@ impl<S: Shelf> Replica<S> {
             events: Vec::new(),
         };
         replica.load_sets();
+        // Where it is not known, every shard of which there is anything.
+        let known = replica.shelf.held();
+        let entries = replica.sets.of(Lane::Envelopes).iter();
+        replica.placed = Placed::of(known.unwrap_or_else(|| entries.map(Entry::shard).collect()));
         replica
     }
 
@@ -216,11 +227,6 @@ impl<S: Shelf> Replica<S> {
     /// As [`Self::shelf`], to look only.
     pub const fn below(&self) -> &S {
         &self.shelf
-    }
-
-    /// Which shards this node wants to hold from now on.
-    pub fn set_scope(&mut self, scope: ShardSet) {
-        self.scope = scope;
     }
 
     /// Which other members cannot be reached: what they miss is remembered for them.
@@ -279,10 +285,7 @@ impl<S: Shelf> Replica<S> {
     /// # Errors
     /// When there is no such document, the record breaks a limit, or its owner's key is not here.
     pub fn edit<E: Edit>(&mut self, document: ContentId, edit: &E, now: Timestamp) -> Result<(), StoreError> {
-        let mut view = self
-            .take_view(document)
-            .filter(|view| view.facts.kind == E::KIND)
-            .ok_or(StoreError::NotFound)?;
+        let mut view = self.view_of(document, E::KIND)?;
         match self.edit_view(document, &mut view, edit, now) {
             Ok(envelope) => {
                 self.cache(document, view);
@@ -328,7 +331,7 @@ impl<S: Shelf> Replica<S> {
     /// The key under which new texts of an account are sealed: the one that sealed the first state of the account's own document,
     /// so that nobody can slip in another by giving it to this node.
     fn sealing_key(&mut self, account: ContentId) -> Result<DataKey, StoreError> {
-        let view = self.take_view(account).ok_or(StoreError::NotFound)?;
+        let view = self.view_of(account, RecordKind::Account)?;
         let key = self.sealing_key_of(account, &view);
         self.cache(account, view);
         key
@@ -381,6 +384,9 @@ impl<S: Shelf> Replica<S> {
         let lane = Lane::of(envelope.kind);
         self.sets.of(lane).insert(entry);
         let bytes = envelope.to_bytes();
+        if lane.is_sharded() {
+            self.placed.inserted(entry, envelope.document, bytes.len(), ours);
+        }
         self.pending.push(Kept {
             lane,
             entry,
@@ -402,6 +408,7 @@ impl<S: Shelf> Replica<S> {
             self.carry_out(now);
             self.keep_pending()?;
         }
+        self.let_go(now);
         self.trim_views();
         Ok(())
     }
@@ -415,12 +422,14 @@ impl<S: Shelf> Replica<S> {
             // What memory shows must be what the shelf holds.
             self.views.clear();
             self.load_sets();
+            self.placed.forget_unkept(self.sets.of(Lane::Envelopes));
             self.events.clear();
             return Err(error);
         }
         for kept in pending {
             if self.settings.recoveries.handoff && kept.lane != Lane::Statements {
-                self.dirty.note(kept.entry, self.away.iter().copied());
+                let missed_by = self.missed_by(kept.lane, &kept.entry);
+                self.dirty.note(kept.entry, missed_by);
             }
             if let Some(kind) = kept.kind {
                 let document = kept.document;
@@ -436,6 +445,20 @@ impl<S: Shelf> Replica<S> {
     /// What happened up to the last commit, in order; each is told once.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    /// The view of a document that must be of a kind.
+    fn view_of(&mut self, document: ContentId, kind: RecordKind) -> Result<View, StoreError> {
+        let now = self.placed.now;
+        self.placed.followed.touch(&document, now);
+        match self.take_view(document) {
+            Some(view) if view.facts.kind == kind => Ok(view),
+            Some(view) => {
+                self.cache(document, view);
+                Err(StoreError::NotFound)
+            }
+            None => Err(self.missing(document)),
+        }
     }
 
     /// Takes a document's view out of the cache or builds it. `None` when this node holds nothing of it.

@@ -39,9 +39,10 @@ use crate::group::Lane;
 
 pub use dirty::Dirty;
 pub use entries::{Entry, EntrySet};
+pub(crate) use frame::{Blob, Bounded};
 pub use pace::{Ended, Pace};
 pub use prefix::{Prefix, ShardSet};
-pub use talk::{says_moved, says_same, start, step};
+pub use talk::{says_moved, says_same, scope_of_hello, start, step};
 
 /// What a node must be able to do for a talk with one peer.
 pub trait Replica {

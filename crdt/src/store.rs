@@ -14,9 +14,10 @@ use crate::{
     journal::{JournalError, Position},
     keyring::{KeyFrame, Keyring, KeyringError},
     limits::{CHANGE_QUEUE, COMMAND_QUEUE, KEY_PATIENCE, KEY_QUEUE, OUTGOING_QUEUE},
+    placement::Placement,
     records::{Edit, Record, RecordError, RecordKind},
-    replica::{Fork, Received, Recoveries, Replica, ReplicaSettings, Source},
-    set::{ReconcileError, ShardSet},
+    replica::{Fork, Held, Received, Recoveries, Replica, ReplicaSettings, Source},
+    set::ReconcileError,
 };
 
 /// Where and as whom the store works.
@@ -113,6 +114,9 @@ pub enum StoreError {
     /// No such document on this node, or it is of another kind.
     #[error("there is no such document")]
     NotFound,
+    /// Others hold this document, and none of them could be asked.
+    #[error("none of the nodes that hold this document can be reached")]
+    Elsewhere(ContentId),
     /// It was erased.
     #[error("it was erased")]
     Erased,
@@ -409,16 +413,24 @@ impl Store {
         .await
     }
 
-    /// Which shards this node wants to hold from now on.
+    /// Who holds what from now on.
     ///
     /// # Errors
     /// When the store has stopped.
-    pub async fn set_scope(&self, scope: ShardSet) -> Result<(), StoreError> {
+    pub async fn place(&self, placement: Placement) -> Result<(), StoreError> {
         self.call(move |engine| {
-            engine.set_scope(scope);
+            engine.place(placement, Timestamp::now());
             Ok(())
         })
         .await
+    }
+
+    /// How much of the placed documents this node holds.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub async fn held(&self) -> Result<Held, StoreError> {
+        self.call(|engine| Ok(engine.held())).await
     }
 
     /// Answers a frame about data keys from a member that may have them: gives what is asked for, takes what is given.

@@ -55,7 +55,7 @@ pub async fn receive(
             }
         };
         let verdict = match store.receive(message.content).await {
-            Ok(Received::New) => Verdict::Forward,
+            Ok(Received::New | Received::Elsewhere) => Verdict::Forward,
             Ok(Received::Parked(envelope)) => {
                 held.push_back((envelope, message.ticket));
                 if held.len() > HELD_MAX

@@ -378,7 +378,7 @@ impl World {
         let Some(running) = self.nodes[node].running() else { return };
         let mut out = Outbox::new();
         match running.judge(from, message, clock, &mut out) {
-            Received::New => {}
+            Received::New | Received::Elsewhere => {}
             Received::Parked(_) => self.counts.parked += 1,
             Received::Ignored => self.counts.ignored += 1,
             Received::Rejected(_) => self.counts.rejected += 1,

@@ -26,7 +26,8 @@ impl<S: Shelf> Replica<S> {
                 self.begun(&id).is_some()
             }
         };
-        if !known {
+        // What others hold can be erased unseen: the statement reaches them.
+        if let (false, StoreError::NotFound) = (known, self.missing(target.subject())) {
             return Err(StoreError::NotFound);
         }
         let content = StatementContent::Erase(Erase { target, at: now });
@@ -88,6 +89,10 @@ impl<S: Shelf> Replica<S> {
         }
         for (lane, entry) in &forget.drop {
             self.sets.of(*lane).remove(entry);
+            self.placed.removed(entry);
+        }
+        for document in &forget.documents {
+            self.placed.followed.remove(document);
         }
         for (erase, target, envelopes, keys) in done {
             self.to_erase.remove(&erase);

@@ -37,6 +37,8 @@ pub enum Received {
     New,
     /// Something it depends on is missing: forward it when [`Event::Released`] names this envelope, if that is soon.
     Parked(ContentId),
+    /// Of a document that others hold: forward it.
+    Elsewhere,
     /// Known already, or erased, over a quota, or by an author that is not known yet: do not forward, blame nobody.
     Ignored,
     /// Refused for good.
@@ -146,6 +148,9 @@ impl<S: Shelf> Replica<S> {
             return Received::Ignored;
         }
         let size = envelope.to_bytes().len();
+        if self.is_elsewhere(envelope.kind, &document) {
+            return self.pass_on(&envelope, size, source, now);
+        }
         let mut view = self.take_view(document);
         let owner = view.as_ref().map_or(envelope.owner, |view| view.facts.owner);
         if self.settings.recoveries.tombstones && self.erasures.covers(&document, owner.as_ref()) {
@@ -198,6 +203,18 @@ impl<S: Shelf> Replica<S> {
         };
         self.put_back(document, view);
         received
+    }
+
+    /// What is not this node's to keep is still passed on, or others would not get it; but only for members, and no more of it than
+    /// they may push.
+    fn pass_on(&mut self, envelope: &Envelope, size: usize, source: Option<Source>, now: Timestamp) -> Received {
+        let is_member = (self.settings.right)(&envelope.author) == Right::Member;
+        let is_erased = self.erasures.covers(&envelope.document, envelope.owner.as_ref());
+        if is_member && !is_erased && self.charged(envelope.author, size, source, now) {
+            Received::Elsewhere
+        } else {
+            Received::Ignored
+        }
     }
 
     fn put_back(&mut self, document: ContentId, view: Option<View>) {

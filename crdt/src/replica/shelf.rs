@@ -15,7 +15,7 @@ use crate::{
     journal::JournalError,
     keyring::{KeyAnswer, KeyFrame, Keyring, KeyringError},
     records::RecordKind,
-    set::Entry,
+    set::{Entry, ShardSet},
 };
 
 /// Something to be kept.
@@ -127,6 +127,11 @@ pub trait Shelf {
     fn forget(&mut self, forget: &Forget) -> Result<(), Arc<JournalError>>;
     /// The snapshot of a document's view, if there is a whole one.
     fn snapshot(&self, document: &ContentId) -> Option<Vec<u8>>;
+    /// The shards that were held as a whole when the node stopped; `None` where that is not known.
+    fn held(&self) -> Option<ShardSet>;
+    /// Remembers which shards are held as a whole. Where that fails, the next start takes everything for held, and asks for more
+    /// than it must.
+    fn keep_held(&mut self, shards: &ShardSet);
     /// Keeps a snapshot; a failure only costs time later.
     fn keep_snapshot(&mut self, document: &ContentId, bytes: &[u8]);
 }
@@ -192,6 +197,7 @@ pub struct MemoryShelf {
     documents: BTreeMap<ContentId, (RecordKind, Option<ContentId>)>,
     owned: BTreeMap<ContentId, BTreeSet<ContentId>>,
     snapshots: BTreeMap<ContentId, Vec<u8>>,
+    held: Option<ShardSet>,
 }
 
 impl MemoryShelf {
@@ -291,6 +297,14 @@ impl Shelf for MemoryShelf {
 
     fn snapshot(&self, document: &ContentId) -> Option<Vec<u8>> {
         self.snapshots.get(document).cloned()
+    }
+
+    fn held(&self) -> Option<ShardSet> {
+        self.held
+    }
+
+    fn keep_held(&mut self, shards: &ShardSet) {
+        self.held = Some(*shards);
     }
 
     fn keep_snapshot(&mut self, document: &ContentId, bytes: &[u8]) {

@@ -319,6 +319,11 @@ pub(super) fn is_same(bytes: &[u8]) -> bool {
     bytes == [VERSION, 0]
 }
 
+/// Whether the bytes begin a [`Frame::Hello`].
+pub(super) fn is_hello(bytes: &[u8]) -> bool {
+    matches!(bytes, [VERSION, 1, ..])
+}
+
 /// Whether the bytes begin a [`Frame::Hello`] that follows on a round in which something moved.
 pub(super) fn follows_movement(bytes: &[u8]) -> bool {
     matches!(bytes, [VERSION, 1, 1, ..])
@@ -348,7 +353,7 @@ fn are_apart<'a>(regions: impl Iterator<Item = &'a Prefix>) -> bool {
 
 /// A list of at most `MAX` elements; a longer one is an error while it is read.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Bounded<T, const MAX: usize>(pub Vec<T>);
+pub(crate) struct Bounded<T, const MAX: usize>(pub Vec<T>);
 
 impl<T, const MAX: usize> FromIterator<T> for Bounded<T, MAX> {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
@@ -395,7 +400,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T,
 
 /// Bytes of a statement or an envelope: at most those of a record.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Blob(pub Vec<u8>);
+pub(crate) struct Blob(pub Vec<u8>);
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

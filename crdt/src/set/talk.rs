@@ -37,6 +37,18 @@ pub fn says_moved(frame: &[u8]) -> bool {
     frame::follows_movement(frame)
 }
 
+/// The shards over which a frame, sent or received, compares roots; `None` if it does not.
+#[must_use]
+pub fn scope_of_hello(frame: &[u8]) -> Option<ShardSet> {
+    if !frame::is_hello(frame) {
+        return None;
+    }
+    match Frame::decode(frame) {
+        Ok(Frame::Hello(hello)) => Some(hello.scope),
+        _ => None,
+    }
+}
+
 pub(super) fn step_in(
     lanes: [Lane; 3],
     replica: &mut impl Replica,
