@@ -67,10 +67,15 @@ impl World {
     fn change(&self, hand: &Hand, chat: Chat, actor: Vec<u8>, time: i64) -> Change {
         let mut document = AutoCommit::new();
         let held = self.held(hand, chat.document);
-        let changes = held.iter().filter_map(|envelope| Change::from_bytes(envelope.change.clone()).ok());
-        document.apply_changes(changes).expect("honest changes");
+        for envelope in &held {
+            // Of two changes in one turn automerge takes the first.
+            let _ = Change::from_bytes(envelope.change.clone()).map(|change| document.apply_changes([change]));
+        }
         document.set_actor(ActorId::from(actor));
-        document.put(ROOT, "hostile", time).expect("a scalar");
+        // Different each time: putting what is there already is no change.
+        document
+            .put(ROOT, "hostile", format!("{} {time}", held.len()))
+            .expect("a scalar");
         document.commit_with(CommitOptions::default().with_time(time));
         document.get_last_local_change().expect("something was put")
     }

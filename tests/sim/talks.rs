@@ -68,6 +68,18 @@ impl World {
         }
     }
 
+    /// Something was accepted at a node: its talks are frequent again.
+    pub(crate) fn stir(&mut self, node: usize) {
+        let now = self.now;
+        if !self.setup.reconciliation {
+            return;
+        }
+        if let Some(running) = self.nodes[node].running() {
+            running.pace.stir(since(now, running.began));
+            self.wake_pace(node);
+        }
+    }
+
     /// The opener's stream is answered with OK after a round trip; then it sends the first frame.
     fn open_talk(&mut self, opener: usize, answerer: usize) {
         let talk = self.next_talk;

@@ -394,11 +394,13 @@ impl World {
         let Some(running) = self.nodes[node].running() else { return };
         running.replica.commit(clock).expect("memory refuses nothing");
         let (mut out, mut published) = (Outbox::new(), Vec::new());
+        let mut changed = false;
         for told in running.replica.take_events() {
             match told {
                 Told::Publish(bytes) => published.push(bytes),
                 Told::Released(envelope) => running.released(&envelope, &mut out),
                 Told::Changed { document, .. } => {
+                    changed = true;
                     let replica = &mut running.replica;
                     let holds = |envelope: &ContentId| replica.proof(&document, envelope).is_some();
                     self.history.arrived(node, &document, self.now, holds);
@@ -409,6 +411,9 @@ impl World {
         }
         self.history.waiting(running.replica.parked());
         self.send(node, out);
+        if changed {
+            self.stir(node);
+        }
         for bytes in published {
             self.note_write(node, &bytes);
             self.after(STORE_DELAY, Event::Publish { node, start, bytes });

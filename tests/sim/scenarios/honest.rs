@@ -52,6 +52,7 @@ pub const HONEST: &[Scenario] = &[
         setup: |seed| Setup {
             weather: Weather {
                 loss: 0.0,
+                held_up: 0.5,
                 ..Weather::FOUL
             },
             reconciliation: false,
@@ -77,7 +78,14 @@ pub const HONEST: &[Scenario] = &[
     },
     Scenario {
         name: "what a node missed while it was away comes with the first frame",
-        setup: |seed| Setup::new(seed, NODES),
+        setup: |seed| Setup {
+            weather: Weather {
+                nearest: 50_000,
+                farthest: 50_000,
+                ..Weather::FAIR
+            },
+            ..Setup::new(seed, NODES)
+        },
         run: away,
         hits: |world| vec![("links closed", world.counts.links_closed), ("talks", world.counts.talks)],
         controls: &[
@@ -159,7 +167,10 @@ pub(super) fn chats(world: &mut World, count: usize) -> Vec<Chat> {
 
 fn foul_weather(world: &mut World) {
     let chats = chats(world, 3);
-    world.bustle(&chats, 40, SECOND / 4);
+    for round in 0..8 {
+        world.bustle(&chats, 4, SECOND / 4);
+        world.say_quickly(round % NODES, chats[round % 3], 4);
+    }
     world.run_for(CALM);
 }
 
@@ -175,7 +186,7 @@ fn split(world: &mut World) {
 }
 
 /// One node is cut off while the others write. When it is back, everything must be there with the first frame of the first talk:
-/// a round trip to open the stream and one way, after the link is there.
+/// after the link is there, a round trip for the stream and one way for the frame.
 fn away(world: &mut World) {
     let chats = chats(world, 2);
     world.split(&[0]);
@@ -189,9 +200,7 @@ fn away(world: &mut World) {
     world.heal();
     let back = world.until_reachable(0);
     world.run_for(20 * SECOND);
-    // One way to learn that the link is there, there and back for the stream, one way for the frame; the others by gossip or by their
-    // own talks, which the returning node opens with all of them at once.
-    world.check_late(back, 4 * world.setup.weather.farthest + 10_000);
+    world.check_late(0, back, 3 * world.setup.weather.farthest + 5_000);
     world.run_for(CALM);
 }
 
@@ -271,10 +280,12 @@ fn erasures(world: &mut World) {
     world.bustle(&chats, 10, SECOND / 2);
     world.say(4, chats[1]);
     world.say(4, chats[2]);
-    let short = world.new_chat(5);
-    world.say(5, short);
-    world.run_for(20_000);
-    world.erase(5, EraseTarget::Account(short.account));
+    for node in [0, 1, 2, 3, 5, 6] {
+        let short = world.new_chat(node);
+        world.say(node, short);
+        world.run_for(20_000);
+        world.erase(node, EraseTarget::Account(short.account));
+    }
     world.bustle(&chats, 10, SECOND / 2);
     world.heal();
     world.bustle(&chats, 4, SECOND);
