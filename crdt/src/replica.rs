@@ -23,7 +23,7 @@ use std::{
     sync::Arc,
 };
 
-use automerge::transaction::CommitOptions;
+use automerge::{ActorId, transaction::CommitOptions};
 use keys::{ContentId, DataKey, NodeId, NodeKey, Timestamp};
 
 pub use self::{
@@ -70,6 +70,8 @@ pub struct Recoveries {
     pub start_rule: bool,
     /// A change's actor belongs to its author.
     pub actors: bool,
+    /// A change's time is one that a clock can show.
+    pub times: bool,
     /// Changes wait for what they depend on.
     pub parking: bool,
     /// What waits is bounded and expires.
@@ -92,6 +94,7 @@ impl Default for Recoveries {
             signatures: true,
             start_rule: true,
             actors: true,
+            times: true,
             parking: true,
             parking_bounds: true,
             forks: true,
@@ -306,9 +309,8 @@ impl<S: Shelf> Replica<S> {
         edit: &E,
         now: Timestamp,
     ) -> Result<Option<Envelope>, StoreError> {
-        let purpose = document.0;
-        view.document
-            .set_actor(view::actor(&self.node(), &self.settings.boot, &purpose));
+        let actor = self.actor(document, view);
+        view.document.set_actor(actor);
         let key = match data_account(E::KIND, view.facts.owner, document) {
             Some(account) if account == document => Some(self.sealing_key_of(account, view)?),
             Some(account) => Some(self.sealing_key(account)?),
@@ -326,6 +328,20 @@ impl<S: Shelf> Replica<S> {
             return Err(StoreError::Erased);
         }
         Ok(envelope)
+    }
+
+    /// Under which actor this process writes into a document: another one after what it wrote was left beside the main view with a
+    /// change of a member that took a turn twice. Otherwise this node would do the same.
+    fn actor(&self, document: ContentId, view: &View) -> ActorId {
+        let mut purpose = document.0.to_vec();
+        loop {
+            let actor = view::actor(&self.node(), &self.settings.boot, &purpose);
+            if !view.facts.is_spent(actor.to_bytes()) {
+                return actor;
+            }
+            // Ends: each round names another actor, and only finitely many are in use.
+            purpose.push(0);
+        }
     }
 
     /// The key under which new texts of an account are sealed: the one that sealed the first state of the account's own document,
@@ -361,8 +377,11 @@ impl<S: Shelf> Replica<S> {
         now: Timestamp,
     ) -> Result<Option<Envelope>, StoreError> {
         let seconds = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
-        let committed = view.document.commit_with(CommitOptions::default().with_time(seconds));
-        let Some(change) = committed.and_then(|_| view.document.get_last_local_change()) else {
+        let committed = guarded(|| {
+            let committed = view.document.commit_with(CommitOptions::default().with_time(seconds));
+            Ok(committed.and_then(|_| view.document.get_last_local_change()))
+        });
+        let Some(change) = committed? else {
             return Ok(None);
         };
         let bytes = change.raw_bytes().to_vec();
@@ -580,7 +599,7 @@ impl<S: Shelf> Replica<S> {
 }
 
 /// A panic of automerge in a local write costs that write, not the thread; the view it was written into is thrown away.
-fn guarded(write: impl FnOnce() -> Result<(), RecordError>) -> Result<(), StoreError> {
+fn guarded<T>(write: impl FnOnce() -> Result<T, RecordError>) -> Result<T, StoreError> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(write)) {
         Ok(written) => Ok(written?),
         Err(_) => Err(Rejection::Poison.into()),
