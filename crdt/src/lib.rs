@@ -55,4 +55,6 @@ mod view;
 
 pub use group::{Group, Lane};
 pub use replica::Received;
-pub use store::{Change, KeyNotice, OpenReport, Outputs, Scrubbed, Store, StoreError, StoreSettings, Summary};
+pub use store::{
+    Change, FetchRequest, KeyNotice, OpenReport, Outputs, Scrubbed, Store, StoreError, StoreSettings, Summary,
+};

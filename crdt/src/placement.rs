@@ -22,7 +22,7 @@ mod rank;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use keys::NodeId;
 
@@ -148,6 +148,34 @@ impl Placement {
         }
     }
 
+    /// The fewest of some nodes, roughly, that together hold some shards, each with those it is to be asked for. What none of them holds
+    /// is left out. Where several hold as much, the first of them is taken.
+    #[must_use]
+    pub fn cover(&self, shards: &ShardSet, nodes: &[NodeId]) -> Vec<(NodeId, ShardSet)> {
+        let place = |node: &NodeId| nodes.iter().position(|known| known == node);
+        let mut held: BTreeMap<usize, ShardSet> = BTreeMap::new();
+        for shard in shards.iter() {
+            for place in self.holders(shard).iter().filter_map(place) {
+                held.entry(place).or_default().insert(shard);
+            }
+        }
+        let mut cover = Vec::new();
+        // Each round takes one node out.
+        while let Some((place, most)) = held
+            .iter()
+            .max_by_key(|(place, shards)| (shards.len(), Reverse(**place)))
+            .map(|(place, shards)| (*place, *shards))
+        {
+            cover.push((nodes[place], most));
+            held.remove(&place);
+            held.retain(|_, shards| {
+                *shards = shards.iter().filter(|shard| !most.contains(*shard)).collect();
+                !shards.is_empty()
+            });
+        }
+        cover
+    }
+
     /// Whether a member keeps documents at all.
     #[must_use]
     pub fn is_storage(&self, node: &NodeId) -> bool {
@@ -179,7 +207,7 @@ fn shard_out(copies: usize, seats: &[&Seat], ranks: &mut Ranks) -> Vec<Vec<NodeI
     ranks.keep_only(|node| seats.binary_search_by_key(node, |seat| seat.node).is_ok());
     let mut order: Vec<usize> = (0..seats.len()).collect();
     let place = |shard: u8| {
-        order.sort_unstable_by_key(|at| std::cmp::Reverse((scores[*at].of(shard), seats[*at].node)));
+        order.sort_unstable_by_key(|at| Reverse((scores[*at].of(shard), seats[*at].node)));
         choose(
             order.iter().map(|at| (seats[*at].node, seats[*at].silent_for)),
             copies,

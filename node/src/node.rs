@@ -2,7 +2,7 @@
 
 use std::{fs::File, sync::Arc, time::Duration};
 
-use crdt::{OpenReport, Store, StoreSettings, ingress::Right};
+use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus};
 use keys::{ContentId, NodeId, NodeKey};
@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     backups,
     config::{self, Config},
-    control::{self, ControlError, MemberStatus, Status},
+    control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
     scrub, seed,
     surroundings::MeshSurroundings,
@@ -52,6 +52,8 @@ struct Parts {
     mesh: Mesh,
     /// What the network remembers.
     store: Store,
+    /// Who holds what.
+    placements: watch::Receiver<Option<Placement>>,
     /// This machine.
     monitor: Monitor,
     /// The model, in a process of its own.
@@ -132,6 +134,8 @@ impl Node {
                 .unwrap_or_else(|| tokio::sync::mpsc::channel(1).1)
         };
         let generations = streams(Protocol::GENERATE);
+        let placer = wiring::Placer::start(mesh.clone(), store.clone()).await?;
+        let placements = placer.placements();
         let wires = Wires {
             outgoing: outputs.outgoing,
             gossip: inputs.gossip,
@@ -139,6 +143,9 @@ impl Node {
             reconciliations: streams(Protocol::RECONCILE),
             key_notices: outputs.keys,
             key_questions: streams(Protocol::KEYS),
+            fetches: outputs.fetches,
+            fetch_questions: streams(Protocol::FETCH),
+            placer,
         };
         wire(&tasks, &mesh, &store, &directory, wires);
         tracing::info!("start: replication");
@@ -163,6 +170,7 @@ impl Node {
             tasks,
             mesh,
             store,
+            placements,
             monitor,
             engine,
             desk,
@@ -288,6 +296,27 @@ impl Node {
         self.surroundings().name_of(node)
     }
 
+    fn members_status(&self, surroundings: &MeshSurroundings) -> Vec<MemberStatus> {
+        let placement = self.0.placements.borrow().clone();
+        let nodes = surroundings.nodes().into_iter();
+        nodes.map(|view| member_status(view, placement.as_ref())).collect()
+    }
+
+    async fn placement_status(&self) -> PlacementStatus {
+        let held = self.0.store.held().await.unwrap_or_default();
+        let placement = self.0.placements.borrow();
+        let placement = placement.as_ref();
+        PlacementStatus {
+            everywhere: placement.is_some_and(Placement::is_everywhere),
+            shards: held.own,
+            filling: held.filling,
+            leaving: held.leaving,
+            followed: held.followed,
+            unconfirmed: held.unconfirmed,
+            labelled_too_few: placement.and_then(Placement::shortage).map(|shortage| shortage.found),
+        }
+    }
+
     /// What the node says of itself.
     pub async fn status(&self) -> Status {
         let parts = &self.0;
@@ -300,6 +329,7 @@ impl Node {
         let (changes, root) = parts.store.summary().await.map_or((0, String::new()), |summary| {
             (summary.envelopes, summary.root.to_string())
         });
+        let placement = self.placement_status().await;
         let surroundings = self.surroundings();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -312,7 +342,8 @@ impl Node {
             engine: engine.to_owned(),
             engine_detail,
             answers_generated: parts.engine.load().borrow().finished,
-            members: surroundings.nodes().into_iter().map(member_status).collect(),
+            members: self.members_status(&surroundings),
+            placement,
             changes,
             root,
             mesh: serde_json::to_value(parts.mesh.counters()).unwrap_or_default(),
@@ -321,13 +352,14 @@ impl Node {
     }
 }
 
-fn member_status(view: gateway::NodeView) -> MemberStatus {
+fn member_status(view: gateway::NodeView, placement: Option<&Placement>) -> MemberStatus {
     let state = match (view.is_self, view.connected) {
         (true, _) => "this node",
         (_, true) => "connected",
         _ => "unreachable",
     };
     MemberStatus {
+        shards: placement.map_or(0, |placement| placement.scope_of(&view.node).len()),
         node_id: view.node.to_string(),
         name: view.name,
         state: state.to_owned(),
@@ -390,6 +422,9 @@ struct Wires {
     reconciliations: mpsc::Receiver<(NodeId, mesh::Stream)>,
     key_notices: mpsc::Receiver<crdt::KeyNotice>,
     key_questions: mpsc::Receiver<(NodeId, mesh::Stream)>,
+    fetches: mpsc::Receiver<crdt::FetchRequest>,
+    fetch_questions: mpsc::Receiver<(NodeId, mesh::Stream)>,
+    placer: wiring::Placer,
 }
 
 fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wires: Wires) {
@@ -412,6 +447,17 @@ fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wi
         "data keys",
         wiring::exchange_keys(mesh(), store(), tasks.clone(), wires.key_notices),
     );
+    let placements = wires.placer.placements();
+    tasks.spawn("placement", wires.placer.run(tasks.clone()));
+    tasks.spawn(
+        "reading through",
+        wiring::fetch(mesh(), store(), tasks.clone(), placements, wires.fetches),
+    );
+    tasks.spawn(
+        "fetch answers",
+        wiring::answer_fetches(mesh(), store(), tasks.clone(), wires.fetch_questions),
+    );
+    tasks.spawn("hand-over", wiring::hand_over(mesh(), store(), tasks.clone()));
     tasks.spawn(
         "members",
         wiring::members(mesh(), store(), directory.clone(), tasks.clone()),

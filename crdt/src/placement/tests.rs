@@ -190,6 +190,31 @@ fn only_members_with_the_label_hold_and_too_few_is_said() {
     assert_eq!(place(&seats(3)).shortage(), None);
 }
 
+#[test]
+fn few_nodes_are_asked_for_many_shards() {
+    let placement = place(&seats(40));
+    let near: Vec<NodeId> = (0..30).map(node).collect();
+    let cover = placement.cover(&ShardSet::all(), &near);
+    let mut asked = BTreeSet::new();
+    for (node, shards) in &cover {
+        assert!(near.contains(node) && !shards.is_empty());
+        for shard in shards.iter() {
+            assert!(
+                placement.holders(shard).contains(node) && asked.insert(shard),
+                "one for each"
+            );
+        }
+    }
+    let reachable = |shard: &u8| placement.holders(*shard).iter().any(|holder| near.contains(holder));
+    assert_eq!(asked, (0..=255).filter(reachable).collect());
+    assert!(cover.len() < near.len() && cover.len() >= 8, "{}", cover.len());
+    let one = placement.cover(&one(7), &near);
+    assert_eq!(one.len(), 1);
+    let first = near.iter().find(|node| placement.holders(7).contains(node));
+    assert_eq!(Some(&one[0].0), first, "the closest");
+    assert_eq!(placement.cover(&ShardSet::all(), &[]), []);
+}
+
 const START: Timestamp = Timestamp(1_000_000);
 
 fn one(shard: u8) -> ShardSet {
