@@ -14,6 +14,7 @@ mod parked;
 mod placed;
 pub mod quota;
 mod reading;
+mod rebasing;
 mod sets;
 pub mod shelf;
 mod talking;
@@ -34,7 +35,7 @@ pub use self::{
     shelf::{Forget, Kept, Keys, MemoryKeys, MemoryShelf, Shelf},
     talking::Talker,
 };
-use self::{parked::Parked, placed::Placed, quota::Quotas, sets::Sets};
+use self::{parked::Parked, placed::Placed, quota::Quotas, rebasing::Rebases, sets::Sets};
 use crate::{
     StoreError,
     envelope::Envelope,
@@ -43,6 +44,7 @@ use crate::{
     ingress::{Rejection, Right},
     journal::JournalError,
     limits::{SNAPSHOT_CHANGES_MIN, SNAPSHOT_EVERY, VIEW_BYTES_MAX, VIEWS_MAX},
+    rebase::Base,
     records::{Edit, Record, RecordError, RecordKind, Seal, Writer},
     set::{Dirty, Entry},
     view::{self, View},
@@ -140,6 +142,7 @@ pub struct Replica<S> {
     erasures: Erasures,
     /// Erasures to be carried out at the next commit.
     to_erase: BTreeSet<ContentId>,
+    rebases: Rebases,
     views: HashMap<ContentId, View>,
     /// Counts uses of views, and everything else that must be different each time.
     counter: u64,
@@ -166,6 +169,7 @@ impl<S: Shelf> Replica<S> {
             placed: Placed::default(),
             erasures: Erasures::default(),
             to_erase: BTreeSet::new(),
+            rebases: Rebases::default(),
             views: HashMap::new(),
             counter: 0,
             pending: Vec::new(),
@@ -203,6 +207,7 @@ impl<S: Shelf> Replica<S> {
         for statement in opened.iter().chain(&opened) {
             self.erasures.insert(statement);
         }
+        self.rebases = Rebases::of(&opened);
         let node = self.settings.key.id();
         self.to_erase = self.erasures.unconfirmed_by(&node).map(|erasure| erasure.id).collect();
     }
@@ -379,7 +384,7 @@ impl<S: Shelf> Replica<S> {
         let seconds = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
         let committed = guarded(|| {
             let committed = view.document.commit_with(CommitOptions::default().with_time(seconds));
-            Ok(committed.and_then(|_| view.document.get_last_local_change()))
+            Ok(committed.and_then(|_| view.written()))
         });
         let Some(change) = committed? else {
             return Ok(None);
@@ -427,6 +432,7 @@ impl<S: Shelf> Replica<S> {
             self.carry_out(now);
             self.keep_pending()?;
         }
+        self.carry_out_rebases()?;
         self.let_go(now);
         self.trim_views();
         Ok(())
@@ -452,6 +458,7 @@ impl<S: Shelf> Replica<S> {
             }
             if let Some(kind) = kept.kind {
                 let document = kept.document;
+                self.rebases.look_at(document);
                 self.events.push(Event::Changed { document, kind });
             }
             if kept.ours {
@@ -494,13 +501,13 @@ impl<S: Shelf> Replica<S> {
         {
             let known: BTreeSet<ContentId> = view.facts.envelopes().copied().collect();
             let further: Vec<ContentId> = ids.iter().filter(|id| !known.contains(id)).copied().collect();
-            let envelopes = self.open_all(&document, &further);
-            if view.extend(&envelopes).is_ok() {
+            let (other_bases, envelopes) = self.open_document(&document, &further);
+            if other_bases.is_empty() && view.extend(&envelopes).is_ok() {
                 return Some(view);
             }
         }
-        let envelopes = self.open_all(&document, &ids);
-        Some(View::build(kind, owner, &envelopes))
+        let (bases, envelopes) = self.open_document(&document, &ids);
+        Some(View::build(kind, owner, &bases, &envelopes))
     }
 
     /// What a document is and whose; from what is pending, too.
@@ -524,16 +531,29 @@ impl<S: Shelf> Replica<S> {
     }
 
     fn open_all(&mut self, document: &ContentId, ids: &[ContentId]) -> Vec<Envelope> {
+        self.open_document(document, ids).1
+    }
+
+    /// What the entries with these ids are of a document: bases and envelopes.
+    fn open_document(&mut self, document: &ContentId, ids: &[ContentId]) -> (Vec<Base>, Vec<Envelope>) {
         let group = Group::of(document);
         let lane = self.lane_of(document);
         let mut envelopes = Vec::with_capacity(ids.len());
+        let mut bases = Vec::new();
         for id in ids {
-            let bytes = self.read_entry(lane, &Entry { group, id: *id });
+            let Some(bytes) = self.read_entry(lane, &Entry { group, id: *id }) else {
+                continue;
+            };
             // Another document may share the first bytes of the id.
-            let opened = bytes.and_then(|bytes| Envelope::open_own(&bytes).ok());
-            envelopes.extend(opened.filter(|envelope| envelope.document == *document));
+            if Base::is_one(&bytes) {
+                let opened = Base::open(&bytes).ok();
+                bases.extend(opened.filter(|base| base.document() == *document));
+            } else {
+                let opened = Envelope::open_own(&bytes).ok();
+                envelopes.extend(opened.filter(|envelope| envelope.document == *document));
+            }
         }
-        envelopes
+        (bases, envelopes)
     }
 
     /// The bytes of an entry.

@@ -1,5 +1,6 @@
 //! The targets, a file each.
 
+mod base;
 mod change;
 mod envelope;
 mod journal;
@@ -12,6 +13,11 @@ use crate::Target;
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    Target {
+        name: "base",
+        run: base::run,
+        seeds: base::seeds,
+    },
     Target {
         name: "envelope",
         run: envelope::run,

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use keys::{ContentId, NodeId, Timestamp};
 
-use super::{Received, Replica, Shelf, Source};
+use super::{Kept, Received, Replica, Shelf, Source};
 use crate::{
-    envelope::Envelope,
     fetch::{Ask, Known},
     group::{Group, Lane},
     limits::{FETCH_ASKED_MAX, FOLLOWED_FRESH_FOR, RECONCILE_BATCH_BYTES, RECONCILE_ENVELOPES_MAX},
@@ -121,10 +120,12 @@ impl<S: Shelf> Replica<S> {
         let mut new = 0;
         for bytes in envelopes {
             // Whose document it is; what it is worth is judged below.
-            let Ok(envelope) = Envelope::open_own(bytes) else {
+            let Some(kept) = Kept::from_stored(bytes.clone()) else {
                 continue;
             };
-            let (document, kind) = (envelope.document, envelope.kind);
+            let (document, Some(kind)) = (kept.document, kept.kind) else {
+                continue;
+            };
             let follows = self.is_elsewhere(kind, &document);
             if follows {
                 self.placed.followed.follow(document, now);
@@ -142,12 +143,11 @@ impl<S: Shelf> Replica<S> {
     pub fn take_offered(&mut self, peer: NodeId, envelopes: &[Vec<u8>], now: Timestamp) -> Vec<ContentId> {
         let mut entries = Vec::new();
         for bytes in envelopes {
-            let Ok(envelope) = Envelope::open_own(bytes) else {
+            let Some(kept) = Kept::from_stored(bytes.clone()).filter(|kept| kept.kind.is_some()) else {
                 continue;
             };
-            let group = Group::of(&envelope.document);
             self.receive(bytes, Source::Talk(peer), now);
-            entries.push(Entry { group, id: envelope.id });
+            entries.push(kept.entry);
         }
         self.holds_all_of(&entries).into_iter().collect()
     }

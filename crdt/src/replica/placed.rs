@@ -15,9 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use keys::{ContentId, NodeId, Timestamp};
 
 pub(super) use self::followed::Followed;
-use super::{Forget, Replica, Shelf};
+use super::{Forget, Kept, Replica, Shelf};
 use crate::{
     StoreError,
+    envelope::Envelope,
     fetch::Ask,
     group::{Group, Lane},
     limits::{DIRTY_HAND_OVER_MAX, PLACEMENT_DROP_EVERY, PLACEMENT_OWN_OFFERED_MAX},
@@ -215,10 +216,12 @@ impl<S: Shelf> Replica<S> {
         let outside: Vec<Entry> = entries.filter(|entry| !held.contains(entry.shard())).copied().collect();
         for entry in outside {
             let bytes = self.read_entry(Lane::Envelopes, &entry);
-            let opened = bytes.and_then(|bytes| Some((crate::envelope::Envelope::open_own(&bytes).ok()?, bytes.len())));
-            let Some((envelope, bytes)) = opened else { continue };
-            self.placed.followed.add(envelope.document, entry, bytes, now);
-            if envelope.author == node || offered.contains(entry.shard()) {
+            let Some(kept) = bytes.and_then(Kept::from_stored) else {
+                continue;
+            };
+            self.placed.followed.add(kept.document, entry, kept.bytes.len(), now);
+            let is_own = Envelope::open_own(&kept.bytes).is_ok_and(|envelope| envelope.author == node);
+            if is_own || offered.contains(entry.shard()) {
                 self.placed.own.entry(entry).or_default();
             }
         }
