@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
     identity::random_bytes,
-    invite::Invite,
+    invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
 use mesh::{Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol, Verdict, frame, limits::INBOUND_STREAM_QUEUE};
@@ -56,7 +56,7 @@ fn founder() -> Founder {
 }
 
 fn invite(founder: &Founder, mesh: ContentId, expires: Timestamp) -> Invite {
-    let terms = (Roles::NODE, 1, expires);
+    let terms = Terms::new(Roles::NODE, 1, expires);
     Invite::issue(
         &founder.root,
         mesh,
@@ -201,7 +201,7 @@ async fn expired_used_foreign_and_unreachable_invites_are_refused_in_words() {
     assert!(founder.mesh.counters().strangers_refused >= 3);
 
     let nobody = free_address();
-    let terms = (Roles::NODE, 1, Timestamp::now().plus(60_000));
+    let terms = Terms::new(Roles::NODE, 1, Timestamp::now().plus(60_000));
     let dead = Invite::issue(
         &founder.root,
         own,

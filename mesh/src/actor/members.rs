@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keys::{
     NodeId, Timestamp,
-    membership::{Certificate, MembershipError, Roster},
+    membership::{Certificate, MembershipError, Residency, Roster},
 };
 use libp2p::swarm::ConnectionId;
 use tokio::sync::oneshot;
@@ -40,7 +40,7 @@ impl Actor {
     pub(super) fn judge_join(&mut self, node: NodeId, asked: Asked) -> Result<Vec<Certificate>, MembershipError> {
         let mut roster = Roster::clone(&self.outputs.roster.borrow());
         let verdict = match asked {
-            Asked::Redeem(request) => self.admit(&mut roster, node, request),
+            Asked::Redeem(request, residency) => self.admit(&mut roster, node, request, residency),
             Asked::Present(certificates) => admit_presented(&mut roster, node, certificates),
         };
         match &verdict {
@@ -62,6 +62,7 @@ impl Actor {
         roster: &mut Roster,
         node: NodeId,
         request: keys::invite::JoinRequest,
+        residency: Option<Residency>,
     ) -> Result<(), MembershipError> {
         let genesis = roster
             .certificates()
@@ -69,7 +70,7 @@ impl Actor {
             .ok_or(MembershipError::OtherMesh)?
             .genesis
             .open()?;
-        let (grant, redemption) = request.into_parts(genesis.root)?;
+        let (grant, redemption) = request.into_parts(genesis.root, residency)?;
         roster.admit(&self.key, node, grant, redemption, Timestamp::now())?;
         Ok(())
     }
