@@ -127,7 +127,7 @@ pub(crate) fn spawn(
         gossip: Gated::new(gossip()?, membership),
         streams,
     };
-    let mut swarm = transport::swarm(key, behaviour)?;
+    let mut swarm = transport::swarm(key, settings.congestion, behaviour)?;
     transport::listen(&mut swarm, settings.listen)?;
     let (events, event_queue) = mpsc::channel(LINK_EVENT_QUEUE);
     let (gossip, gossip_queue) = mpsc::channel(GOSSIP_QUEUE);

@@ -10,7 +10,10 @@ use keys::{
     invite::Invite,
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol, Verdict, frame, limits::INBOUND_STREAM_QUEUE};
+use mesh::{
+    Congestion, Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol, Verdict, frame,
+    limits::INBOUND_STREAM_QUEUE,
+};
 
 /// Generous: these tests wait for events, and a deadline only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,6 +41,7 @@ fn settings(listen: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>) -> MeshSet
         listen,
         bootstrap,
         public_addresses: Vec::new(),
+        congestion: Congestion::default(),
     }
 }
 

@@ -64,6 +64,9 @@ pub struct MeshConfig {
     /// Further addresses under which others reach this node, for example a forwarded port.
     #[serde(default)]
     pub public_addresses: Vec<SocketAddr>,
+    /// How fast QUIC sends: `bbr`, or `cubic` where bbr treats other traffic on the line badly.
+    #[serde(default)]
+    pub congestion: mesh::Congestion,
 }
 
 /// A member with an address.
@@ -271,7 +274,8 @@ pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model
     }
     let _ = write!(
         text,
-        "]\n# Further addresses under which others reach this node, for example a forwarded port.\npublic_addresses = []\n\n\
+        "]\n# Further addresses under which others reach this node, for example a forwarded port.\npublic_addresses = []\n\
+         # How fast this node sends: "bbr" (good on long and lossy lines) or "cubic" (gives way to other traffic).\ncongestion = \"bbr\"\n\n\
          [inference]\n# \"built-in\", \"none\" (this node only asks others), or the path of a GGUF file.\nmodel = {}\n\
          slots = {SLOTS_DEFAULT}\ncontext_tokens = {CONTEXT_TOKENS_DEFAULT}\n# threads = 4\n\n\
          [backup]\n# Once a day at this time (UTC), or \"off\". Seven days and seven weeks are kept.\ndaily = \"03:15\"\n\

@@ -446,6 +446,7 @@ fn mesh_settings(config: &Config) -> MeshSettings {
             .map(|member| (member.node, member.address))
             .collect(),
         public_addresses: config.mesh.public_addresses.clone(),
+        congestion: config.mesh.congestion,
     }
 }
 

@@ -46,7 +46,7 @@ async fn cheat(
         gossip: Gated::new(gossip().unwrap(), Membership::Everyone),
         streams: behaviour,
     };
-    let mut swarm = transport::swarm(&key, behaviour).unwrap();
+    let mut swarm = transport::swarm(&key, transport::Congestion::default(), behaviour).unwrap();
     let dial = DialOpts::peer_id(peer_of(&victim.id()).unwrap()).addresses(transport::multiaddresses(&[address]));
     swarm.dial(dial.build()).unwrap();
     while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
@@ -79,6 +79,7 @@ fn start(key: &NodeKey, roster: Roster) -> (Mesh, crate::Inputs, SocketAddr) {
         listen: address,
         bootstrap: vec![],
         public_addresses: vec![],
+        congestion: transport::Congestion::default(),
     };
     let (mesh, inputs) = Mesh::start(&settings, key, roster).unwrap();
     (mesh, inputs, address)
