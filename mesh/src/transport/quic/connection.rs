@@ -170,7 +170,7 @@ impl AsyncWrite for Stream {
             return Poll::Ready(closed.map_err(io::Error::from));
         }
         let closed = ready!(AsyncWrite::poll_close(Pin::new(&mut self.send), cx));
-        self.closed = Some(closed.as_ref().map(|()| ()).map_err(io::Error::kind));
+        self.closed = Some(closed.as_ref().copied().map_err(io::Error::kind));
         Poll::Ready(closed)
     }
 }
