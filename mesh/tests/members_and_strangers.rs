@@ -41,6 +41,7 @@ fn settings(listen: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>) -> MeshSet
         listen,
         bootstrap,
         public_addresses: Vec::new(),
+        local_discovery: false,
         congestion: Congestion::default(),
     }
 }

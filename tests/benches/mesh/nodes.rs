@@ -43,6 +43,7 @@ pub fn start(key: NodeKey, roster: Roster, ip: IpAddr, bootstrap: Vec<(NodeId, S
         listen: address,
         bootstrap,
         public_addresses: Vec::new(),
+        local_discovery: false,
         congestion: Congestion::default(),
     };
     let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
