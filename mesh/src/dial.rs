@@ -59,8 +59,13 @@ pub(crate) struct DialPlan {
 }
 
 impl DialPlan {
-    /// Remembers addresses of a node; a new one is tried at once.
-    pub(crate) fn learn(&mut self, node: NodeId, addresses: impl IntoIterator<Item = SocketAddr>, now: Elapsed) {
+    /// Remembers addresses of a node; a new one is tried at once. Whether there was a new one.
+    pub(crate) fn learn(
+        &mut self,
+        node: NodeId,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+        now: Elapsed,
+    ) -> bool {
         let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
         let mut news = false;
         for address in addresses {
@@ -71,6 +76,7 @@ impl DialPlan {
         if let (true, State::Waiting { until }) = (news, &mut target.state) {
             *until = now;
         }
+        news
     }
 
     /// Remembers an address that was called out on the local network; a new one is tried at once.

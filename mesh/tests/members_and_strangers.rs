@@ -263,3 +263,24 @@ async fn a_stranger_opens_no_stream_and_hears_no_gossip() {
     assert_eq!(stranger.counters().gossip_received, 0);
     assert!(!founder.mesh.view().borrow().links.contains_key(&key.id()));
 }
+
+/// Waits until every node is linked with every other one.
+async fn all_linked(meshes: &[&Mesh]) {
+    for mesh in meshes {
+        for other in meshes.iter().filter(|other| other.node() != mesh.node()) {
+            linked(mesh, other.node()).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_member_is_linked_with_all_although_only_one_admitted_it() {
+    let founder = founder();
+    let mut members = Vec::new();
+    for _ in 0..4 {
+        // Each knows only the first node's address, and no other node has its certificate.
+        members.push(second(&founder).await.1);
+        let meshes: Vec<&Mesh> = std::iter::once(&founder.mesh).chain(&members).collect();
+        all_linked(&meshes).await;
+    }
+}

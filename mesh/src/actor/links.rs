@@ -274,19 +274,21 @@ impl Actor {
             return;
         };
         let roster = self.outputs.roster.borrow().clone();
+        let mut news = false;
         for (node, addresses) in book.into_iter().take(ADDRESS_BOOK_MAX) {
             if node == self.key.id() || roster.get(&node).is_none() {
                 continue;
             }
-            let known = self.connections.contains_key(&node);
-            self.plan.learn(
-                node,
-                addresses.into_iter().take(ADDRESSES_PER_NODE_MAX),
-                self.started.elapsed(),
-            );
-            if known {
+            let linked = self.connections.contains_key(&node);
+            let addresses = addresses.into_iter().take(ADDRESSES_PER_NODE_MAX);
+            news |= self.plan.learn(node, addresses, self.started.elapsed());
+            if linked {
                 self.plan.connected(&node);
             }
+        }
+        // The neighbours may not know it either; what is known goes no further, so that this ends.
+        if news {
+            self.publish_sections();
         }
     }
 
