@@ -72,6 +72,8 @@ pub(crate) enum Judgement {
     Twin([u8; 32]),
     /// The envelope is in already.
     Known,
+    /// The document's base covers it: it is in, in another form.
+    Covered,
     /// Something it depends on is missing: keep it aside for a while.
     Park,
     /// The author is not a member that this node knows: leave it; it comes again.
@@ -121,6 +123,7 @@ pub(crate) fn judge(
         return Judgement::Reject(Rejection::WrongGenesis);
     }
     match facts {
+        Some(facts) if facts.is_covered(&change.hash().0) => Judgement::Covered,
         None if envelope.is_genesis => judge_start(change, 0, start_rule),
         None => Judgement::Park,
         Some(facts) => judge_in(envelope, facts, change, start_rule),
@@ -146,8 +149,8 @@ fn judge_in(envelope: &Envelope, facts: &Facts, change: Change, start_rule: bool
     }
     let mut highest = 0;
     for dependency in change.deps() {
-        match facts.changes.get(&dependency.0) {
-            Some(known) => highest = highest.max(known.highest_operation),
+        match facts.highest_of(&dependency.0) {
+            Some(known) => highest = highest.max(known),
             None => return Judgement::Park,
         }
     }

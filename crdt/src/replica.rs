@@ -12,6 +12,7 @@ mod intake;
 mod parked;
 pub mod quota;
 mod reading;
+mod rebasing;
 pub mod shelf;
 mod talking;
 
@@ -29,7 +30,7 @@ pub use self::{
     shelf::{Forget, Kept, Keys, MemoryKeys, MemoryShelf, Shelf},
     talking::Talker,
 };
-use self::{parked::Parked, quota::Quotas};
+use self::{parked::Parked, quota::Quotas, rebasing::Rebases};
 use crate::{
     StoreError,
     envelope::Envelope,
@@ -38,6 +39,7 @@ use crate::{
     ingress::{Rejection, Right},
     journal::JournalError,
     limits::{SNAPSHOT_CHANGES_MIN, SNAPSHOT_EVERY, VIEW_BYTES_MAX, VIEWS_MAX},
+    rebase::Base,
     records::{Edit, Record, RecordError, RecordKind, Seal, Writer},
     set::{Dirty, Entry, EntrySet, ShardSet},
     view::{self, View},
@@ -130,6 +132,7 @@ pub struct Replica<S> {
     erasures: Erasures,
     /// Erasures to be carried out at the next commit.
     to_erase: BTreeSet<ContentId>,
+    rebases: Rebases,
     views: HashMap<ContentId, View>,
     /// Counts uses of views, and everything else that must be different each time.
     counter: u64,
@@ -157,6 +160,7 @@ impl<S: Shelf> Replica<S> {
             scope: ShardSet::all(),
             erasures: Erasures::default(),
             to_erase: BTreeSet::new(),
+            rebases: Rebases::default(),
             views: HashMap::new(),
             counter: 0,
             pending: Vec::new(),
@@ -192,6 +196,7 @@ impl<S: Shelf> Replica<S> {
         for statement in opened.iter().chain(&opened) {
             self.erasures.insert(statement);
         }
+        self.rebases = Rebases::of(&opened);
         let node = self.settings.key.id();
         self.to_erase = self.erasures.unconfirmed_by(&node).map(|erasure| erasure.id).collect();
     }
@@ -375,7 +380,7 @@ impl<S: Shelf> Replica<S> {
     ) -> Result<Option<Envelope>, StoreError> {
         let seconds = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
         let committed = view.document.commit_with(CommitOptions::default().with_time(seconds));
-        let Some(change) = committed.and_then(|_| view.document.get_last_local_change()) else {
+        let Some(change) = committed.and_then(|_| view.written()) else {
             return Ok(None);
         };
         let bytes = change.raw_bytes().to_vec();
@@ -417,6 +422,7 @@ impl<S: Shelf> Replica<S> {
             self.carry_out(now);
             self.keep_pending()?;
         }
+        self.carry_out_rebases()?;
         self.trim_views();
         Ok(())
     }
@@ -439,6 +445,7 @@ impl<S: Shelf> Replica<S> {
             }
             if let Some(kind) = kept.kind {
                 let document = kept.document;
+                self.rebases.look_at(document);
                 self.events.push(Event::Changed { document, kind });
             }
             if kept.ours {
@@ -467,13 +474,13 @@ impl<S: Shelf> Replica<S> {
         {
             let known: BTreeSet<ContentId> = view.facts.envelopes().copied().collect();
             let further: Vec<ContentId> = ids.iter().filter(|id| !known.contains(id)).copied().collect();
-            let envelopes = self.open_all(&document, &further);
-            if view.extend(&envelopes).is_ok() {
+            let (other_bases, envelopes) = self.open_document(&document, &further);
+            if other_bases.is_empty() && view.extend(&envelopes).is_ok() {
                 return Some(view);
             }
         }
-        let envelopes = self.open_all(&document, &ids);
-        Some(View::build(kind, owner, &envelopes))
+        let (bases, envelopes) = self.open_document(&document, &ids);
+        Some(View::build(kind, owner, &bases, &envelopes))
     }
 
     /// What a document is and whose; from what is pending, too.
@@ -492,15 +499,28 @@ impl<S: Shelf> Replica<S> {
     }
 
     fn open_all(&mut self, document: &ContentId, ids: &[ContentId]) -> Vec<Envelope> {
+        self.open_document(document, ids).1
+    }
+
+    /// What the entries with these ids are of a document: bases and envelopes.
+    fn open_document(&mut self, document: &ContentId, ids: &[ContentId]) -> (Vec<Base>, Vec<Envelope>) {
         let group = Group::of(document);
         let mut envelopes = Vec::with_capacity(ids.len());
+        let mut bases = Vec::new();
         for id in ids {
-            let bytes = self.read_entry(Lane::Envelopes, &Entry { group, id: *id });
+            let Some(bytes) = self.read_entry(Lane::Envelopes, &Entry { group, id: *id }) else {
+                continue;
+            };
             // Another document may share the first bytes of the id.
-            let opened = bytes.and_then(|bytes| Envelope::open_own(&bytes).ok());
-            envelopes.extend(opened.filter(|envelope| envelope.document == *document));
+            if Base::is_one(&bytes) {
+                let opened = Base::open(&bytes).ok();
+                bases.extend(opened.filter(|base| base.document() == *document));
+            } else {
+                let opened = Envelope::open_own(&bytes).ok();
+                envelopes.extend(opened.filter(|envelope| envelope.document == *document));
+            }
         }
-        envelopes
+        (bases, envelopes)
     }
 
     /// The bytes of an entry.

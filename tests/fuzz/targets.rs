@@ -1,6 +1,7 @@
 //! The targets, a file each.
 
 mod backup;
+mod base;
 mod change;
 mod envelope;
 mod journal;
@@ -13,6 +14,11 @@ use crate::Target;
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    Target {
+        name: "base",
+        run: base::run,
+        seeds: base::seeds,
+    },
     Target {
         name: "envelope",
         run: envelope::run,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use keys::{ContentId, Timestamp};
 
-use super::{Event, Forget, Replica, Shelf, intake::texts_kept};
+use super::{Event, Forget, Kept, Replica, Shelf, intake::texts_kept};
 use crate::{
     StoreError,
     envelope::Envelope,
@@ -112,8 +112,8 @@ impl<S: Shelf> Replica<S> {
             let bytes = self.shelf.read(Lane::Envelopes, &entry);
             // What cannot be read goes, too: nothing of it may be left.
             let is_its = bytes
-                .and_then(|bytes| Envelope::open_own(&bytes).ok())
-                .is_none_or(|envelope| envelope.document == document);
+                .and_then(Kept::from_stored)
+                .is_none_or(|kept| kept.document == document);
             if is_its {
                 forget.drop.push(entry);
             }

@@ -13,6 +13,7 @@ use crate::{
     group::{Group, Lane},
     ingress::{self, Judgement, Rejection, Right},
     limits::QUARANTINED_MAX,
+    rebase::Base,
     records::{
         self, Owner, PayloadReference, RecordKind,
         session::{self, MessageId},
@@ -49,6 +50,9 @@ impl<S: Shelf> Replica<S> {
         if Statement::is_one(bytes) {
             return self.receive_statement(bytes, source, now);
         }
+        if Base::is_one(bytes) {
+            return self.receive_base(bytes, now);
+        }
         let opened = match self.settings.recoveries.signatures {
             true => Envelope::open(bytes),
             false => Envelope::open_own(bytes),
@@ -63,22 +67,27 @@ impl<S: Shelf> Replica<S> {
         let document = envelope.document;
         let received = self.take_in(envelope, Some(source), now);
         if received == Received::New {
-            // What waited for this one may go in now, and then what waited for that. Each round takes in at least one or is the last.
-            loop {
-                let mut released = false;
-                for waiting in self.parked.take(&document) {
-                    let id = waiting.id;
-                    if self.take_in(waiting, None, now) == Received::New {
-                        self.tell(Event::Released(id));
-                        released = true;
-                    }
-                }
-                if !released {
-                    break;
-                }
-            }
+            self.release(&document, now);
         }
         received
+    }
+
+    /// What waited for something of a document may go in now, and then what waited for that. Each round takes in at least one or is
+    /// the last.
+    pub(super) fn release(&mut self, document: &ContentId, now: Timestamp) {
+        loop {
+            let mut released = false;
+            for waiting in self.parked.take(document) {
+                let id = waiting.id;
+                if self.take_in(waiting, None, now) == Received::New {
+                    self.tell(Event::Released(id));
+                    released = true;
+                }
+            }
+            if !released {
+                break;
+            }
+        }
     }
 
     fn charged(&mut self, author: NodeId, bytes: usize, source: Option<Source>, now: Timestamp) -> bool {
@@ -123,6 +132,7 @@ impl<S: Shelf> Replica<S> {
             }
             Inserted::Receipt | Inserted::Known => {}
         }
+        self.rebases.insert(statement);
         self.statements.insert(entry);
         self.pending.push(Kept {
             lane: Lane::Statements,
@@ -170,7 +180,9 @@ impl<S: Shelf> Replica<S> {
                     .unwrap_or_else(|| View::empty(envelope.kind, envelope.owner));
                 return self.apply(envelope, fresh, *change);
             }
-            Judgement::Twin(_) | Judgement::Known if !self.is_complete(&mut envelope, None) => Received::Ignored,
+            Judgement::Twin(_) | Judgement::Known | Judgement::Covered if !self.is_complete(&mut envelope, None) => {
+                Received::Ignored
+            }
             Judgement::Twin(hash) => {
                 if let Some(view) = &mut view {
                     view.facts.add_twin(&hash, envelope.id);
@@ -185,8 +197,12 @@ impl<S: Shelf> Replica<S> {
                 Received::Parked(id)
             }
             Judgement::Park => Received::Ignored,
-            // The view has it, but its record could not be read any more: it comes home.
-            Judgement::Known => {
+            Judgement::Covered if !view.as_ref().is_some_and(|view| view.keeps(&envelope)) => Received::Ignored,
+            // The view has it, but its record could not be read any more: it comes home. Or its base covers it, and not its texts.
+            Judgement::Known | Judgement::Covered => {
+                if let Some(view) = &mut view {
+                    view.count(&envelope);
+                }
                 self.keep(envelope, false);
                 Received::New
             }

@@ -14,6 +14,7 @@ use crate::{
     group::{Group, Lane},
     journal::JournalError,
     keyring::{KeyAnswer, KeyFrame, Keyring, KeyringError},
+    rebase::Base,
     records::RecordKind,
     set::Entry,
 };
@@ -58,6 +59,9 @@ impl Kept {
                 ours: false,
             });
         }
+        if Base::is_one(&bytes) {
+            return Some(Self::base(&Base::open(&bytes).ok()?, bytes));
+        }
         let envelope = Envelope::open_own(&bytes).ok()?;
         Some(Self {
             lane: Lane::Envelopes,
@@ -71,6 +75,24 @@ impl Kept {
             bytes,
             ours: false,
         })
+    }
+}
+
+impl Kept {
+    /// The base of a document, which lies among its envelopes.
+    pub(crate) fn base(base: &Base, bytes: Vec<u8>) -> Self {
+        Self {
+            lane: Lane::Envelopes,
+            entry: Entry {
+                group: Group::of(&base.document()),
+                id: ContentId::of(&bytes),
+            },
+            document: base.document(),
+            kind: Some(base.kind()),
+            begins: None,
+            bytes,
+            ours: false,
+        }
     }
 }
 
