@@ -2,7 +2,8 @@
 //!
 //! Everything cheap is checked before anything is decoded, and everything that could harm automerge is refused here: a change
 //! whose first operation does not follow its dependencies (the max-op poison makes a document unwritable for ever), counters near
-//! the limit at which automerge panics, more operations than can be decoded, and what automerge would have written otherwise. Two
+//! the limit at which automerge panics, times too far apart for it, more operations than can be decoded, and what automerge would
+//! have written otherwise. Two
 //! changes of one actor with one sequence number are not refused but kept as a fork (see `facts`), because the two halves of a mesh
 //! may each have met one of them first.
 //!
@@ -17,7 +18,7 @@ use keys::NodeId;
 use crate::{
     envelope::Envelope,
     facts::{ACTOR_AUTHOR_BYTES, Facts},
-    limits::{CHANGE_BYTES_MAX, DEPENDENCIES_MAX, OPERATION_COUNTER_MAX, OPERATIONS_PER_CHANGE_MAX},
+    limits::{CHANGE_BYTES_MAX, COMMIT_TIME_MAX, DEPENDENCIES_MAX, OPERATION_COUNTER_MAX, OPERATIONS_PER_CHANGE_MAX},
     replica::Recoveries,
 };
 
@@ -46,6 +47,9 @@ pub enum Rejection {
     /// Too many operations or dependencies, or counters above [`OPERATION_COUNTER_MAX`].
     #[error("the change has too many operations or dependencies, or too high counters")]
     TooManyOperations,
+    /// It claims a time that no clock shows: before 1970 or after [`COMMIT_TIME_MAX`].
+    #[error("the change claims a time that cannot be")]
+    WrongTime,
     /// Its automerge actor does not begin with its author's id: it writes in another node's name.
     #[error("the change's actor does not belong to its author")]
     WrongActor,
@@ -109,6 +113,9 @@ pub(crate) fn judge(
         && change.deps().len() <= DEPENDENCIES_MAX;
     if !within {
         return Judgement::Reject(Rejection::TooManyOperations);
+    }
+    if recoveries.times && !(0..=COMMIT_TIME_MAX).contains(&change.timestamp()) {
+        return Judgement::Reject(Rejection::WrongTime);
     }
     let own_actor = change
         .actor_id()

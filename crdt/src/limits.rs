@@ -14,6 +14,9 @@ pub const CHANGE_BYTES_MAX: usize = 60 * 1024;
 pub const OPERATIONS_PER_CHANGE_MAX: usize = 10_000;
 /// Operation counters above this are refused: automerge panics near `u32::MAX`, and no honest document comes near.
 pub const OPERATION_COUNTER_MAX: u64 = 1 << 31;
+/// Seconds since 1970 that a change may claim, from 0 on: 34,000 years. automerge keeps differences of times, and panics when two lie
+/// too far apart; which change that hits depends on the order in which a node met them.
+pub const COMMIT_TIME_MAX: i64 = 1 << 40;
 /// Commands that wait for the store's thread; callers wait.
 pub const COMMAND_QUEUE: usize = 1024;
 /// Commands that share one `fdatasync`.

@@ -67,6 +67,8 @@ pub struct Recoveries {
     pub start_rule: bool,
     /// A change's actor belongs to its author.
     pub actors: bool,
+    /// A change's time is one that a clock can show.
+    pub times: bool,
     /// Changes wait for what they depend on.
     pub parking: bool,
     /// What waits is bounded and expires.
@@ -87,6 +89,7 @@ impl Default for Recoveries {
             signatures: true,
             start_rule: true,
             actors: true,
+            times: true,
             parking: true,
             parking_bounds: true,
             forks: true,
@@ -379,8 +382,11 @@ impl<S: Shelf> Replica<S> {
         now: Timestamp,
     ) -> Result<Option<Envelope>, StoreError> {
         let seconds = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
-        let committed = view.document.commit_with(CommitOptions::default().with_time(seconds));
-        let Some(change) = committed.and_then(|_| view.written()) else {
+        let committed = guarded(|| {
+            let committed = view.document.commit_with(CommitOptions::default().with_time(seconds));
+            Ok(committed.and_then(|_| view.written()))
+        });
+        let Some(change) = committed? else {
             return Ok(None);
         };
         let bytes = change.raw_bytes().to_vec();
@@ -589,7 +595,7 @@ impl<S: Shelf> Replica<S> {
 }
 
 /// A panic of automerge in a local write costs that write, not the thread; the view it was written into is thrown away.
-fn guarded(write: impl FnOnce() -> Result<(), RecordError>) -> Result<(), StoreError> {
+fn guarded<T>(write: impl FnOnce() -> Result<T, RecordError>) -> Result<T, StoreError> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(write)) {
         Ok(written) => Ok(written?),
         Err(_) => Err(Rejection::Poison.into()),

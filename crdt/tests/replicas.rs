@@ -148,6 +148,13 @@ fn poison_strangers_and_garbage_are_refused_and_the_document_lives() {
         let refused = [Rejection::TooManyOperations, Rejection::WrongStart].map(Received::Rejected);
         assert!(refused.contains(&received), "{start}: {received:?}");
     }
+    // Differences of such times are more than automerge can count; the next honest write would panic.
+    for time in [i64::MIN, -1, i64::MAX] {
+        let mut timeless = Change::from_bytes(rename(3, "time")).unwrap().decode();
+        timeless.time = time;
+        let timeless = account(3, Change::from(timeless).raw_bytes().to_vec());
+        assert_eq!(give(&mut b, &timeless), Received::Rejected(Rejection::WrongTime));
+    }
     let malformed = Received::Rejected(Rejection::Malformed);
     assert_eq!(give(&mut b, &account(3, vec![1, 2, 3])), malformed);
     assert_eq!(give(&mut b, &[9; 40]), malformed);

@@ -71,7 +71,9 @@ impl Spread {
             ..Setup::new(self.seed, self.nodes)
         });
         world.run_for(WARM_UP);
-        let chats: Vec<_> = (0..CHATS).map(|number| world.new_chat(number * self.nodes / CHATS)).collect();
+        let chats: Vec<_> = (0..CHATS)
+            .map(|number| world.new_chat(number * self.nodes / CHATS))
+            .collect();
         world.run_for(5 * SECOND);
         world.links.weather.loss = self.loss;
         let (copies, asked_for, from) = (world.counts.copies, world.counts.asked_for, world.now);
@@ -158,9 +160,15 @@ pub fn bench() {
                 "median": measured.part(0.5), "most": measured.part(1.0), "messages": measured.everywhere.len(),
             })
         };
-        println!("{}", figure(row.name, measured.part(0.95), "ms", Some(row.goal), Some(row.rival)));
+        println!(
+            "{}",
+            figure(row.name, measured.part(0.95), "ms", Some(row.goal), Some(row.rival))
+        );
         let is_first = row.spread.nodes == 100 && row.spread.loss == 0.0;
-        let name = format!("copies received per node, {} nodes, {} loss", row.spread.nodes, row.spread.loss);
+        let name = format!(
+            "copies received per node, {} nodes, {} loss",
+            row.spread.nodes, row.spread.loss
+        );
         let rival = is_first.then_some(("Corrosion's simulator", 4.2));
         println!(
             "{}",

@@ -64,7 +64,13 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(crate) fn replica(&self, key: &NodeKey, boot: [u8; 16], shelf: MemoryShelf, keys: &MemoryKeys) -> Replica<MemoryShelf> {
+    pub(crate) fn replica(
+        &self,
+        key: &NodeKey,
+        boot: [u8; 16],
+        shelf: MemoryShelf,
+        keys: &MemoryKeys,
+    ) -> Replica<MemoryShelf> {
         let members = Arc::clone(&self.members);
         let settings = ReplicaSettings {
             key: key.clone(),

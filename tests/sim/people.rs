@@ -54,7 +54,9 @@ impl World {
         let outbox = format!("outbox-{}", self.said);
         let text = format!("{outbox}: the starling flew over the winter forest and told the fox what it had seen");
         let message = Message::from_person(&text, &outbox, &chat.document, None, clock);
-        let Some(running) = self.nodes[node].running() else { return false };
+        let Some(running) = self.nodes[node].running() else {
+            return false;
+        };
         let written = running
             .replica
             .edit(chat.document, &SessionEdit::PutMessage(message.clone()), clock);
@@ -75,7 +77,9 @@ impl World {
 
     /// Notes what a replica wants published: it is a write of its node.
     pub(crate) fn note_write(&mut self, node: usize, bytes: &[u8]) {
-        let Ok(envelope) = Envelope::open_own(bytes) else { return };
+        let Ok(envelope) = Envelope::open_own(bytes) else {
+            return;
+        };
         let known = self.history.documents();
         let account = envelope
             .owner
@@ -86,7 +90,11 @@ impl World {
             document: envelope.document,
             account,
             message: self.writing.take(),
-            payloads: envelope.payloads.into_iter().filter_map(|(_, payload)| payload).collect(),
+            payloads: envelope
+                .payloads
+                .into_iter()
+                .filter_map(|(_, payload)| payload)
+                .collect(),
             at: self.now,
             acknowledged: false,
             arrivals: BTreeMap::new(),
@@ -97,7 +105,9 @@ impl World {
     /// A person asks a node to forget something. Whether the node knows it.
     pub fn erase(&mut self, node: usize, target: EraseTarget) -> bool {
         let clock = self.nodes[node].clock(self.now);
-        let Some(running) = self.nodes[node].running() else { return false };
+        let Some(running) = self.nodes[node].running() else {
+            return false;
+        };
         let known = running.replica.erase(target, clock).is_ok();
         if known {
             self.history.erased.insert(target);
@@ -151,7 +161,9 @@ impl World {
     }
 
     fn look_at(&mut self, node: usize, chat: Chat) {
-        let Some(running) = self.nodes[node].running() else { return };
+        let Some(running) = self.nodes[node].running() else {
+            return;
+        };
         let Some(branches) = branches(&mut running.replica, chat.document) else {
             return;
         };
@@ -186,7 +198,9 @@ impl World {
         let mut roots = BTreeSet::new();
         let mut erasures = BTreeSet::new();
         for node in up {
-            let Some(running) = self.nodes[*node].running() else { continue };
+            let Some(running) = self.nodes[*node].running() else {
+                continue;
+            };
             roots.insert(running.replica.summary());
             erasures.insert(running.replica.statements_root());
         }
@@ -196,19 +210,29 @@ impl World {
             let mut forks: Vec<Vec<Fork>> = Vec::new();
             let mut sessions: Vec<Option<Session>> = Vec::new();
             for node in up {
-                let Some(running) = self.nodes[*node].running() else { continue };
+                let Some(running) = self.nodes[*node].running() else {
+                    continue;
+                };
                 let named = running.replica.forks(document).unwrap_or_default();
                 if forks.is_empty() {
                     found.extend(self.check_forks(*node, document, &named));
                 }
                 forks.push(named);
-                let Some(running) = self.nodes[*node].running() else { continue };
+                let Some(running) = self.nodes[*node].running() else {
+                    continue;
+                };
                 sessions.push(running.replica.read(document).ok());
             }
             self.history.forks += forks.first().map_or(0, Vec::len);
             let alike = |same: bool, violation| (!same).then_some(violation);
-            found.extend(alike(forks.windows(2).all(|pair| pair[0] == pair[1]), Violation::ForksApart));
-            found.extend(alike(sessions.windows(2).all(|pair| pair[0] == pair[1]), Violation::ReadApart));
+            found.extend(alike(
+                forks.windows(2).all(|pair| pair[0] == pair[1]),
+                Violation::ForksApart,
+            ));
+            found.extend(alike(
+                sessions.windows(2).all(|pair| pair[0] == pair[1]),
+                Violation::ReadApart,
+            ));
         }
         found.into_iter().for_each(|violation| self.history.violated(violation));
     }
@@ -217,7 +241,9 @@ impl World {
     fn check_forks(&mut self, node: usize, document: ContentId, forks: &[Fork]) -> Vec<Violation> {
         let honest: BTreeSet<NodeId> = self.honest().map(|node| self.nodes[node].id()).collect();
         let mut found = Vec::new();
-        let Some(running) = self.nodes[node].running() else { return found };
+        let Some(running) = self.nodes[node].running() else {
+            return found;
+        };
         for fork in forks {
             for envelope in [fork.id, fork.winner] {
                 let proof = running.replica.proof(&document, &envelope);
@@ -239,7 +265,9 @@ impl World {
         let mut by_author: BTreeMap<NodeId, usize> = BTreeMap::new();
         let mut found = Vec::new();
         for bytes in self.nodes[node].shelf().records() {
-            let Ok(envelope) = Envelope::open_own(bytes) else { continue };
+            let Ok(envelope) = Envelope::open_own(bytes) else {
+                continue;
+            };
             *by_author.entry(envelope.author).or_default() += bytes.len();
             if honest.contains(&envelope.author) && !self.history.wrote_it(&envelope.id, &envelope.author, &ids) {
                 found.push(Violation::Forged);
@@ -292,7 +320,10 @@ impl World {
             .flat_map(|written| &written.payloads)
             .filter(|payload| payload.len() > 16 && shelf.holds_bytes(payload))
             .count();
-        if back>0 {eprintln!("R3 {node} {back}");}(0..back).for_each(|_| self.history.violated(Violation::Resurrected));
+        if back > 0 {
+            eprintln!("R3 {node} {back}");
+        }
+        (0..back).for_each(|_| self.history.violated(Violation::Resurrected));
     }
 
     /// A message of a chat that everyone has.
@@ -301,15 +332,25 @@ impl World {
     /// When there is none.
     #[must_use]
     pub fn some_message(&self, chat: Chat) -> MessageId {
-        let written = self.history.written.values().filter(|written| written.document == chat.document);
+        let written = self
+            .history
+            .written
+            .values()
+            .filter(|written| written.document == chat.document);
         let everywhere = written.filter(|written| written.arrivals.len() + 1 >= self.nodes.len());
-        everywhere.filter_map(|written| written.message).next().expect("somebody has written")
+        everywhere
+            .filter_map(|written| written.message)
+            .next()
+            .expect("somebody has written")
     }
 
     /// Lets time pass until a node can reach another again; returns when that was.
     pub fn until_reachable(&mut self, node: usize) -> Micros {
         loop {
-            if self.nodes[node].running().is_some_and(|running| !running.reachable.is_empty()) {
+            if self.nodes[node]
+                .running()
+                .is_some_and(|running| !running.reachable.is_empty())
+            {
                 return self.now;
             }
             self.run_for(1000);

@@ -1,12 +1,12 @@
 //! The faults as a table. Each scenario says what it proves to have hit, and names the runs in which one protection is off: these
 //! must end badly, or the scenario would prove nothing.
 
-mod hostile;
 mod honest;
+mod hostile;
 
 use std::collections::BTreeSet;
 
-pub use self::{hostile::HOSTILE, honest::HONEST};
+pub use self::{honest::HONEST, hostile::HOSTILE};
 use crate::{
     history::Violation,
     world::{Setup, World},
@@ -50,6 +50,12 @@ pub struct Outcome {
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     HONEST.iter().chain(HOSTILE)
+}
+
+/// The scenario of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    all().find(|scenario| scenario.name == name)
 }
 
 impl Scenario {

@@ -56,7 +56,9 @@ impl World {
         .map(|peer| self.nodes[peer].id())
         .collect();
         let rng = &mut self.rng;
-        let Some(running) = self.nodes[node].running() else { return };
+        let Some(running) = self.nodes[node].running() else {
+            return;
+        };
         let (talks, wakeup) = running.pace.next(since(now, running.began), &ids, rng);
         running.wakeup += 1;
         let number = running.wakeup;
@@ -103,10 +105,14 @@ impl World {
     }
 
     pub(crate) fn talk_opened(&mut self, talk: u64) {
-        let Some(talked) = self.talks.get(&talk).copied() else { return };
+        let Some(talked) = self.talks.get(&talk).copied() else {
+            return;
+        };
         let peer = self.nodes[talked.answerer].id();
         let clock = self.nodes[talked.opener].clock(self.now);
-        let Some(running) = self.nodes[talked.opener].running() else { return };
+        let Some(running) = self.nodes[talked.opener].running() else {
+            return;
+        };
         let bytes = running.replica.talk_start(peer, clock);
         self.send_frame(Frame {
             talk,
@@ -118,7 +124,9 @@ impl World {
 
     /// Sends a frame, or tries again a little later while the link is cut.
     pub(crate) fn send_frame(&mut self, frame: Frame) {
-        let Some(talked) = self.talks.get(&frame.talk).copied() else { return };
+        let Some(talked) = self.talks.get(&frame.talk).copied() else {
+            return;
+        };
         let (from, to) = match frame.to_opener {
             true => (talked.answerer, talked.opener),
             false => (talked.opener, talked.answerer),
@@ -135,7 +143,9 @@ impl World {
 
     /// A frame is there: the receiver answers it.
     pub(crate) fn talk_frame(&mut self, frame: &Frame) {
-        let Some(talked) = self.talks.get(&frame.talk).copied() else { return };
+        let Some(talked) = self.talks.get(&frame.talk).copied() else {
+            return;
+        };
         let (me, other) = match frame.to_opener {
             true => (talked.opener, talked.answerer),
             false => (talked.answerer, talked.opener),
@@ -178,7 +188,9 @@ impl World {
         }
         let now = self.now;
         let peer = self.nodes[talked.answerer].id();
-        let Some(running) = self.nodes[talked.opener].running() else { return };
+        let Some(running) = self.nodes[talked.opener].running() else {
+            return;
+        };
         let ended = match (whole, talked.moved) {
             (false, _) => Ended::Failed,
             (true, true) => Ended::Moved,
@@ -195,7 +207,12 @@ impl World {
             let pair = (talk.opener.min(talk.answerer), talk.opener.max(talk.answerer));
             pair == (one.min(other), one.max(other))
         };
-        let open: Vec<u64> = self.talks.iter().filter(|(_, talk)| both(talk)).map(|(id, _)| *id).collect();
+        let open: Vec<u64> = self
+            .talks
+            .iter()
+            .filter(|(_, talk)| both(talk))
+            .map(|(id, _)| *id)
+            .collect();
         open.into_iter().for_each(|talk| self.end_talk(talk, false));
     }
 }

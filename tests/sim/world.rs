@@ -98,23 +98,57 @@ pub struct Counts {
 /// Something that happens at a moment.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    Frame { from: usize, to: usize, rpc: Rpc },
-    Judge { node: usize, start: u32, from: usize, message: Message },
-    Publish { node: usize, start: u32, bytes: Vec<u8> },
-    Heartbeat { node: usize, start: u32 },
-    Pace { node: usize, start: u32, number: u64 },
+    Frame {
+        from: usize,
+        to: usize,
+        rpc: Rpc,
+    },
+    Judge {
+        node: usize,
+        start: u32,
+        from: usize,
+        message: Message,
+    },
+    Publish {
+        node: usize,
+        start: u32,
+        bytes: Vec<u8>,
+    },
+    Heartbeat {
+        node: usize,
+        start: u32,
+    },
+    Pace {
+        node: usize,
+        start: u32,
+        number: u64,
+    },
     TalkOpened(u64),
     TalkFrame(Frame),
     TalkRetry(Frame),
     TalkEnded(u64, bool),
     /// A neighbour is heard again.
-    Heard { at: usize, of: usize, stamp: u64 },
+    Heard {
+        at: usize,
+        of: usize,
+        stamp: u64,
+    },
     /// A neighbour was not heard for a while.
-    Silent { at: usize, of: usize, stamp: u64 },
+    Silent {
+        at: usize,
+        of: usize,
+        stamp: u64,
+    },
     /// Nothing was heard for so long that the link is closed.
-    Close { pair: (usize, usize), stamp: u64 },
+    Close {
+        pair: (usize, usize),
+        stamp: u64,
+    },
     /// A dial succeeds.
-    Open { pair: (usize, usize), stamp: u64 },
+    Open {
+        pair: (usize, usize),
+        stamp: u64,
+    },
 }
 
 /// The link of two nodes, the smaller number first.
@@ -179,7 +213,11 @@ impl World {
             links: Links::new(setup.seed, setup.weather),
             counts: Counts::default(),
             history: History::default(),
-            indices: nodes.iter().enumerate().map(|(index, node)| (node.id(), index)).collect(),
+            indices: nodes
+                .iter()
+                .enumerate()
+                .map(|(index, node)| (node.id(), index))
+                .collect(),
             nodes,
             rules: Rules {
                 recoveries: setup.recoveries,
@@ -301,11 +339,15 @@ impl World {
             Event::Judge { node, message, .. } => trace.update(&[1]).update(&node.to_le_bytes()).update(&message.id),
             Event::Publish { node, bytes, .. } => trace.update(&[2]).update(&node.to_le_bytes()).update(bytes),
             Event::Heartbeat { node, .. } => trace.update(&[3]).update(&node.to_le_bytes()),
-            Event::Pace { node, number, .. } => {
-                trace.update(&[4]).update(&node.to_le_bytes()).update(&number.to_le_bytes())
-            }
+            Event::Pace { node, number, .. } => trace
+                .update(&[4])
+                .update(&node.to_le_bytes())
+                .update(&number.to_le_bytes()),
             Event::TalkOpened(talk) => trace.update(&[5]).update(&talk.to_le_bytes()),
-            Event::TalkFrame(frame) => trace.update(&[6]).update(&frame.talk.to_le_bytes()).update(&frame.bytes),
+            Event::TalkFrame(frame) => trace
+                .update(&[6])
+                .update(&frame.talk.to_le_bytes())
+                .update(&frame.bytes),
             Event::TalkRetry(frame) => trace.update(&[7]).update(&frame.talk.to_le_bytes()),
             Event::TalkEnded(talk, whole) => trace.update(&[8, u8::from(*whole)]).update(&talk.to_le_bytes()),
             Event::Heard { at, of, .. } => trace.update(&[9]).update(&at.to_le_bytes()).update(&of.to_le_bytes()),
@@ -318,11 +360,20 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Frame { from, to, rpc } => self.frame(from, to, rpc),
-            Event::Judge { node, start, from, message } => self.judge(node, start, from, &message),
+            Event::Judge {
+                node,
+                start,
+                from,
+                message,
+            } => self.judge(node, start, from, &message),
             Event::Publish { node, start, bytes } => self.publish(node, start, bytes),
             Event::Heartbeat { node, start } => self.heartbeat(node, start),
             Event::Pace { node, start, number } => {
-                let is_current = |world: &mut Self| world.nodes[node].running().is_some_and(|running| running.wakeup == number);
+                let is_current = |world: &mut Self| {
+                    world.nodes[node]
+                        .running()
+                        .is_some_and(|running| running.wakeup == number)
+                };
                 if self.nodes[node].start == start && is_current(self) {
                     self.wake_pace(node);
                 }
@@ -359,13 +410,20 @@ impl World {
     fn frame(&mut self, from: usize, to: usize, rpc: Rpc) {
         let (now, start) = (self.now, self.nodes[to].start);
         let rng = &mut self.rng;
-        let Some(running) = self.nodes[to].running() else { return };
+        let Some(running) = self.nodes[to].running() else {
+            return;
+        };
         self.counts.copies += u64::from(matches!(rpc, Rpc::Publish(_)));
         let mut out = Outbox::new();
         let new = running.gossip.received(from, rpc, now, rng, &mut out);
         self.send(to, out);
         if let Some(message) = new {
-            let judge = Event::Judge { node: to, start, from, message };
+            let judge = Event::Judge {
+                node: to,
+                start,
+                from,
+                message,
+            };
             self.after(STORE_DELAY, judge);
         }
     }
@@ -375,7 +433,9 @@ impl World {
             return;
         }
         let clock = self.nodes[node].clock(self.now);
-        let Some(running) = self.nodes[node].running() else { return };
+        let Some(running) = self.nodes[node].running() else {
+            return;
+        };
         let mut out = Outbox::new();
         match running.judge(from, message, clock, &mut out) {
             Received::New => {}
@@ -391,7 +451,9 @@ impl World {
     pub(crate) fn settle(&mut self, node: usize) {
         let clock = self.nodes[node].clock(self.now);
         let start = self.nodes[node].start;
-        let Some(running) = self.nodes[node].running() else { return };
+        let Some(running) = self.nodes[node].running() else {
+            return;
+        };
         running.replica.commit(clock).expect("memory refuses nothing");
         let (mut out, mut published) = (Outbox::new(), Vec::new());
         let mut changed = false;
@@ -431,7 +493,9 @@ impl World {
         }
         let now = self.now;
         let rng = &mut self.rng;
-        let Some(running) = self.nodes[node].running() else { return };
+        let Some(running) = self.nodes[node].running() else {
+            return;
+        };
         let mut out = Outbox::new();
         running.gossip.publish(Message::new(bytes), now, rng, &mut out);
         self.send(node, out);
@@ -443,11 +507,16 @@ impl World {
         }
         let now = self.now;
         let rng = &mut self.rng;
-        let Some(running) = self.nodes[node].running() else { return };
+        let Some(running) = self.nodes[node].running() else {
+            return;
+        };
         let mut out = Outbox::new();
         running.gossip.heartbeat(now, rng, &mut out);
         self.send(node, out);
-        self.after(micros(self.setup.parameters.heartbeat), Event::Heartbeat { node, start });
+        self.after(
+            micros(self.setup.parameters.heartbeat),
+            Event::Heartbeat { node, start },
+        );
     }
 
     fn start_process(&mut self, node: usize, shelf: &MemoryShelf) {
@@ -545,7 +614,10 @@ impl World {
         }
         for ((at, of), heard) in ways.into_iter().zip(heard) {
             match heard {
-                true => self.after(micros(HEARTBEAT) + self.links.latency(of, at), Event::Heard { at, of, stamp }),
+                true => self.after(
+                    micros(HEARTBEAT) + self.links.latency(of, at),
+                    Event::Heard { at, of, stamp },
+                ),
                 false => self.after(micros(SUSPECT_AFTER), Event::Silent { at, of, stamp }),
             }
         }
@@ -562,7 +634,9 @@ impl World {
         if !self.is_current((at.min(of), at.max(of)), stamp) {
             return;
         }
-        let Some(running) = self.nodes[at].running() else { return };
+        let Some(running) = self.nodes[at].running() else {
+            return;
+        };
         let changed = match heard {
             true => running.reachable.insert(of),
             false => running.reachable.remove(&of),
@@ -585,7 +659,9 @@ impl World {
         state.is_open = false;
         self.end_talks_between(pair.0, pair.1);
         for (at, of) in [pair, (pair.1, pair.0)] {
-            let Some(running) = self.nodes[at].running() else { continue };
+            let Some(running) = self.nodes[at].running() else {
+                continue;
+            };
             running.gossip.disconnected(of);
             if running.reachable.remove(&of) {
                 self.tell_away(at);
@@ -602,7 +678,9 @@ impl World {
         }
         for (at, of) in [pair, (pair.1, pair.0)] {
             let dialled_by_us = self.dials(at, of);
-            let Some(running) = self.nodes[at].running() else { continue };
+            let Some(running) = self.nodes[at].running() else {
+                continue;
+            };
             let mut out = Outbox::new();
             running.gossip.connected(of, dialled_by_us, &mut out);
             running.reachable.insert(of);
@@ -614,9 +692,13 @@ impl World {
     /// Who can be reached has changed: the replica remembers for the others what they miss, and new ones are talked with.
     fn tell_away(&mut self, node: usize) {
         let ids: Vec<NodeId> = self.nodes.iter().map(Node::id).collect();
-        let Some(running) = self.nodes[node].running() else { return };
+        let Some(running) = self.nodes[node].running() else {
+            return;
+        };
         let others = (0..ids.len()).filter(|peer| *peer != node);
-        let away = others.filter(|peer| !running.reachable.contains(peer)).map(|peer| ids[peer]);
+        let away = others
+            .filter(|peer| !running.reachable.contains(peer))
+            .map(|peer| ids[peer]);
         running.replica.set_away(away.collect());
         self.wake_pace(node);
     }

@@ -28,7 +28,8 @@ const WITHOUT_RECONCILIATION: Control = Control {
 /// See the module.
 pub const HONEST: &[Scenario] = &[
     Scenario {
-        name: "frames are lost, doubled and overtaken, clocks are wrong",
+        // Frames are lost, doubled and overtaken, clocks are wrong.
+        name: "foul weather",
         setup: |seed| Setup {
             weather: Weather::FOUL,
             skew: WRONG_CLOCK,
@@ -42,13 +43,13 @@ pub const HONEST: &[Scenario] = &[
                 ("doubled", hits.doubled),
                 ("held up", hits.held_up),
                 ("parked", world.counts.parked),
-                ("asked for", world.counts.asked_for),
             ]
         },
         controls: &[WITHOUT_RECONCILIATION],
     },
     Scenario {
-        name: "gossip alone brings everything, in whatever order it comes",
+        // Gossip alone brings everything, in whatever order it comes.
+        name: "out of order",
         setup: |seed| Setup {
             weather: Weather {
                 loss: 0.0,
@@ -67,17 +68,24 @@ pub const HONEST: &[Scenario] = &[
         }],
     },
     Scenario {
-        name: "the mesh splits and heals",
+        // The mesh splits and heals.
+        name: "split",
         setup: |seed| Setup {
             skew: WRONG_CLOCK,
             ..Setup::new(seed, NODES)
         },
         run: split,
-        hits: |world| vec![("cut", world.links.hits.cut), ("links closed", world.counts.links_closed)],
+        hits: |world| {
+            vec![
+                ("cut", world.links.hits.cut),
+                ("links closed", world.counts.links_closed),
+            ]
+        },
         controls: &[WITHOUT_RECONCILIATION],
     },
     Scenario {
-        name: "what a node missed while it was away comes with the first frame",
+        // What a node missed while it was away comes with the first frame.
+        name: "away",
         setup: |seed| Setup {
             weather: Weather {
                 nearest: 50_000,
@@ -87,7 +95,12 @@ pub const HONEST: &[Scenario] = &[
             ..Setup::new(seed, NODES)
         },
         run: away,
-        hits: |world| vec![("links closed", world.counts.links_closed), ("talks", world.counts.talks)],
+        hits: |world| {
+            vec![
+                ("links closed", world.counts.links_closed),
+                ("talks", world.counts.talks),
+            ]
+        },
         controls: &[
             Control {
                 off: "handoff",
@@ -98,14 +111,21 @@ pub const HONEST: &[Scenario] = &[
         ],
     },
     Scenario {
-        name: "some links carry nothing in one direction",
+        // Some links carry nothing in one direction.
+        name: "one way",
         setup: |seed| Setup::new(seed, NODES),
         run: one_way,
-        hits: |world| vec![("cut", world.links.hits.cut), ("links closed", world.counts.links_closed)],
+        hits: |world| {
+            vec![
+                ("cut", world.links.hits.cut),
+                ("links closed", world.counts.links_closed),
+            ]
+        },
         controls: &[WITHOUT_RECONCILIATION],
     },
     Scenario {
-        name: "processes are killed and start again from their disks",
+        // Processes are killed and start again from their disks.
+        name: "crashes",
         setup: |seed| Setup {
             weather: Weather {
                 loss: 0.05,
@@ -119,7 +139,8 @@ pub const HONEST: &[Scenario] = &[
         controls: &[WITHOUT_RECONCILIATION],
     },
     Scenario {
-        name: "a node starts from an old copy of its disk and goes on writing",
+        // A node starts from an old copy of its disk and goes on writing.
+        name: "old copy",
         setup: |seed| Setup::new(seed, NODES),
         run: old_copy,
         hits: |world| vec![("crashes", world.counts.crashes)],
@@ -130,7 +151,8 @@ pub const HONEST: &[Scenario] = &[
         }],
     },
     Scenario {
-        name: "what is erased does not come back through a node that was away or restored",
+        // What is erased does not come back through a node that was away or restored.
+        name: "erasures",
         setup: |seed| Setup {
             weather: Weather {
                 held_up: 0.3,

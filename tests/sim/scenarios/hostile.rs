@@ -27,7 +27,8 @@ fn rejected(world: &World) -> Vec<(&'static str, u64)> {
 /// See the module.
 pub const HOSTILE: &[Scenario] = &[
     Scenario {
-        name: "poison: counters at which a document could not be written any more",
+        // Counters at which a document could not be written any more.
+        name: "poison",
         setup,
         run: poison,
         hits: rejected,
@@ -38,7 +39,8 @@ pub const HOSTILE: &[Scenario] = &[
         }],
     },
     Scenario {
-        name: "equivocation: each half of a split mesh is told something else in one turn",
+        // Each half of a split mesh is told something else in one turn.
+        name: "equivocation",
         setup,
         run: equivocation,
         hits: |world| vec![("hostile", world.counts.hostile), ("forks", world.history.forks as u64)],
@@ -49,7 +51,8 @@ pub const HOSTILE: &[Scenario] = &[
         }],
     },
     Scenario {
-        name: "orphans: a flood of changes that depend on what does not exist",
+        // A flood of changes that depend on what does not exist.
+        name: "orphans",
         setup,
         run: orphans,
         hits: |world| {
@@ -66,7 +69,8 @@ pub const HOSTILE: &[Scenario] = &[
         }],
     },
     Scenario {
-        name: "volume: one member fills the others' disks",
+        // One member fills the others' disks.
+        name: "volume",
         setup: |seed| Setup {
             byzantine: Some(2),
             ..Setup::new(seed, 3)
@@ -80,7 +84,8 @@ pub const HOSTILE: &[Scenario] = &[
         }],
     },
     Scenario {
-        name: "forged signatures: changes in the names of others",
+        // Changes in the names of others.
+        name: "forgeries",
         setup,
         run: forgeries,
         hits: rejected,
@@ -91,7 +96,8 @@ pub const HOSTILE: &[Scenario] = &[
         }],
     },
     Scenario {
-        name: "foreign actors: the next turn of another node is taken before it",
+        // The next turn of another node is taken before it.
+        name: "foreign actors",
         setup,
         run: foreign_actors,
         hits: rejected,
@@ -102,14 +108,20 @@ pub const HOSTILE: &[Scenario] = &[
         }],
     },
     Scenario {
-        name: "false times: changes that claim to be from the dawn or the end of time",
+        // Changes that claim to be from the dawn or the end of time.
+        name: "false times",
         setup,
         run: false_times,
-        hits: |world| vec![("hostile", world.counts.hostile)],
-        controls: &[],
+        hits: rejected,
+        controls: &[Control {
+            off: "times",
+            switch: |setup| setup.recoveries.times = false,
+            ends_in: &[Violation::Refused, Violation::Apart],
+        }],
     },
     Scenario {
-        name: "replay: everything that was ever said is said again after it was erased",
+        // Everything that was ever said is said again after it was erased.
+        name: "replay",
         setup,
         run: replay,
         hits: |world| {
@@ -221,13 +233,16 @@ fn foreign_actors(world: &mut World) {
 }
 
 fn false_times(world: &mut World) {
-    let chats = chats(world, 2);
+    let mut chats = chats(world, 2);
     world.bustle(&chats, 4, SECOND / 2);
     world.run_for(5 * SECOND);
     let (hand, all) = (world.hand(), honest(world));
+    let (ancient, genesis) = world.ancient_chat(&hand, chats[1]);
+    world.inject(&hand, &all, genesis);
+    chats.push(ancient);
     for (number, bytes) in world.false_times(&hand, chats[0]).into_iter().enumerate() {
         world.inject(&hand, &[all[number % all.len()]], bytes);
-        world.bustle(&chats, 3, SECOND / 2);
+        world.bustle(&chats, 4, SECOND / 2);
     }
     world.run_for(CALM);
 }
