@@ -6,20 +6,23 @@
 //! stripped, segments rewritten, keys destroyed) says so with a signed [`Receipt`].
 //!
 //! What an erasure covers is a function of the statement and the envelope alone, so all nodes drop the same, whatever they held
-//! and in whatever order it came: a document by its id or by the owner that its first envelope names, a message by the keys that
-//! its changes write. Whoever may write may erase: gateways act for people, and what they did is signed.
+//! and in whatever order it came: a document by its id or by the owner that its first envelope names, a message's texts, versions
+//! and summaries by what the changes that write them say (`records/session/texts.rs`). A node that knows of the erasure cannot
+//! write them again; one that did not is stripped of them wherever they come in. Whoever may write may erase: gateways act for people, and what they did is signed.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use keys::{ContentId, NodeId, NodeKey, Payload, Signed, SignedError, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{group::Group, limits::STATEMENT_BYTES_MAX, records::session::MessageId};
+use crate::{group::Group, limits::STATEMENT_BYTES_MAX, rebase::Rebase, records::session::MessageId};
 
 /// First byte of a signed erasure in the journal and on the wire; envelopes begin with 1 or 2.
 const ERASE: u8 = 3;
 /// First byte of a signed receipt.
 const RECEIPT: u8 = 4;
+/// First byte of a signed rebase: what may go because it counts no more is agreed upon with what must go.
+const REBASE: u8 = 5;
 
 /// What shall be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,7 +88,7 @@ pub enum StatementError {
     /// Over [`STATEMENT_BYTES_MAX`].
     #[error("a statement of {0} bytes is over the limit of {STATEMENT_BYTES_MAX}")]
     TooLarge(usize),
-    /// Neither an erasure nor a receipt, or not in its one form.
+    /// Neither an erasure nor a receipt nor a rebase, or not in its one form.
     #[error("the statement is malformed")]
     Malformed,
     /// The signature or what it covers is refused.
@@ -107,19 +110,21 @@ pub struct Statement {
 }
 
 /// What a statement says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatementContent {
     /// Forget this.
     Erase(Erase),
     /// It was forgotten here.
     Receipt(Receipt),
+    /// A document stands on a base.
+    Rebase(Rebase),
 }
 
 impl Statement {
     /// Whether the first byte says that these bytes are a statement and not an envelope.
     #[must_use]
     pub fn is_one(bytes: &[u8]) -> bool {
-        matches!(bytes.first(), Some(&(ERASE | RECEIPT)))
+        matches!(bytes.first(), Some(&(ERASE | RECEIPT | REBASE)))
     }
 
     /// Signs a statement.
@@ -130,6 +135,7 @@ impl Statement {
         let (first, signed) = match &content {
             StatementContent::Erase(erase) => (ERASE, Signed::sign(key, erase)?.to_bytes()),
             StatementContent::Receipt(receipt) => (RECEIPT, Signed::sign(key, receipt)?.to_bytes()),
+            StatementContent::Rebase(rebase) => (REBASE, Signed::sign(key, rebase)?.to_bytes()),
         };
         let bytes = [&[first], signed.as_slice()].concat();
         Ok(Self {
@@ -157,6 +163,10 @@ impl Statement {
                 let (author, receipt) = open_signed(signed)?;
                 (author, StatementContent::Receipt(receipt))
             }
+            Some((&REBASE, signed)) => {
+                let (author, rebase) = open_signed(signed)?;
+                (author, StatementContent::Rebase(rebase))
+            }
             _ => return Err(StatementError::Malformed),
         };
         Ok(Self {
@@ -170,9 +180,10 @@ impl Statement {
     /// Where it lies in the set: beside what it is about.
     #[must_use]
     pub fn group(&self) -> Group {
-        Group::of(&match self.content {
+        Group::of(&match &self.content {
             StatementContent::Erase(erase) => erase.target.subject(),
             StatementContent::Receipt(receipt) => receipt.subject,
+            StatementContent::Rebase(rebase) => rebase.document,
         })
     }
 }
@@ -225,7 +236,8 @@ impl Erasures {
     /// Takes a statement in. A receipt counts only after its erasure, so that nobody can fill memory with receipts for nothing;
     /// it comes again with the next reconciliation.
     pub fn insert(&mut self, statement: &Statement) -> Inserted {
-        match statement.content {
+        match statement.content.clone() {
+            StatementContent::Rebase(_) => Inserted::Known,
             StatementContent::Receipt(receipt) => match self.erasures.get_mut(&receipt.erase) {
                 None => Inserted::TooEarly,
                 Some(erasure) if erasure.erase.target.subject() != receipt.subject => Inserted::TooEarly,
@@ -335,7 +347,7 @@ mod tests {
         assert!(Statement::is_one(&statement.bytes));
         let opened = Statement::open(&statement.bytes).unwrap();
         assert_eq!(
-            (opened.id, opened.author, opened.content),
+            (opened.id, opened.author, opened.content.clone()),
             (statement.id, statement.author, statement.content)
         );
         assert_eq!(opened.group(), Group::of(&ContentId([9; 32])));

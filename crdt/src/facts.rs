@@ -11,7 +11,7 @@ use automerge::Change;
 use keys::{ContentId, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::{envelope::Envelope, records::RecordKind};
+use crate::{envelope::Envelope, rebase::Base, records::RecordKind};
 
 /// automerge's hash of a change.
 pub(crate) type ChangeHash = [u8; 32];
@@ -38,6 +38,10 @@ pub(crate) struct ChangeFacts {
 pub(crate) struct Facts {
     pub(crate) kind: RecordKind,
     pub(crate) owner: Option<ContentId>,
+    /// What the document stands on in place of its oldest changes; see [`crate::rebase`].
+    pub(crate) base: Option<Base>,
+    /// The base as it is stored, or several that make it together.
+    pub(crate) bases: BTreeSet<ContentId>,
     pub(crate) changes: BTreeMap<ChangeHash, ChangeFacts>,
     pub(crate) turns: BTreeMap<Turn, BTreeSet<ChangeHash>>,
     /// Which node writes under the actors that begin so; ingress has checked that an actor begins with its author's id.
@@ -63,10 +67,38 @@ impl Facts {
         Self {
             kind,
             owner,
+            base: None,
+            bases: BTreeSet::new(),
             changes: BTreeMap::new(),
             turns: BTreeMap::new(),
             authors: BTreeMap::new(),
         }
+    }
+
+    /// Facts of a document on a base.
+    pub(crate) fn on(base: Base, bases: BTreeSet<ContentId>, owner: Option<ContentId>) -> Self {
+        let mut facts = Self::new(base.kind(), owner);
+        facts.bases = bases;
+        for actor in base.actors() {
+            facts.note_author(actor.author);
+        }
+        facts.base = Some(base);
+        facts
+    }
+
+    /// The highest operation of a change that is in or covered by the base.
+    pub(crate) fn highest_of(&self, hash: &ChangeHash) -> Option<u64> {
+        let known = self.changes.get(hash).map(|change| change.highest_operation);
+        known.or_else(|| self.base.as_ref()?.highest_of(hash))
+    }
+
+    /// Whether the base covers a change.
+    pub(crate) fn is_covered(&self, hash: &ChangeHash) -> bool {
+        self.base.as_ref().is_some_and(|base| base.highest_of(hash).is_some())
+    }
+
+    fn has_covered(&self, turn: &Turn) -> bool {
+        self.base.as_ref().is_some_and(|base| base.covers_turn(turn))
     }
 
     /// Adds a change whose dependencies are in, and says what it does to the main view.
@@ -92,8 +124,9 @@ impl Facts {
         let hash = change.hash().0;
         let turn = (change.actor_id().to_bytes().to_vec(), change.seq());
         let rivals = self.turns.entry(turn.clone()).or_default();
-        let has_rivals = !rivals.is_empty();
+        let mut has_rivals = !rivals.is_empty();
         rivals.insert(hash);
+        has_rivals |= self.has_covered(&turn);
         self.changes.insert(
             hash,
             ChangeFacts {
@@ -106,12 +139,16 @@ impl Facts {
                 beside: false,
             },
         );
-        if let Some(prefix) = envelope.author.0.first_chunk() {
-            // Two nodes whose ids begin alike would be a feat of 2^64 work; all nodes then name the same one of them.
-            let author = self.authors.entry(*prefix).or_insert(envelope.author);
-            *author = (*author).min(envelope.author);
-        }
+        self.note_author(envelope.author);
         has_rivals
+    }
+
+    fn note_author(&mut self, node: NodeId) {
+        if let Some(prefix) = node.0.first_chunk() {
+            // Two nodes whose ids begin alike would be a feat of 2^64 work; all nodes then name the same one of them.
+            let author = self.authors.entry(*prefix).or_insert(node);
+            *author = (*author).min(node);
+        }
     }
 
     /// Remembers a further envelope of a change that is in.
@@ -127,7 +164,15 @@ impl Facts {
     /// Whether another change has the turn of this one.
     pub(crate) fn has_turn(&self, change: &Change) -> bool {
         let turn = (change.actor_id().to_bytes().to_vec(), change.seq());
-        self.turns.contains_key(&turn)
+        self.turns.contains_key(&turn) || self.has_covered(&turn)
+    }
+
+    /// Whether the newest change under this actor is beside the main view. The next one under it would take a turn for the second
+    /// time, because the main view does not know that turn. Once beside, a change stays so, and what follows it, too.
+    pub(crate) fn is_spent(&self, actor: &[u8]) -> bool {
+        let turns = (actor.to_vec(), 0)..=(actor.to_vec(), u64::MAX);
+        let newest = self.turns.range(turns).next_back();
+        newest.is_some_and(|(_, rivals)| rivals.iter().any(|hash| self.is_beside(hash)))
     }
 
     /// Whether a change is known and not in the main view.
@@ -139,8 +184,9 @@ impl Facts {
     pub(crate) fn settle(&mut self) {
         let losers: BTreeSet<ChangeHash> = self
             .turns
-            .values()
-            .flat_map(|rivals| rivals.iter().skip(1).copied())
+            .iter()
+            // A covered change has its turn for good.
+            .flat_map(|(turn, rivals)| rivals.iter().skip(usize::from(!self.has_covered(turn))).copied())
             .collect();
         let beside = self.with_descendants(losers);
         for (hash, facts) in &mut self.changes {
@@ -188,22 +234,28 @@ impl Facts {
         reached
     }
 
-    /// Each change that lost its turn without depending on another that did, with the change that won: the forks of the document.
-    pub(crate) fn forks(&self) -> Vec<(ChangeHash, ChangeHash)> {
+    /// Each change that lost its turn without depending on another that did, with the change that won (none when that is one of those
+    /// that the base covers): the forks of the document.
+    pub(crate) fn forks(&self) -> Vec<(ChangeHash, Option<ChangeHash>)> {
         let mut forks = Vec::new();
-        for rivals in self.turns.values() {
-            let Some(winner) = rivals.first() else { continue };
-            for loser in rivals.iter().skip(1) {
+        for (turn, rivals) in &self.turns {
+            let winner = rivals.first().copied().filter(|_| !self.has_covered(turn));
+            for loser in rivals.iter().skip(usize::from(winner.is_some())) {
                 let depends_beside = self
                     .changes
                     .get(loser)
                     .is_some_and(|facts| facts.dependencies.iter().any(|dependency| self.is_beside(dependency)));
                 if !depends_beside {
-                    forks.push((*loser, *winner));
+                    forks.push((*loser, winner));
                 }
             }
         }
         forks
+    }
+
+    /// How many changes the main view shows besides the base.
+    pub(crate) fn shown_changes(&self) -> usize {
+        self.changes.values().filter(|change| !change.beside).count()
     }
 
     /// The node that writes under an actor.
@@ -211,10 +263,19 @@ impl Facts {
         self.authors.get(actor.first_chunk::<ACTOR_AUTHOR_BYTES>()?).copied()
     }
 
-    /// Ids of every envelope of the document that is in.
+    /// Ids of every envelope of the document that is in, and of what it stands on.
     pub(crate) fn envelopes(&self) -> impl Iterator<Item = &ContentId> {
-        self.changes
-            .values()
-            .flat_map(|facts| std::iter::once(&facts.envelope).chain(&facts.twins))
+        let changes = self.changes.values();
+        let envelopes = changes.flat_map(|facts| std::iter::once(&facts.envelope).chain(&facts.twins));
+        envelopes.chain(&self.bases)
+    }
+
+    /// Changes in the main view that no other one there depends on.
+    pub(crate) fn heads(&self) -> Vec<ChangeHash> {
+        let main = || self.changes.iter().filter(|(_, facts)| !facts.beside);
+        let below: BTreeSet<&ChangeHash> = main().flat_map(|(_, facts)| &facts.dependencies).collect();
+        let base = self.base.iter().flat_map(|base| base.heads());
+        let all: BTreeSet<&ChangeHash> = main().map(|(hash, _)| hash).chain(base).collect();
+        all.difference(&below).map(|hash| **hash).collect()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Everything cheap is checked before anything is decoded, and everything that could harm automerge is refused here: a change
 //! whose first operation does not follow its dependencies (the max-op poison makes a document unwritable for ever), counters near
-//! the limit at which automerge panics, more operations than can be decoded, and what automerge would have written otherwise. Two
+//! the limit at which automerge panics, times too far apart for it, more operations than can be decoded, and what automerge would
+//! have written otherwise. Two
 //! changes of one actor with one sequence number are not refused but kept as a fork (see `facts`), because the two halves of a mesh
 //! may each have met one of them first.
 //!
@@ -17,7 +18,8 @@ use keys::NodeId;
 use crate::{
     envelope::Envelope,
     facts::{ACTOR_AUTHOR_BYTES, Facts},
-    limits::{CHANGE_BYTES_MAX, DEPENDENCIES_MAX, OPERATION_COUNTER_MAX, OPERATIONS_PER_CHANGE_MAX},
+    limits::{CHANGE_BYTES_MAX, COMMIT_TIME_MAX, DEPENDENCIES_MAX, OPERATION_COUNTER_MAX, OPERATIONS_PER_CHANGE_MAX},
+    replica::Recoveries,
 };
 
 /// Whether a node may write, as far as this node knows the membership.
@@ -45,6 +47,9 @@ pub enum Rejection {
     /// Too many operations or dependencies, or counters above [`OPERATION_COUNTER_MAX`].
     #[error("the change has too many operations or dependencies, or too high counters")]
     TooManyOperations,
+    /// It claims a time that no clock shows: before 1970 or after [`COMMIT_TIME_MAX`].
+    #[error("the change claims a time that cannot be")]
+    WrongTime,
     /// Its automerge actor does not begin with its author's id: it writes in another node's name.
     #[error("the change's actor does not belong to its author")]
     WrongActor,
@@ -71,6 +76,8 @@ pub(crate) enum Judgement {
     Twin([u8; 32]),
     /// The envelope is in already.
     Known,
+    /// The document's base covers it: it is in, in another form.
+    Covered,
     /// Something it depends on is missing: keep it aside for a while.
     Park,
     /// The author is not a member that this node knows: leave it; it comes again.
@@ -79,14 +86,15 @@ pub(crate) enum Judgement {
     Reject(Rejection),
 }
 
-/// Judges a verified envelope. `facts` are those of its document, if the document is known; `start_rule` is false only in a
+/// Judges a verified envelope. `facts` are those of its document, if the document is known; of `recoveries`, some are off only in a
 /// simulation that must fail.
 pub(crate) fn judge(
     envelope: &Envelope,
     facts: Option<&Facts>,
     right: impl Fn(&NodeId) -> Right,
-    start_rule: bool,
+    recoveries: Recoveries,
 ) -> Judgement {
+    let start_rule = recoveries.start_rule;
     if right(&envelope.author) == Right::Unknown {
         return Judgement::UnknownAuthor;
     }
@@ -106,11 +114,14 @@ pub(crate) fn judge(
     if !within {
         return Judgement::Reject(Rejection::TooManyOperations);
     }
+    if recoveries.times && !(0..=COMMIT_TIME_MAX).contains(&change.timestamp()) {
+        return Judgement::Reject(Rejection::WrongTime);
+    }
     let own_actor = change
         .actor_id()
         .to_bytes()
         .starts_with(&envelope.author.0[..ACTOR_AUTHOR_BYTES]);
-    if !own_actor && !envelope.is_version_1() {
+    if !own_actor && recoveries.actors && !envelope.is_version_1() {
         return Judgement::Reject(Rejection::WrongActor);
     }
     let wrong_genesis =
@@ -119,6 +130,7 @@ pub(crate) fn judge(
         return Judgement::Reject(Rejection::WrongGenesis);
     }
     match facts {
+        Some(facts) if facts.is_covered(&change.hash().0) => Judgement::Covered,
         None if envelope.is_genesis => judge_start(change, 0, start_rule),
         None => Judgement::Park,
         Some(facts) => judge_in(envelope, facts, change, start_rule),
@@ -144,8 +156,8 @@ fn judge_in(envelope: &Envelope, facts: &Facts, change: Change, start_rule: bool
     }
     let mut highest = 0;
     for dependency in change.deps() {
-        match facts.changes.get(&dependency.0) {
-            Some(known) => highest = highest.max(known.highest_operation),
+        match facts.highest_of(&dependency.0) {
+            Some(known) => highest = highest.max(known),
             None => return Judgement::Park,
         }
     }

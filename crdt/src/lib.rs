@@ -44,6 +44,7 @@ pub mod ingress;
 pub mod journal;
 pub mod keyring;
 pub mod limits;
+pub mod rebase;
 pub mod records;
 pub mod replica;
 pub mod set;

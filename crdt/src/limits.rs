@@ -14,6 +14,9 @@ pub const CHANGE_BYTES_MAX: usize = 60 * 1024;
 pub const OPERATIONS_PER_CHANGE_MAX: usize = 10_000;
 /// Operation counters above this are refused: automerge panics near `u32::MAX`, and no honest document comes near.
 pub const OPERATION_COUNTER_MAX: u64 = 1 << 31;
+/// Seconds since 1970 that a change may claim, from 0 on: 34,000 years. automerge keeps differences of times, and panics when two lie
+/// too far apart; which change that hits depends on the order in which a node met them.
+pub const COMMIT_TIME_MAX: i64 = 1 << 40;
 /// Commands that wait for the store's thread; callers wait.
 pub const COMMAND_QUEUE: usize = 1024;
 /// Commands that share one `fdatasync`.
@@ -161,5 +164,15 @@ pub const INDEX_COMPACT_FACTOR: u64 = 3;
 pub const INDEX_COMPACT_BATCH: usize = 4096;
 /// Such entries handed over at once: as many as fit a frame if each has 560 bytes.
 pub const DIRTY_HAND_OVER_MAX: usize = 900;
+/// Changes that a new base must cover at least beyond the one before: with fewer, a document opens quickly anyway.
+pub const REBASE_CHANGES_MIN: usize = 2000;
+/// A document is rebased when fewer than one in so many of these changes still counts.
+pub const REBASE_SHARE: usize = 8;
+/// Heads that a base covers up to: as many as fit into a statement.
+pub const REBASE_HEADS_MAX: usize = 8;
+/// Changes that a base covers, those of the bases before it included: their traces take ten bytes each in one record.
+pub const COVERED_CHANGES_MAX: usize = 11_000;
+/// Bytes of one base, so that it is one record of the journal.
+pub const BASE_BYTES_MAX: usize = RECORD_BYTES_MAX - 4096;
 /// Threads that sync key files after a restore; they wait for the disk together.
 pub const KEYRING_SYNC_THREADS: usize = 32;

@@ -12,6 +12,7 @@ mod intake;
 mod parked;
 pub mod quota;
 mod reading;
+mod rebasing;
 pub mod shelf;
 mod talking;
 
@@ -20,7 +21,7 @@ use std::{
     sync::Arc,
 };
 
-use automerge::transaction::CommitOptions;
+use automerge::{ActorId, transaction::CommitOptions};
 use keys::{ContentId, DataKey, NodeId, NodeKey, Timestamp};
 
 pub use self::{
@@ -29,7 +30,7 @@ pub use self::{
     shelf::{Forget, Kept, Keys, MemoryKeys, MemoryShelf, Shelf},
     talking::Talker,
 };
-use self::{parked::Parked, quota::Quotas};
+use self::{parked::Parked, quota::Quotas, rebasing::Rebases};
 use crate::{
     StoreError,
     envelope::Envelope,
@@ -38,6 +39,7 @@ use crate::{
     ingress::{Rejection, Right},
     journal::JournalError,
     limits::{SNAPSHOT_CHANGES_MIN, SNAPSHOT_EVERY, VIEW_BYTES_MAX, VIEWS_MAX},
+    rebase::Base,
     records::{Edit, Record, RecordError, RecordKind, Seal, Writer},
     set::{Dirty, Entry, EntrySet, ShardSet},
     view::{self, View},
@@ -63,6 +65,10 @@ pub struct Recoveries {
     pub signatures: bool,
     /// A change's first operation must follow its dependencies.
     pub start_rule: bool,
+    /// A change's actor belongs to its author.
+    pub actors: bool,
+    /// A change's time is one that a clock can show.
+    pub times: bool,
     /// Changes wait for what they depend on.
     pub parking: bool,
     /// What waits is bounded and expires.
@@ -82,6 +88,8 @@ impl Default for Recoveries {
         Self {
             signatures: true,
             start_rule: true,
+            actors: true,
+            times: true,
             parking: true,
             parking_bounds: true,
             forks: true,
@@ -127,6 +135,7 @@ pub struct Replica<S> {
     erasures: Erasures,
     /// Erasures to be carried out at the next commit.
     to_erase: BTreeSet<ContentId>,
+    rebases: Rebases,
     views: HashMap<ContentId, View>,
     /// Counts uses of views, and everything else that must be different each time.
     counter: u64,
@@ -154,6 +163,7 @@ impl<S: Shelf> Replica<S> {
             scope: ShardSet::all(),
             erasures: Erasures::default(),
             to_erase: BTreeSet::new(),
+            rebases: Rebases::default(),
             views: HashMap::new(),
             counter: 0,
             pending: Vec::new(),
@@ -189,6 +199,7 @@ impl<S: Shelf> Replica<S> {
         for statement in opened.iter().chain(&opened) {
             self.erasures.insert(statement);
         }
+        self.rebases = Rebases::of(&opened);
         let node = self.settings.key.id();
         self.to_erase = self.erasures.unconfirmed_by(&node).map(|erasure| erasure.id).collect();
     }
@@ -303,9 +314,8 @@ impl<S: Shelf> Replica<S> {
         edit: &E,
         now: Timestamp,
     ) -> Result<Option<Envelope>, StoreError> {
-        let purpose = document.0;
-        view.document
-            .set_actor(view::actor(&self.node(), &self.settings.boot, &purpose));
+        let actor = self.actor(document, view);
+        view.document.set_actor(actor);
         let key = match data_account(E::KIND, view.facts.owner, document) {
             Some(account) if account == document => Some(self.sealing_key_of(account, view)?),
             Some(account) => Some(self.sealing_key(account)?),
@@ -318,7 +328,25 @@ impl<S: Shelf> Replica<S> {
             guarded(|| edit.apply(&mut writer))?;
             writer.payloads
         };
-        self.sign(view, (E::KIND, Some(document), None), payloads, now)
+        let envelope = self.sign(view, (E::KIND, Some(document), None), payloads, now)?;
+        if envelope.as_ref().is_some_and(|envelope| self.writes_erased(envelope)) {
+            return Err(StoreError::Erased);
+        }
+        Ok(envelope)
+    }
+
+    /// Under which actor this process writes into a document: another one after what it wrote was left beside the main view with a
+    /// change of a member that took a turn twice. Otherwise this node would do the same.
+    fn actor(&self, document: ContentId, view: &View) -> ActorId {
+        let mut purpose = document.0.to_vec();
+        loop {
+            let actor = view::actor(&self.node(), &self.settings.boot, &purpose);
+            if !view.facts.is_spent(actor.to_bytes()) {
+                return actor;
+            }
+            // Ends: each round names another actor, and only finitely many are in use.
+            purpose.push(0);
+        }
     }
 
     /// The key under which new texts of an account are sealed: the one that sealed the first state of the account's own document,
@@ -354,8 +382,11 @@ impl<S: Shelf> Replica<S> {
         now: Timestamp,
     ) -> Result<Option<Envelope>, StoreError> {
         let seconds = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
-        let committed = view.document.commit_with(CommitOptions::default().with_time(seconds));
-        let Some(change) = committed.and_then(|_| view.document.get_last_local_change()) else {
+        let committed = guarded(|| {
+            let committed = view.document.commit_with(CommitOptions::default().with_time(seconds));
+            Ok(committed.and_then(|_| view.written()))
+        });
+        let Some(change) = committed? else {
             return Ok(None);
         };
         let bytes = change.raw_bytes().to_vec();
@@ -397,6 +428,7 @@ impl<S: Shelf> Replica<S> {
             self.carry_out(now);
             self.keep_pending()?;
         }
+        self.carry_out_rebases()?;
         self.trim_views();
         Ok(())
     }
@@ -419,6 +451,7 @@ impl<S: Shelf> Replica<S> {
             }
             if let Some(kind) = kept.kind {
                 let document = kept.document;
+                self.rebases.look_at(document);
                 self.events.push(Event::Changed { document, kind });
             }
             if kept.ours {
@@ -447,13 +480,13 @@ impl<S: Shelf> Replica<S> {
         {
             let known: BTreeSet<ContentId> = view.facts.envelopes().copied().collect();
             let further: Vec<ContentId> = ids.iter().filter(|id| !known.contains(id)).copied().collect();
-            let envelopes = self.open_all(&document, &further);
-            if view.extend(&envelopes).is_ok() {
+            let (other_bases, envelopes) = self.open_document(&document, &further);
+            if other_bases.is_empty() && view.extend(&envelopes).is_ok() {
                 return Some(view);
             }
         }
-        let envelopes = self.open_all(&document, &ids);
-        Some(View::build(kind, owner, &envelopes))
+        let (bases, envelopes) = self.open_document(&document, &ids);
+        Some(View::build(kind, owner, &bases, &envelopes))
     }
 
     /// What a document is and whose; from what is pending, too.
@@ -472,15 +505,28 @@ impl<S: Shelf> Replica<S> {
     }
 
     fn open_all(&mut self, document: &ContentId, ids: &[ContentId]) -> Vec<Envelope> {
+        self.open_document(document, ids).1
+    }
+
+    /// What the entries with these ids are of a document: bases and envelopes.
+    fn open_document(&mut self, document: &ContentId, ids: &[ContentId]) -> (Vec<Base>, Vec<Envelope>) {
         let group = Group::of(document);
         let mut envelopes = Vec::with_capacity(ids.len());
+        let mut bases = Vec::new();
         for id in ids {
-            let bytes = self.read_entry(Lane::Envelopes, &Entry { group, id: *id });
+            let Some(bytes) = self.read_entry(Lane::Envelopes, &Entry { group, id: *id }) else {
+                continue;
+            };
             // Another document may share the first bytes of the id.
-            let opened = bytes.and_then(|bytes| Envelope::open_own(&bytes).ok());
-            envelopes.extend(opened.filter(|envelope| envelope.document == *document));
+            if Base::is_one(&bytes) {
+                let opened = Base::open(&bytes).ok();
+                bases.extend(opened.filter(|base| base.document() == *document));
+            } else {
+                let opened = Envelope::open_own(&bytes).ok();
+                envelopes.extend(opened.filter(|envelope| envelope.document == *document));
+            }
         }
-        envelopes
+        (bases, envelopes)
     }
 
     /// The bytes of an entry.
@@ -549,7 +595,7 @@ impl<S: Shelf> Replica<S> {
 }
 
 /// A panic of automerge in a local write costs that write, not the thread; the view it was written into is thrown away.
-fn guarded(write: impl FnOnce() -> Result<(), RecordError>) -> Result<(), StoreError> {
+fn guarded<T>(write: impl FnOnce() -> Result<T, RecordError>) -> Result<T, StoreError> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(write)) {
         Ok(written) => Ok(written?),
         Err(_) => Err(Rejection::Poison.into()),

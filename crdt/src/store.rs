@@ -14,6 +14,7 @@ use crate::{
     journal::{JournalError, Position},
     keyring::{KeyFrame, Keyring, KeyringError},
     limits::{CHANGE_QUEUE, COMMAND_QUEUE, KEY_PATIENCE, KEY_QUEUE, OUTGOING_QUEUE},
+    rebase::RebaseRefusal,
     records::{Edit, Record, RecordError, RecordKind},
     replica::{Fork, Received, Recoveries, Replica, ReplicaSettings, Source},
     set::{ReconcileError, ShardSet},
@@ -125,6 +126,9 @@ pub enum StoreError {
     /// The change cannot be accepted, not even here.
     #[error("the change is not acceptable: {0}")]
     Rejected(#[from] Rejection),
+    /// The document is not rebased.
+    #[error(transparent)]
+    Rebase(#[from] RebaseRefusal),
     /// The other side's frame is malformed.
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
@@ -360,6 +364,22 @@ impl Store {
     /// When there is nothing of the kind here, or the disk refuses.
     pub async fn erase(&self, target: EraseTarget) -> Result<ContentId, StoreError> {
         self.call(move |engine| engine.erase(target, Timestamp::now())).await
+    }
+
+    /// Puts every long document that this node began and that was overwritten far more than it holds on a base; how many there were.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn rebase_long(&self) -> Result<usize, StoreError> {
+        self.call(|engine| Ok(engine.rebase_long())).await
+    }
+
+    /// Puts a document that this node began on a base, whatever its history.
+    ///
+    /// # Errors
+    /// Why it is not done.
+    pub async fn rebase(&self, document: ContentId) -> Result<ContentId, StoreError> {
+        self.call(move |engine| engine.rebase(document)).await
     }
 
     /// Every erasure with the receipts of the nodes that have carried it out.

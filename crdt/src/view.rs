@@ -14,6 +14,7 @@ use crate::{
     envelope::Envelope,
     facts::{ACTOR_AUTHOR_BYTES, ChangeHash, Effect, Facts},
     ingress::Rejection,
+    rebase::{Base, names::Names},
     records::RecordKind,
 };
 
@@ -22,6 +23,8 @@ pub(crate) struct View {
     /// The main view; forks are built when somebody asks for one.
     pub(crate) document: AutoCommit,
     pub(crate) facts: Facts,
+    /// How signed changes are called in the document, which differs for one on a base.
+    pub(crate) names: Names,
     /// Sealed texts by their hash; `None` where one was erased.
     pub(crate) payloads: BTreeMap<ContentId, Option<Vec<u8>>>,
     /// The data key that sealed the document's first state.
@@ -39,6 +42,7 @@ impl View {
         Self {
             document: AutoCommit::new(),
             facts: Facts::new(kind, owner),
+            names: Names::default(),
             payloads: BTreeMap::new(),
             sealed_by: None,
             used: 0,
@@ -47,11 +51,27 @@ impl View {
         }
     }
 
-    /// Builds the view of a document from all its envelopes, in any order.
-    pub(crate) fn build(kind: RecordKind, owner: Option<ContentId>, envelopes: &[Envelope]) -> Self {
-        let mut view = Self::empty(kind, owner);
+    /// The view of a document of which there is nothing but what it stands on. `None` when that cannot be shown, or is nothing.
+    pub(crate) fn on(bases: &[Base], owner: Option<ContentId>) -> Option<Self> {
+        let base = bases.iter().cloned().reduce(|joined, base| joined.join(&base))?;
+        let mut view = Self::empty(base.kind(), owner);
+        let built = catch_unwind(AssertUnwindSafe(|| {
+            let changes = base.changes();
+            view.names = Names::of(&changes);
+            view.document.apply_changes(changes)
+        }));
+        built.ok()?.ok()?;
+        view.bytes = base.to_bytes().len();
+        view.facts = Facts::on(base, bases.iter().map(Base::id).collect(), owner);
+        Some(view)
+    }
+
+    /// Builds the view of a document from the bases it stands on, if any, and all its envelopes, in any order.
+    pub(crate) fn build(kind: RecordKind, owner: Option<ContentId>, bases: &[Base], envelopes: &[Envelope]) -> Self {
+        let mut view = Self::on(bases, owner).unwrap_or_else(|| Self::empty(kind, owner));
+        let start = view.document.clone();
         if let Err(main) = view.extend(envelopes) {
-            view.document = one_by_one(main);
+            view.document = one_by_one(start, main);
         }
         view
     }
@@ -68,6 +88,9 @@ impl View {
             };
             self.count(envelope);
             let hash = change.hash().0;
+            if self.facts.is_covered(&hash) {
+                continue;
+            }
             if self.facts.changes.contains_key(&hash) {
                 self.facts.add_twin(&hash, envelope.id);
                 continue;
@@ -76,20 +99,57 @@ impl View {
             changes.insert(hash, change);
         }
         self.facts.settle();
-        if must_rebuild {
+        if must_rebuild && self.facts.base.is_none() {
             // What was in the main view may have lost its turn: take every change again.
             let before = self.document.get_changes(&[]);
             changes.extend(before.into_iter().map(|change| (change.hash().0, change)));
             self.document = AutoCommit::new();
         }
-        let main: Vec<Change> = changes
+        // What somebody depends on has lower operations: in this order each dependency is named before it is used.
+        let mut main: Vec<Change> = changes
             .into_values()
             .filter(|change| !self.facts.is_beside(&change.hash().0))
             .collect();
+        main.sort_by_key(|change| (change.start_op(), change.hash()));
+        let main: Vec<Change> = main.into_iter().map(|change| self.shown(change)).collect();
+        if must_rebuild && self.facts.base.is_some() && main.len() < self.facts.shown_changes() {
+            // What was in the main view before is not at hand under the names that it was signed with.
+            return Err(main);
+        }
         match catch_unwind(AssertUnwindSafe(|| self.document.apply_changes(main.clone()))) {
             Ok(Ok(())) => Ok(()),
             _ => Err(main),
         }
+    }
+
+    /// A signed change as it stands in the document.
+    fn shown(&mut self, change: Change) -> Change {
+        match &self.facts.base {
+            Some(base) => self.names.show(base, &change),
+            None => change,
+        }
+    }
+
+    /// Whether the document's base covers an envelope that stays all the same.
+    pub(crate) fn keeps(&self, envelope: &Envelope) -> bool {
+        self.facts.base.as_ref().is_some_and(|base| base.keeps(envelope))
+    }
+
+    /// Under which hash a signed change stands in the document.
+    pub(crate) fn shown_hash(&self, hash: &ChangeHash) -> ChangeHash {
+        match &self.facts.base {
+            Some(base) => self.names.shown(base, hash),
+            None => *hash,
+        }
+    }
+
+    /// The change that was just committed, as it is to be signed.
+    pub(crate) fn written(&mut self) -> Option<Change> {
+        let change = self.document.get_last_local_change()?;
+        Some(match &self.facts.base {
+            Some(base) => self.names.sign(base, &change, self.facts.heads()),
+            None => change,
+        })
     }
 
     /// Counts what an envelope adds to the view's cost and remembers its payloads.
@@ -126,22 +186,38 @@ impl View {
         if effect != Effect::Extends {
             return Ok(effect);
         }
+        let change = self.shown(change);
         match catch_unwind(AssertUnwindSafe(|| self.document.apply_changes([change]))) {
             Ok(Ok(())) => Ok(effect),
             _ => Err(Rejection::Poison),
         }
     }
 
+    /// The view of these heads and what they depend on, whatever else there is.
+    pub(crate) fn below(&self, heads: &[ChangeHash], bases: &[Base], envelopes: &[Envelope]) -> Self {
+        let wanted = self.facts.with_ancestors(heads.iter().copied().collect());
+        let is_below = |envelope: &&Envelope| {
+            let change = stored_change(envelope);
+            change.is_some_and(|change| wanted.contains(&change.hash().0))
+        };
+        let envelopes: Vec<Envelope> = envelopes.iter().filter(is_below).cloned().collect();
+        Self::build(self.facts.kind, self.facts.owner, bases, &envelopes)
+    }
+
     /// One fork as a document of its own: the change that lost its turn, what it depends on and what depends on it.
     pub(crate) fn fork(&self, loser: ChangeHash, envelopes: &[Envelope]) -> AutoCommit {
         let descendants = self.facts.with_descendants(BTreeSet::from([loser]));
         let wanted = self.facts.with_ancestors(descendants);
-        let changes = envelopes
-            .iter()
-            .filter_map(stored_change)
-            .filter(|change| wanted.contains(&change.hash().0))
-            .collect();
-        one_by_one(changes)
+        let changes = envelopes.iter().filter_map(stored_change);
+        let mut changes: Vec<Change> = changes.filter(|change| wanted.contains(&change.hash().0)).collect();
+        let based = self.facts.base.clone();
+        let based = based.and_then(|base| Self::on(&[base], self.facts.owner));
+        let Some(mut based) = based else {
+            return one_by_one(AutoCommit::new(), changes);
+        };
+        changes.sort_by_key(|change| (change.start_op(), change.hash()));
+        let changes = changes.into_iter().map(|change| based.shown(change)).collect();
+        one_by_one(based.document, changes)
     }
 }
 
@@ -151,11 +227,12 @@ pub(crate) fn stored_change(envelope: &Envelope) -> Option<Change> {
     decoded.ok()?.ok()
 }
 
-/// After a panic or an error: a document of the changes that can be applied, in causal order.
-fn one_by_one(changes: Vec<Change>) -> AutoCommit {
-    let mut document = AutoCommit::new();
+/// After a panic or an error: what a document begins with, and the changes that can be applied to it, in causal order.
+fn one_by_one(start: AutoCommit, changes: Vec<Change>) -> AutoCommit {
+    let mut document = start;
     let mut waiting = changes;
-    let mut applied: BTreeSet<ChangeHash> = BTreeSet::new();
+    let begun = document.get_changes(&[]).into_iter();
+    let mut applied: BTreeSet<ChangeHash> = begun.map(|change| change.hash().0).collect();
     // Each pass applies at least one change or ends.
     loop {
         let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|change| {

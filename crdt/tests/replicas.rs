@@ -148,6 +148,13 @@ fn poison_strangers_and_garbage_are_refused_and_the_document_lives() {
         let refused = [Rejection::TooManyOperations, Rejection::WrongStart].map(Received::Rejected);
         assert!(refused.contains(&received), "{start}: {received:?}");
     }
+    // Differences of such times are more than automerge can count; the next honest write would panic.
+    for time in [i64::MIN, -1, i64::MAX] {
+        let mut timeless = Change::from_bytes(rename(3, "time")).unwrap().decode();
+        timeless.time = time;
+        let timeless = account(3, Change::from(timeless).raw_bytes().to_vec());
+        assert_eq!(give(&mut b, &timeless), Received::Rejected(Rejection::WrongTime));
+    }
     let malformed = Received::Rejected(Rejection::Malformed);
     assert_eq!(give(&mut b, &account(3, vec![1, 2, 3])), malformed);
     assert_eq!(give(&mut b, &[9; 40]), malformed);
@@ -249,8 +256,11 @@ fn an_equivocation_becomes_main_view_and_fork_the_same_on_all_nodes() {
         let proof = [forks[0].id, forks[0].winner].map(|id| node.proof(&chat, &id).unwrap());
         assert!(proof.iter().all(|bytes| [&left, &right].contains(&bytes)) && proof[0] != proof[1]);
     }
-    // The document lives on, and a third node that gets everything in another order agrees.
+    // The document lives on, also for the node whose branch lost: it writes under a fresh actor, or it would take a turn twice
+    // itself. A third node that gets everything in another order agrees.
     say(&mut a, chat, "later", 90);
+    say(&mut b, chat, "later, too", 95);
+    say(&mut a, chat, "later still", 96);
     let mut c = replica(3, &keys);
     talk(&mut c, &mut a);
     talk(&mut b, &mut a);

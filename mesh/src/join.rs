@@ -188,7 +188,7 @@ pub(crate) async fn present(opener: &Opener, node: NodeId, roster: &Roster) -> R
 pub async fn join(key: &NodeKey, invite: &Invite, name: &str) -> Result<Roster, JoinError> {
     let counters = Arc::new(Counters::default());
     let (behaviour, opener, _inbound) = streams::new(Membership::Nobody, &[Protocol::JOIN], counters);
-    let mut swarm = transport::swarm(key, behaviour)?;
+    let mut swarm = transport::swarm(key, transport::Congestion::default(), behaviour)?;
     let request = invite.redeem(key.id(), name).map_err(MembershipError::from)?;
     let request = match invite.residency() {
         None => Request::Redeem(request),

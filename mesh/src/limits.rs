@@ -6,6 +6,35 @@ use std::time::Duration;
 pub const GOSSIP_BYTES_MAX: usize = 66 * 1024;
 /// Gossip messages that wait for the node; when full the newest is dropped, because reconciliation repairs it.
 pub const GOSSIP_QUEUE: usize = 1024;
+/// Neighbours to whom a node forwards gossip at once. A frame is received about once less often than a node has such neighbours, so
+/// this decides what a message costs; the simulator says what it brings (`./x bench sim`).
+pub const GOSSIP_MESH: usize = 5;
+/// With fewer of them a node looks for more at its next gossip heartbeat.
+pub const GOSSIP_MESH_LOW: usize = 4;
+/// With so many of them a node lets go of some.
+pub const GOSSIP_MESH_HIGH: usize = 7;
+/// So many of them a node has chosen itself, so that strangers who come cannot surround it.
+pub const GOSSIP_OUTBOUND_MIN: usize = 2;
+/// How often neighbours tell each other which messages they have. A frame that got lost is asked for after about this.
+pub const GOSSIP_HEARTBEAT: Duration = Duration::from_millis(500);
+/// Further neighbours who are told with each heartbeat: as many tell each node, however large the mesh is.
+pub const GOSSIP_LAZY: usize = 12;
+/// Part of the further neighbours who are told if that is more: nothing, or a mesh of 1000 would tell 250 of them.
+pub const GOSSIP_FACTOR: f64 = 0.0;
+/// Heartbeats for which a message can be asked for; it also bounds how long one that waits for what it depends on is forwarded.
+pub const GOSSIP_HISTORY: usize = 24;
+/// Heartbeats for which others are told of a message.
+pub const GOSSIP_HISTORY_TOLD: usize = 6;
+/// How long a message that was asked for may take before it is asked for again, of whoever tells of it then.
+pub const GOSSIP_PATIENCE: Duration = Duration::from_millis(300);
+/// Whether the author of a message sends it to everyone it is linked with. It would not: what a node behind a home line can send up
+/// is soon full with a thousand copies.
+pub const GOSSIP_FLOOD_PUBLISH: bool = false;
+/// Messages above this many bytes are called off with the other neighbours as soon as one comes. Shorter ones travel no longer than
+/// the word that they are not wanted.
+pub const GOSSIP_CALL_OFF_BYTES: usize = 1000;
+/// How long a message is remembered as known.
+pub const GOSSIP_KNOWN_FOR: Duration = Duration::from_secs(60);
 /// Commands from the node to the mesh actor; callers wait.
 pub const COMMAND_QUEUE: usize = 256;
 /// Reports from link tasks to the mesh actor; link tasks wait.
@@ -43,6 +72,10 @@ pub const SECTIONS_MAX: usize = 8;
 pub const SECTION_NAME_BYTES_MAX: usize = 32;
 /// Addresses remembered for one node.
 pub const ADDRESSES_PER_NODE_MAX: usize = 8;
+/// Addresses of one node that were called out on the local network: one of each family.
+pub const NEARBY_ADDRESSES_MAX: usize = 2;
+/// Addresses from one answer on the local network that are looked at.
+pub const NEARBY_FOUND_MAX: usize = 256;
 /// Nodes whose addresses one node passes on to its neighbours.
 pub const ADDRESS_BOOK_MAX: usize = 64;
 /// First wait before dialling again.
@@ -55,6 +88,30 @@ pub const REDIAL_REFUSED: Duration = Duration::from_secs(30);
 pub const QUIC_IDLE: Duration = Duration::from_secs(30);
 /// QUIC keep-alive, so that home routers keep their mapping.
 pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Bytes that one QUIC stream may have on the way: what a line of 50 ms and 40 MiB/s holds, twice.
+pub const QUIC_STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+/// Bytes that all streams of one QUIC connection may have on the way.
+pub const QUIC_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// Streams that the other side may have open on one QUIC connection.
+pub const QUIC_STREAMS_MAX: u32 = 256;
+/// A QUIC handshake takes three times across the line; what takes longer is dialled again.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handshakes that one network prefix may begin at once: as many nodes as one operator starts together.
+pub const HANDSHAKE_BURST: f64 = 64.0;
+/// Handshakes that one network prefix may begin each second for ever: half a percent of a core.
+pub const HANDSHAKES_PER_SECOND: f64 = 10.0;
+/// Network prefixes whose handshakes are counted apart; the rest shares one bucket.
+pub const HANDSHAKE_PREFIXES_MAX: usize = 4096;
+/// With so many handshakes under way a sender must first prove its address.
+pub const RETRY_ABOVE: usize = 32;
+/// Handshakes under way; further ones are ignored.
+pub const HANDSHAKES_UNDER_WAY_MAX: usize = 256;
+/// Admitted handshakes that wait for the swarm; further ones are ignored, and their senders try again.
+pub const HANDSHAKE_QUEUE: usize = 64;
+/// Between two packets that open a home router.
+pub const PUNCH_EVERY: Duration = Duration::from_millis(50);
+/// Connections through two home routers that are tried at the same time.
+pub const PUNCHES_MAX: usize = 64;
 /// A connection that nothing uses (a stranger after its join) is closed after this.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(5);
 /// How long a stop waits for connections to close in order.

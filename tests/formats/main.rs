@@ -5,11 +5,19 @@
 
 mod records;
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use crdt::{
     envelope::Envelope,
     erasure::{Erase, EraseTarget, Receipt, Statement, StatementContent},
+    ingress::Right,
     journal::Journal,
-    records::RecordKind,
+    rebase::Base,
+    records::{
+        RecordKind,
+        settings::{Setting, Settings, SettingsEdit},
+    },
+    replica::{Event, MemoryKeys, MemoryShelf, Recoveries, Replica, ReplicaSettings},
 };
 use keys::{
     ContentId, NodeKey, Timestamp,
@@ -182,6 +190,48 @@ fn an_erasure_and_a_receipt() {
     };
     let receipt = Statement::sign(&key(2), StatementContent::Receipt(receipt)).unwrap();
     golden("erase-receipt-1.bin", &receipt.bytes);
+}
+
+#[test]
+fn a_rebase_and_its_base() {
+    let settings = ReplicaSettings {
+        key: key(2),
+        right: Arc::new(|_| Right::Member),
+        boot: [3; 16],
+        recoveries: Recoveries::default(),
+    };
+    let mut replica = Replica::new(settings, MemoryShelf::default(), Box::new(MemoryKeys::default()));
+    let now = Timestamp(1_000_000);
+    let settings = Settings {
+        values: BTreeMap::from([("mail.host".to_owned(), Setting::Text("mail.example.org".into()))]),
+    };
+    let document = replica.create(&settings, now).unwrap();
+    let values = [
+        Setting::Flag(true),
+        Setting::Number(587),
+        Setting::Decimal(0.9),
+        Setting::Flag(false),
+    ];
+    for (number, value) in values.into_iter().enumerate() {
+        let edit = SettingsEdit::Set(format!("setting.{}", number % 3), value);
+        replica.edit(document, &edit, now).unwrap();
+    }
+    let edit = SettingsEdit::Reset("setting.1".to_owned());
+    replica.edit(document, &edit, now).unwrap();
+    replica.commit(now).unwrap();
+    replica.take_events();
+    let id = replica.rebase(document).unwrap();
+    replica.commit(now).unwrap();
+    let published = replica.take_events().into_iter().find_map(|event| match event {
+        Event::Publish(bytes) => Some(bytes),
+        _ => None,
+    });
+    golden("rebase-1.bin", &published.unwrap());
+    let base = replica.below().records().find(|bytes| Base::is_one(bytes)).unwrap();
+    golden("base-1.bin", base);
+    let read = Base::open(&kept("base-1.bin")).unwrap();
+    assert_eq!((read.id(), read.document(), read.covered_changes()), (id, document, 6));
+    assert!(read.can_be_shown());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The targets, a file each.
 
+mod backup;
+mod base;
 mod change;
 mod envelope;
 mod journal;
@@ -12,6 +14,11 @@ use crate::Target;
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    Target {
+        name: "base",
+        run: base::run,
+        seeds: base::seeds,
+    },
     Target {
         name: "envelope",
         run: envelope::run,
@@ -36,6 +43,11 @@ pub const TARGETS: &[Target] = &[
         name: "statement",
         run: statement::run,
         seeds: statement::seeds,
+    },
+    Target {
+        name: "backup",
+        run: backup::run,
+        seeds: backup::seeds,
     },
 ];
 

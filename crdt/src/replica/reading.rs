@@ -18,7 +18,8 @@ use crate::{
 pub struct Fork {
     /// The envelope that lost; it names the fork.
     pub id: ContentId,
-    /// The envelope that won. The two together prove what their author did.
+    /// The envelope that won. The two together prove what their author did. Of a document on a base it may be the base, which covers
+    /// the change that won.
     pub winner: ContentId,
     /// Who wrote both.
     pub author: NodeId,
@@ -134,7 +135,10 @@ impl<S: Shelf> Replica<S> {
             let loser = view.facts.changes.get(&loser)?;
             Some(Fork {
                 id: loser.envelope,
-                winner: view.facts.changes.get(&winner)?.envelope,
+                winner: match winner {
+                    Some(winner) => view.facts.changes.get(&winner)?.envelope,
+                    None => *view.facts.bases.first()?,
+                },
                 author: loser.author,
             })
         });

@@ -4,9 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use keys::{ContentId, NodeId, Timestamp};
 
-use super::{Received, Replica, Shelf, Source};
+use super::{Kept, Received, Replica, Shelf, Source};
 use crate::{
-    envelope::Envelope,
     group::Lane,
     keyring::KeyFrame,
     set::{self, Entry, EntrySet, ReconcileError, ShardSet},
@@ -42,11 +41,8 @@ impl<S: Shelf> set::Replica for Talker<'_, S> {
         let Some(first) = entries.first().filter(|_| lane == Lane::Envelopes && entries.len() > 1) else {
             return;
         };
-        let opened = self
-            .replica
-            .read_entry(lane, first)
-            .and_then(|bytes| Envelope::open_own(&bytes).ok());
-        let Some(document) = opened.map(|envelope| envelope.document) else {
+        let opened = self.replica.read_entry(lane, first).and_then(Kept::from_stored);
+        let Some(document) = opened.map(|kept| kept.document) else {
             return;
         };
         let Some(view) = self.replica.take_view(document) else {
@@ -61,8 +57,15 @@ impl<S: Shelf> set::Replica for Talker<'_, S> {
                 envelopes.map(|envelope| (*envelope, change.highest_operation))
             })
             .collect();
+        let bases = view.facts.bases.clone();
         self.replica.cache(document, view);
-        entries.sort_by_key(|entry| order.get(&entry.id).copied());
+        // A document on a base: what certifies it, the base, the covered envelopes that stay, and then what stands on the base.
+        entries.sort_by_key(|entry| match order.get(&entry.id) {
+            Some(highest) => (3, *highest),
+            None if entry.id == document => (0, 0),
+            None if bases.contains(&entry.id) => (1, 0),
+            None => (2, 0),
+        });
     }
 
     fn scope(&self) -> ShardSet {

@@ -1,7 +1,7 @@
 //! A view as bytes, so that a long document opens without reading and judging each of its envelopes again. Local to a node, never
 //! sent: a snapshot that is missing, damaged or of another version only costs the time to build the view from the envelopes.
 //!
-//! Layout: the bytes `STARSNP1`, blake3 of the rest, then postcard of facts, automerge document and sealed payloads. Like the
+//! Layout: the bytes `STARSNP2`, blake3 of the rest, then postcard of facts, automerge document and sealed payloads. Like the
 //! journal it holds ciphertexts only.
 
 use std::{
@@ -14,14 +14,15 @@ use keys::{ContentId, DataKeyId};
 use serde::{Deserialize, Serialize};
 
 use super::View;
-use crate::facts::Facts;
+use crate::{facts::Facts, rebase::names::Names};
 
-const MAGIC: &[u8; 8] = b"STARSNP1";
+const MAGIC: &[u8; 8] = b"STARSNP2";
 const HEADER: usize = 8 + 32;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
     facts: Facts,
+    names: Names,
     document: Vec<u8>,
     payloads: BTreeMap<ContentId, Option<Vec<u8>>>,
     sealed_by: Option<[u8; 4]>,
@@ -37,6 +38,7 @@ impl View {
         }
         let snapshot = Snapshot {
             facts: self.facts.clone(),
+            names: self.names.clone(),
             document: self.document.save_nocompress(),
             payloads: self.payloads.clone(),
             sealed_by: self.sealed_by.map(|key| key.0),
@@ -77,6 +79,7 @@ impl View {
         Some(Self {
             document,
             facts: snapshot.facts,
+            names: snapshot.names,
             payloads: snapshot.payloads,
             sealed_by: snapshot.sealed_by.map(DataKeyId),
             used: 0,

@@ -1,8 +1,9 @@
-//! Bytes as a signed erasure or receipt: one form only, bounded, and what it says is what was signed.
+//! Bytes as a signed erasure, receipt or rebase: one form only, bounded, and what it says is what was signed.
 
 use crdt::{
     erasure::{Erase, EraseTarget, Erasures, Receipt, Statement, StatementContent},
     limits::STATEMENT_BYTES_MAX,
+    rebase::Rebase,
     records::session::MessageId,
 };
 use keys::{ContentId, Timestamp};
@@ -18,7 +19,7 @@ pub fn run(bytes: &[u8]) {
         (statement.bytes.as_slice(), statement.id),
         (bytes, ContentId::of(bytes))
     );
-    let again = Statement::sign(&member(), statement.content).expect("what was read can be signed");
+    let again = Statement::sign(&member(), statement.content.clone()).expect("what was read can be signed");
     assert_eq!(
         Statement::open(&again.bytes).expect("what was signed opens").content,
         statement.content
@@ -54,5 +55,12 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     });
     let receipt = Statement::sign(&member(), receipt).expect("it can be signed");
     seeds.push(("receipt".to_owned(), receipt.bytes));
+    let rebase = StatementContent::Rebase(Rebase {
+        document,
+        heads: vec![ContentId([7; 32]), ContentId([8; 32])],
+        base: ContentId([9; 32]),
+    });
+    let rebase = Statement::sign(&member(), rebase).expect("it can be signed");
+    seeds.push(("rebase".to_owned(), rebase.bytes));
     seeds
 }
