@@ -1,7 +1,8 @@
 //! The invite: one line of text by which an operator adds a node.
 //!
 //! `starling1` followed by base32 of a compact structure. It leaves out what the reader can derive (the ticket's public key) or
-//! will be told by any member (the genesis), so that it fits one QR code.
+//! will be told by any member (the genesis), so that it fits one QR code. An invite that says where the new node stands begins
+//! with `starling2` and has that label at its end; any other is still written as the release before reads it.
 
 use std::net::SocketAddr;
 
@@ -12,10 +13,37 @@ use zeroize::Zeroize;
 use crate::{
     ContentId, NodeId, NodeKey, Signed, SignedError, Timestamp,
     limits::{INVITE_ADDRESSES_MAX, INVITE_CHARACTERS_MAX},
-    membership::{MembershipError, Redemption, Roles, TicketGrant},
+    membership::{MembershipError, Redemption, Residency, Roles, TicketGrant, UnlabelledGrant},
 };
 
 const PREFIX: &str = "starling1";
+const LABELLED_PREFIX: &str = "starling2";
+
+/// What an invite allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What nodes that join with it may do.
+    pub roles: Roles,
+    /// How many nodes may join with it.
+    pub uses_max: u32,
+    /// When members stop accepting it.
+    pub expires: Timestamp,
+    /// Where nodes that join with it stand, if the operator says so.
+    pub residency: Option<Residency>,
+}
+
+impl Terms {
+    /// Terms that say nothing about where nodes stand.
+    #[must_use]
+    pub const fn new(roles: Roles, uses_max: u32, expires: Timestamp) -> Self {
+        Self {
+            roles,
+            uses_max,
+            expires,
+            residency: None,
+        }
+    }
+}
 
 /// What an invite holds.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +59,9 @@ pub struct Invite {
     uses_max: u32,
     expires: Timestamp,
     signature: ([u8; 32], [u8; 32]),
+    /// Written behind the rest, and only when there is one.
+    #[serde(skip)]
+    residency: Option<Residency>,
 }
 
 /// Why a text is not an invite.
@@ -72,25 +103,30 @@ impl Invite {
         member: NodeId,
         addresses: Vec<SocketAddr>,
         ticket_seed: [u8; 32],
-        (roles, uses_max, expires): (Roles, u32, Timestamp),
+        terms: Terms,
     ) -> Result<Self, SignedError> {
-        let ticket = NodeKey::from_seed(&ticket_seed).id();
-        let grant = Signed::sign(
-            root,
-            &TicketGrant {
-                mesh,
-                ticket,
-                roles,
-                uses_max,
-                expires,
-            },
-        )?;
+        let Terms {
+            roles,
+            uses_max,
+            expires,
+            residency,
+        } = terms;
+        let grant = TicketGrant {
+            mesh,
+            ticket: NodeKey::from_seed(&ticket_seed).id(),
+            roles,
+            uses_max,
+            expires,
+            residency,
+        };
+        let residency = grant.residency.clone();
+        let grant = grant.sign(root)?;
         let bytes = grant.signature_bytes();
         let mut signature = ([0; 32], [0; 32]);
         signature.0.copy_from_slice(&bytes[..32]);
         signature.1.copy_from_slice(&bytes[32..]);
         let addresses = addresses.into_iter().take(INVITE_ADDRESSES_MAX).collect();
-        Ok(Self {
+        let mut invite = Self {
             mesh,
             member,
             addresses,
@@ -99,15 +135,25 @@ impl Invite {
             uses_max,
             expires,
             signature,
-        })
+            residency,
+        };
+        // The last address is the least useful one.
+        while invite.to_text().len() > INVITE_CHARACTERS_MAX && invite.addresses.pop().is_some() {}
+        Ok(invite)
     }
 
     /// The text to hand over.
     #[must_use]
     pub fn to_text(&self) -> String {
+        // Writing fixed-size fields and short lists into a growing vector cannot fail.
         let mut bytes = postcard::to_stdvec(self).unwrap_or_default();
+        let mut prefix = PREFIX;
+        if let Some(residency) = &self.residency {
+            bytes = postcard::to_extend(residency, bytes).unwrap_or_default();
+            prefix = LABELLED_PREFIX;
+        }
         bytes.extend_from_slice(&checksum(&bytes));
-        format!("{PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_lowercase())
+        format!("{prefix}{}", BASE32_NOPAD.encode(&bytes).to_lowercase())
     }
 
     /// Reads an invite as a person pasted it: surrounding blanks and upper case do not matter.
@@ -120,7 +166,11 @@ impl Invite {
             return Err(InviteError::NotAnInvite);
         }
         let lower = text.to_ascii_lowercase();
-        let body = lower.strip_prefix(PREFIX).ok_or(InviteError::NotAnInvite)?;
+        let (labelled, body) = match (lower.strip_prefix(PREFIX), lower.strip_prefix(LABELLED_PREFIX)) {
+            (Some(body), _) => (false, body),
+            (None, Some(body)) => (true, body),
+            (None, None) => return Err(InviteError::NotAnInvite),
+        };
         let bytes = BASE32_NOPAD
             .decode(body.to_ascii_uppercase().as_bytes())
             .map_err(|_| InviteError::Damaged)?;
@@ -128,10 +178,28 @@ impl Invite {
         if checksum(content) != *sum {
             return Err(InviteError::Damaged);
         }
-        match postcard::take_from_bytes::<Self>(content) {
-            Ok((invite, [])) if invite.addresses.len() <= INVITE_ADDRESSES_MAX => Ok(invite),
-            _ => Err(InviteError::Damaged),
+        let (mut invite, mut rest) = postcard::take_from_bytes::<Self>(content).map_err(|_| InviteError::Damaged)?;
+        if labelled {
+            let (residency, behind) = postcard::take_from_bytes(rest).map_err(|_| InviteError::Damaged)?;
+            (invite.residency, rest) = (Some(residency), behind);
         }
+        if rest.is_empty() && invite.addresses.len() <= INVITE_ADDRESSES_MAX {
+            Ok(invite)
+        } else {
+            Err(InviteError::Damaged)
+        }
+    }
+
+    /// Where a node that joins with it stands, if the operator said so.
+    #[must_use]
+    pub const fn residency(&self) -> Option<&Residency> {
+        self.residency.as_ref()
+    }
+
+    /// What a node that joins with it may do.
+    #[must_use]
+    pub const fn roles(&self) -> Roles {
+        self.roles
     }
 
     /// When members stop accepting it.
@@ -160,9 +228,10 @@ impl Invite {
             roles: self.roles,
             uses_max: self.uses_max,
             expires: self.expires,
+            residency: None,
         };
         Ok(JoinRequest {
-            grant,
+            grant: grant.unlabelled(),
             signature: self.signature,
             redemption,
         })
@@ -176,10 +245,10 @@ fn checksum(content: &[u8]) -> [u8; 4] {
     sum
 }
 
-/// What travels from the new node to the member it asks.
+/// What travels from the new node to the member it asks; the residency label, if there is one, travels beside it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JoinRequest {
-    grant: TicketGrant,
+    grant: UnlabelledGrant,
     signature: ([u8; 32], [u8; 32]),
     redemption: Signed<Redemption>,
 }
@@ -188,70 +257,17 @@ impl JoinRequest {
     /// The signed grant, whose author the member knows: its mesh's root.
     ///
     /// # Errors
-    /// When the root did not sign this grant.
-    pub fn into_parts(self, root: NodeId) -> Result<(Signed<TicketGrant>, Signed<Redemption>), MembershipError> {
+    /// When the root did not sign this grant with this label.
+    pub fn into_parts(
+        self,
+        root: NodeId,
+        residency: Option<Residency>,
+    ) -> Result<(Signed<TicketGrant>, Signed<Redemption>), MembershipError> {
         let signature = [self.signature.0, self.signature.1].concat();
         let signature: [u8; 64] = signature.try_into().map_err(|_| MembershipError::BrokenChain)?;
-        Ok((Signed::from_parts(root, &self.grant, &signature)?, self.redemption))
+        Ok((self.grant.signed_by(root, residency, &signature)?, self.redemption))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn invite() -> (NodeKey, Invite) {
-        let root = NodeKey::from_seed(&[1; 32]);
-        let addresses = [
-            "192.0.2.1:4001",
-            "198.51.100.7:4001",
-            "[2001:db8::1]:4001",
-            "127.0.0.1:4001",
-        ];
-        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        let terms = (Roles::NODE, 1, Timestamp(1_800_000_000_000));
-        let mesh = ContentId::of(b"mesh");
-        let member = NodeKey::from_seed(&[2; 32]).id();
-        let invite = Invite::issue(&root, mesh, member, addresses, [9; 32], terms).unwrap();
-        (root, invite)
-    }
-
-    #[test]
-    fn an_invite_survives_a_paste_and_fits_its_limit() {
-        let (root, invite) = invite();
-        let text = invite.to_text();
-        assert!(text.len() <= INVITE_CHARACTERS_MAX, "{} characters", text.len());
-        assert_eq!(Invite::parse(&format!("  {}\n", text.to_uppercase())).unwrap(), invite);
-        let node = NodeKey::from_seed(&[3; 32]).id();
-        let (grant, redemption) = invite.redeem(node, "second").unwrap().into_parts(root.id()).unwrap();
-        assert_eq!(grant.open().unwrap().uses_max, 1);
-        assert_eq!(redemption.open().unwrap().node, node);
-        assert!(
-            invite.redeem(node, "second").unwrap().into_parts(node).is_err(),
-            "another root"
-        );
-    }
-
-    #[test]
-    fn a_damaged_text_is_said_to_be_damaged() {
-        let (_, invite) = invite();
-        let text = invite.to_text();
-        assert_eq!(Invite::parse("hello"), Err(InviteError::NotAnInvite));
-        assert_eq!(Invite::parse(&"a".repeat(1000)), Err(InviteError::NotAnInvite));
-        assert_eq!(Invite::parse(&text[..text.len() - 3]), Err(InviteError::Damaged));
-        for position in PREFIX.len()..text.len() {
-            let mut damaged = text.clone().into_bytes();
-            damaged[position] = if damaged[position] == b'a' { b'b' } else { b'a' };
-            assert_eq!(
-                Invite::parse(&String::from_utf8(damaged).unwrap()),
-                Err(InviteError::Damaged)
-            );
-        }
-    }
-
-    #[test]
-    fn debug_text_does_not_hold_the_seed() {
-        let (_, invite) = invite();
-        assert!(!format!("{invite:?}").contains("9, 9, 9"));
-    }
-}
+mod tests;

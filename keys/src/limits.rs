@@ -4,12 +4,14 @@
 pub const SIGNED_BYTES_MAX: usize = 64 * 1024;
 /// Characters of an invite: what one paste or one QR code (version 15, alphanumeric) carries comfortably.
 pub const INVITE_CHARACTERS_MAX: usize = 400;
-/// Addresses inside an invite; more would make it longer than [`INVITE_CHARACTERS_MAX`].
+/// Addresses inside an invite: where they are long, fewer, so that it stays within [`INVITE_CHARACTERS_MAX`].
 pub const INVITE_ADDRESSES_MAX: usize = 4;
 /// Members of one mesh; bounds the roster that a node holds in memory.
 pub const MEMBERS_MAX: usize = 4096;
 /// Bytes of a node's name, so that a table on a phone can show it.
 pub const NODE_NAME_BYTES_MAX: usize = 64;
+/// Bytes of a residency label: a country or a region is said in fewer, and it must fit into an invite.
+pub const RESIDENCY_BYTES_MAX: usize = 16;
 /// How far two honest clocks may differ when an expiry is judged.
 pub const CLOCK_SKEW_MILLISECONDS: u64 = 10 * 60 * 1000;
 /// A session token lives this long (the short-lived tokens with rotation of the accounts work replace it).

@@ -13,6 +13,15 @@ pub const SIGNED_VERSION: u8 = 1;
 pub trait Payload: Serialize + DeserializeOwned {
     /// For example `starling/certificate/1`.
     const DOMAIN: &'static str;
+
+    /// Opens what was signed as an older version of this type; called when the signature is not one of this version. A type that
+    /// has had one version only leaves it as it is.
+    ///
+    /// # Errors
+    /// [`SignedError::BadSignature`] when it was not signed as an older version either.
+    fn open_older(_signed: &Signed<Self>) -> Result<Self, SignedError> {
+        Err(SignedError::BadSignature)
+    }
 }
 
 /// Why a signed object was refused.
@@ -122,7 +131,8 @@ impl<T: Payload> Signed<T> {
         }
     }
 
-    /// Verifies and decodes: the only way to the content of what comes from outside.
+    /// Verifies and decodes: the only way to the content of what comes from outside. What was signed as an older version that
+    /// `T` still reads is opened as that.
     ///
     /// # Errors
     /// When the signature or the payload is bad.
@@ -131,13 +141,23 @@ impl<T: Payload> Signed<T> {
             .author
             .verifies(&message::<T>(&self.payload), &self.signature_bytes())
         {
-            return Err(SignedError::BadSignature);
+            return T::open_older(self);
         }
         self.open_stored()
     }
 }
 
 impl<T> Signed<T> {
+    /// The same bytes, said to be a `U`. Nothing is believed by that: the domain of `U` is in what [`Signed::open`] verifies.
+    pub(crate) fn claimed_as<U>(&self) -> Signed<U> {
+        Signed {
+            author: self.author,
+            payload: self.payload.clone(),
+            signature: self.signature,
+            kind: PhantomData,
+        }
+    }
+
     /// Who claims to have signed; proven only by [`Signed::open`].
     #[must_use]
     pub const fn author(&self) -> NodeId {

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use keys::{
     NodeId, NodeKey,
     invite::{Invite, JoinRequest},
-    membership::{Certificate, MembershipError, Roster},
+    membership::{Certificate, MembershipError, Residency, Roster},
 };
 use libp2p::{
     Swarm,
@@ -36,6 +36,8 @@ pub(crate) enum Request {
     Redeem(JoinRequest),
     /// "I am a member already": this many certificates follow, one a frame.
     Present(u32),
+    /// "I hold an invite that says where I stand." The last variant, so that members of the release before read the others.
+    RedeemLabelled(JoinRequest, Residency),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -48,7 +50,7 @@ enum Reply {
 
 /// A request together with the certificates that came with it.
 pub(crate) enum Asked {
-    Redeem(JoinRequest),
+    Redeem(JoinRequest, Option<Residency>),
     Present(Vec<Certificate>),
 }
 
@@ -122,7 +124,8 @@ async fn receive_certificates(stream: &mut Stream, count: u32) -> Result<Vec<Cer
 pub(crate) async fn read_request(stream: &mut Stream) -> Result<Asked, JoinError> {
     within(async {
         Ok(match receive(stream).await? {
-            Request::Redeem(request) => Asked::Redeem(request),
+            Request::Redeem(request) => Asked::Redeem(request, None),
+            Request::RedeemLabelled(request, residency) => Asked::Redeem(request, Some(residency)),
             Request::Present(count) => Asked::Present(receive_certificates(stream, count).await?),
         })
     })
@@ -185,12 +188,16 @@ pub(crate) async fn present(opener: &Opener, node: NodeId, roster: &Roster) -> R
 pub async fn join(key: &NodeKey, invite: &Invite, name: &str) -> Result<Roster, JoinError> {
     let counters = Arc::new(Counters::default());
     let (behaviour, opener, _inbound) = streams::new(Membership::Nobody, &[Protocol::JOIN], counters);
-    let mut swarm = transport::swarm(key, behaviour)?;
+    let mut swarm = transport::swarm(key, transport::Congestion::default(), behaviour)?;
     let request = invite.redeem(key.id(), name).map_err(MembershipError::from)?;
+    let request = match invite.residency() {
+        None => Request::Redeem(request),
+        Some(residency) => Request::RedeemLabelled(request, residency.clone()),
+    };
     connect(&mut swarm, invite).await?;
     let conversation = async {
         let mut stream = opener.open(invite.member, Protocol::JOIN, None).await?;
-        ask(&mut stream, Request::Redeem(request), &[]).await
+        ask(&mut stream, request, &[]).await
     };
     let certificates = tokio::select! {
         result = conversation => result?,

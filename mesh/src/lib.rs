@@ -5,7 +5,8 @@
 //! bytes, and `node` joins them.
 //!
 //! ## Parts
-//! - `transport`: QUIC, with TCP + noise + yamux as the fall-back, raced by libp2p's smart dial.
+//! - `transport`: QUIC by a transport of our own, so that connections survive a change of address, with TCP + noise + yamux as the
+//!   fall-back, raced by libp2p's smart dial.
 //! - `gate` and `streams`: what a connection may speak is decided when it is established, from the roster, after TLS has proven
 //!   the other side's key. A stranger is offered [`Protocol::JOIN`] and nothing else: not gossip, not identify, not ping.
 //! - `join`: redeeming an invite, and proving a membership that the other side has not heard of.
@@ -50,7 +51,7 @@ pub use counters::CounterValues;
 pub use join::{JoinError, join};
 pub use protocol::Protocol;
 pub use streams::{OpenError, Stream};
-pub use transport::TransportError;
+pub use transport::{Congestion, TransportError};
 pub use view::{LinkPath, LinkView, MeshView};
 
 use crate::{
@@ -70,6 +71,10 @@ pub struct MeshSettings {
     pub bootstrap: Vec<(NodeId, SocketAddr)>,
     /// Addresses under which others can reach this node besides those it listens on (a forwarded port, for example).
     pub public_addresses: Vec<SocketAddr>,
+    /// Whether members on the local network are found by themselves (mDNS).
+    pub local_discovery: bool,
+    /// How fast QUIC sends.
+    pub congestion: Congestion,
 }
 
 /// A gossip message that waits for its owner's judgement.

@@ -72,6 +72,10 @@ pub const SECTIONS_MAX: usize = 8;
 pub const SECTION_NAME_BYTES_MAX: usize = 32;
 /// Addresses remembered for one node.
 pub const ADDRESSES_PER_NODE_MAX: usize = 8;
+/// Addresses of one node that were called out on the local network: one of each family.
+pub const NEARBY_ADDRESSES_MAX: usize = 2;
+/// Addresses from one answer on the local network that are looked at.
+pub const NEARBY_FOUND_MAX: usize = 256;
 /// Nodes whose addresses one node passes on to its neighbours.
 pub const ADDRESS_BOOK_MAX: usize = 64;
 /// First wait before dialling again.
@@ -84,6 +88,30 @@ pub const REDIAL_REFUSED: Duration = Duration::from_secs(30);
 pub const QUIC_IDLE: Duration = Duration::from_secs(30);
 /// QUIC keep-alive, so that home routers keep their mapping.
 pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Bytes that one QUIC stream may have on the way: what a line of 50 ms and 40 MiB/s holds, twice.
+pub const QUIC_STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+/// Bytes that all streams of one QUIC connection may have on the way.
+pub const QUIC_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// Streams that the other side may have open on one QUIC connection.
+pub const QUIC_STREAMS_MAX: u32 = 256;
+/// A QUIC handshake takes three times across the line; what takes longer is dialled again.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handshakes that one network prefix may begin at once: as many nodes as one operator starts together.
+pub const HANDSHAKE_BURST: f64 = 64.0;
+/// Handshakes that one network prefix may begin each second for ever: half a percent of a core.
+pub const HANDSHAKES_PER_SECOND: f64 = 10.0;
+/// Network prefixes whose handshakes are counted apart; the rest shares one bucket.
+pub const HANDSHAKE_PREFIXES_MAX: usize = 4096;
+/// With so many handshakes under way a sender must first prove its address.
+pub const RETRY_ABOVE: usize = 32;
+/// Handshakes under way; further ones are ignored.
+pub const HANDSHAKES_UNDER_WAY_MAX: usize = 256;
+/// Admitted handshakes that wait for the swarm; further ones are ignored, and their senders try again.
+pub const HANDSHAKE_QUEUE: usize = 64;
+/// Between two packets that open a home router.
+pub const PUNCH_EVERY: Duration = Duration::from_millis(50);
+/// Connections through two home routers that are tried at the same time.
+pub const PUNCHES_MAX: usize = 64;
 /// A connection that nothing uses (a stranger after its join) is closed after this.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(5);
 /// How long a stop waits for connections to close in order.

@@ -1,4 +1,6 @@
-//! libp2p's transports as Starling uses them: QUIC first, TCP with noise and yamux where UDP is blocked.
+//! libp2p's transports as Starling uses them: QUIC first (our own, see `quic`), TCP with noise and yamux where UDP is blocked.
+
+mod quic;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +13,9 @@ use libp2p::{
     tcp, yamux,
 };
 
-use crate::limits::{IDLE_CONNECTION, QUIC_IDLE, QUIC_KEEP_ALIVE};
+pub use self::quic::Congestion;
+use self::quic::QuicTransport;
+use crate::limits::IDLE_CONNECTION;
 
 /// The local network could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +36,11 @@ pub enum TransportError {
 }
 
 /// A swarm with our identity and transports around `behaviour`.
-pub(crate) fn swarm<B: NetworkBehaviour>(key: &NodeKey, behaviour: B) -> Result<Swarm<B>, TransportError> {
+pub(crate) fn swarm<B: NetworkBehaviour>(
+    key: &NodeKey,
+    congestion: Congestion,
+    behaviour: B,
+) -> Result<Swarm<B>, TransportError> {
     let setup = |error: &dyn std::fmt::Display| TransportError::Setup(error.to_string());
     let pair = identity::Keypair::ed25519_from_bytes(*key.seed()).map_err(|error| setup(&error))?;
     let swarm = SwarmBuilder::with_existing_identity(pair)
@@ -43,11 +51,8 @@ pub(crate) fn swarm<B: NetworkBehaviour>(key: &NodeKey, behaviour: B) -> Result<
             yamux::Config::default,
         )
         .map_err(|error| setup(&error))?
-        .with_quic_config(|mut config| {
-            config.max_idle_timeout = u32::try_from(QUIC_IDLE.as_millis()).unwrap_or(u32::MAX);
-            config.keep_alive_interval = QUIC_KEEP_ALIVE;
-            config
-        })
+        .with_other_transport(|key| Ok(QuicTransport::new(key, congestion)?))
+        .map_err(|error| setup(&error))?
         .with_behaviour(|_| behaviour)
         .map_err(|error| setup(&error))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_CONNECTION).with_smart_dial())
@@ -57,7 +62,7 @@ pub(crate) fn swarm<B: NetworkBehaviour>(key: &NodeKey, behaviour: B) -> Result<
 
 /// Listens on the same port for UDP (QUIC) and TCP.
 pub(crate) fn listen<B: NetworkBehaviour>(swarm: &mut Swarm<B>, address: SocketAddr) -> Result<(), TransportError> {
-    for (kind, multiaddress) in [("UDP", quic(&address)), ("TCP", over_tcp(&address))] {
+    for (kind, multiaddress) in [("UDP", quic_multiaddress(&address)), ("TCP", over_tcp(&address))] {
         swarm.listen_on(multiaddress).map_err(|error| TransportError::Listen {
             address,
             kind,
@@ -83,7 +88,7 @@ fn base(address: &SocketAddr) -> Multiaddr {
     })
 }
 
-fn quic(address: &SocketAddr) -> Multiaddr {
+fn quic_multiaddress(address: &SocketAddr) -> Multiaddr {
     base(address).with(Part::Udp(address.port())).with(Part::QuicV1)
 }
 
@@ -95,7 +100,7 @@ fn over_tcp(address: &SocketAddr) -> Multiaddr {
 pub(crate) fn multiaddresses(addresses: &[SocketAddr]) -> Vec<Multiaddr> {
     addresses
         .iter()
-        .flat_map(|address| [quic(address), over_tcp(address)])
+        .flat_map(|address| [quic_multiaddress(address), over_tcp(address)])
         .collect()
 }
 
@@ -147,7 +152,7 @@ mod tests {
     fn addresses_translate_both_ways() {
         for text in ["192.0.2.1:4001", "[2001:db8::1]:4001"] {
             let address: SocketAddr = text.parse().unwrap();
-            assert_eq!(quic_address(&quic(&address)), Some(address));
+            assert_eq!(quic_address(&quic_multiaddress(&address)), Some(address));
             assert_eq!(quic_address(&over_tcp(&address)), None);
             assert_eq!(multiaddresses(&[address]).len(), 2);
         }

@@ -7,10 +7,13 @@ use std::{net::SocketAddr, time::Duration};
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
     identity::random_bytes,
-    invite::Invite,
+    invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol, Verdict, frame, limits::INBOUND_STREAM_QUEUE};
+use mesh::{
+    Congestion, Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol, Verdict, frame,
+    limits::INBOUND_STREAM_QUEUE,
+};
 
 /// Generous: these tests wait for events, and a deadline only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,6 +41,8 @@ fn settings(listen: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>) -> MeshSet
         listen,
         bootstrap,
         public_addresses: Vec::new(),
+        local_discovery: false,
+        congestion: Congestion::default(),
     }
 }
 
@@ -56,7 +61,7 @@ fn founder() -> Founder {
 }
 
 fn invite(founder: &Founder, mesh: ContentId, expires: Timestamp) -> Invite {
-    let terms = (Roles::NODE, 1, expires);
+    let terms = Terms::new(Roles::NODE, 1, expires);
     Invite::issue(
         &founder.root,
         mesh,
@@ -201,7 +206,7 @@ async fn expired_used_foreign_and_unreachable_invites_are_refused_in_words() {
     assert!(founder.mesh.counters().strangers_refused >= 3);
 
     let nobody = free_address();
-    let terms = (Roles::NODE, 1, Timestamp::now().plus(60_000));
+    let terms = Terms::new(Roles::NODE, 1, Timestamp::now().plus(60_000));
     let dead = Invite::issue(
         &founder.root,
         own,
@@ -257,4 +262,25 @@ async fn a_stranger_opens_no_stream_and_hears_no_gossip() {
     assert!(heard.gossip.try_recv().is_err());
     assert_eq!(stranger.counters().gossip_received, 0);
     assert!(!founder.mesh.view().borrow().links.contains_key(&key.id()));
+}
+
+/// Waits until every node is linked with every other one.
+async fn all_linked(meshes: &[&Mesh]) {
+    for mesh in meshes {
+        for other in meshes.iter().filter(|other| other.node() != mesh.node()) {
+            linked(mesh, other.node()).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_member_is_linked_with_all_although_only_one_admitted_it() {
+    let founder = founder();
+    let mut members = Vec::new();
+    for _ in 0..4 {
+        // Each knows only the first node's address, and no other node has its certificate.
+        members.push(second(&founder).await.1);
+        let meshes: Vec<&Mesh> = std::iter::once(&founder.mesh).chain(&members).collect();
+        all_linked(&meshes).await;
+    }
 }

@@ -21,8 +21,8 @@ use crdt::{
 };
 use keys::{
     ContentId, NodeKey, Timestamp,
-    invite::Invite,
-    membership::{Certificate, Genesis, Roles},
+    invite::{Invite, Terms},
+    membership::{Certificate, Genesis, Residency, Roles, Roster},
     token::{self, PersonRole},
 };
 
@@ -53,14 +53,71 @@ fn a_signed_object_and_a_certificate() {
     let read: Genesis = keys::Signed::from_bytes(&signed).unwrap().open().unwrap();
     assert_eq!(read.root, key(1).id());
     golden("certificate-1.bin", &postcard::to_stdvec(&certificate).unwrap());
+    assert_eq!(certificate.verify().unwrap().1.residency, None);
+}
+
+fn residency() -> Residency {
+    "ru".parse().unwrap()
+}
+
+fn verified(name: &str) -> (Option<Residency>, Roles) {
+    let certificate: Certificate = postcard::from_bytes(&kept(name)).unwrap();
+    let (_, member) = certificate.verify().unwrap();
+    (member.residency, member.roles)
+}
+
+/// What says where a node stands is of version 2; version 1, which cannot say it, is still written for the rest, and read.
+#[test]
+fn certificates_that_say_where_a_node_stands() {
+    let (label, founder) = (residency(), Roles::NODE.with(Roles::OPERATOR));
+    let certificate = Certificate::found_in(
+        Some(label.clone()),
+        &key(1),
+        key(2).id(),
+        "first",
+        [3; 16],
+        Timestamp(4),
+    )
+    .unwrap();
+    golden("certificate-2.bin", &postcard::to_stdvec(&certificate).unwrap());
+    assert_eq!(verified("certificate-1.bin"), (None, founder));
+    assert_eq!(verified("certificate-2.bin"), (Some(label.clone()), founder));
+    golden("certificate-ticket-1.bin", &by_ticket(None));
+    golden("certificate-ticket-2.bin", &by_ticket(Some(label.clone())));
+    assert_eq!(verified("certificate-ticket-1.bin"), (None, Roles::WORKER));
+    assert_eq!(verified("certificate-ticket-2.bin"), (Some(label), Roles::WORKER));
+}
+
+/// The certificate of a node that joined with an invite.
+fn by_ticket(residency: Option<Residency>) -> Vec<u8> {
+    let founded = Certificate::found(&key(1), key(2).id(), "first", [3; 16], Timestamp(4)).unwrap();
+    let mut roster = Roster::new(founded).unwrap();
+    let terms = Terms {
+        residency: residency.clone(),
+        ..Terms::new(Roles::WORKER, 1, Timestamp(6))
+    };
+    let invite = Invite::issue(&key(1), roster.mesh(), key(2).id(), vec![], [6; 32], terms).unwrap();
+    let node = key(7).id();
+    let request = invite.redeem(node, "second").unwrap();
+    let (grant, redemption) = request.into_parts(key(1).id(), residency).unwrap();
+    let certificate = roster.admit(&key(2), node, grant, redemption, Timestamp(5)).unwrap();
+    postcard::to_stdvec(&certificate).unwrap()
 }
 
 #[test]
 fn an_invite() {
     let address = "192.0.2.1:4001".parse().unwrap();
-    let terms = (Roles::NODE, 1, Timestamp(1_800_000_000_000));
-    let invite = Invite::issue(&key(1), ContentId([5; 32]), key(2).id(), vec![address], [6; 32], terms).unwrap();
-    golden("invite-1.txt", invite.to_text().as_bytes());
+    let terms = Terms::new(Roles::NODE, 1, Timestamp(1_800_000_000_000));
+    let issue = |terms| Invite::issue(&key(1), ContentId([5; 32]), key(2).id(), vec![address], [6; 32], terms).unwrap();
+    golden("invite-1.txt", issue(terms.clone()).to_text().as_bytes());
+    let labelled = Terms {
+        residency: Some(residency()),
+        ..terms
+    };
+    golden("invite-2.txt", issue(labelled).to_text().as_bytes());
+    let read = |name| Invite::parse(std::str::from_utf8(&kept(name)).unwrap()).unwrap();
+    assert_eq!(read("invite-1.txt").residency(), None);
+    assert_eq!(read("invite-2.txt").residency(), Some(&residency()));
 }
 
 #[test]

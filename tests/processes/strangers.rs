@@ -79,11 +79,12 @@ fn expired_used_and_damaged_invites_are_refused_in_words_and_nothing_is_made() {
     let id = |name: &str| status[name].as_str().unwrap().to_owned();
     let mesh = keys::ContentId::parse(&id("mesh_id")).unwrap();
     let member = keys::NodeId::parse(&id("node_id")).unwrap();
-    let terms = (keys::membership::Roles::NODE, 1, keys::Timestamp::now());
+    let over = keys::Timestamp::now();
+    let terms = keys::invite::Terms::new(keys::membership::Roles::NODE, 1, over);
     let expired = keys::invite::Invite::issue(&root, mesh, member, vec![b.mesh], [7; 32], terms)
         .unwrap()
         .to_text();
-    while keys::Timestamp::now() <= terms.2 {
+    while keys::Timestamp::now() <= over {
         std::thread::yield_now();
     }
     assert!(refused(&expired).contains("expired"));

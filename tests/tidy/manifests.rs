@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("tests/fuzz", &["keys", "crdt"]),
     ("tests/sim", &["keys", "mesh", "crdt"]),
+    ("tests/benches/mesh", &["keys", "mesh"]),
 ];
 
 /// Foreign libraries and the crates that may use them. A name ending in `*` stands for all that begin so.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use keys::{
     NodeId, Timestamp,
-    membership::{Certificate, MembershipError, Roster},
+    membership::{Certificate, MembershipError, Residency, Roster},
 };
 use libp2p::swarm::ConnectionId;
 use tokio::sync::oneshot;
 
-use super::{Actor, Event};
+use super::{Actor, Event, jitter};
 use crate::{
     Stream,
     counters::Counters,
@@ -40,7 +40,7 @@ impl Actor {
     pub(super) fn judge_join(&mut self, node: NodeId, asked: Asked) -> Result<Vec<Certificate>, MembershipError> {
         let mut roster = Roster::clone(&self.outputs.roster.borrow());
         let verdict = match asked {
-            Asked::Redeem(request) => self.admit(&mut roster, node, request),
+            Asked::Redeem(request, residency) => self.admit(&mut roster, node, request, residency),
             Asked::Present(certificates) => admit_presented(&mut roster, node, certificates),
         };
         match &verdict {
@@ -62,6 +62,7 @@ impl Actor {
         roster: &mut Roster,
         node: NodeId,
         request: keys::invite::JoinRequest,
+        residency: Option<Residency>,
     ) -> Result<(), MembershipError> {
         let genesis = roster
             .certificates()
@@ -69,7 +70,7 @@ impl Actor {
             .ok_or(MembershipError::OtherMesh)?
             .genesis
             .open()?;
-        let (grant, redemption) = request.into_parts(genesis.root)?;
+        let (grant, redemption) = request.into_parts(genesis.root, residency)?;
         roster.admit(&self.key, node, grant, redemption, Timestamp::now())?;
         Ok(())
     }
@@ -92,16 +93,21 @@ impl Actor {
     ) {
         let elapsed = self.started.elapsed();
         match result {
-            Ok(certificates) => self.learn(certificates),
+            Ok(certificates) => {
+                self.learn(certificates);
+                self.plan.lost(&node, elapsed, jitter());
+            }
             Err(error) => {
                 tracing::warn!(node = %node.short(), %error, "not accepted as a member");
                 if matches!(error, JoinError::Refused(_)) {
                     Counters::increment(&self.outputs.counters.refused_by_others);
+                    self.plan.refused(&node, elapsed);
+                } else {
+                    self.plan.lost(&node, elapsed, jitter());
                 }
-                self.plan.refused(&node, elapsed);
             }
         }
-        // What a connection may speak was decided when it was established: close it and dial again as what we now are.
+        // What a connection may speak was decided when it was established: close it; it is dialled again as what we now are.
         if let Some(connections) = self.connections.get_mut(&node) {
             connections.retain(|connection| connection.id != id);
             if connections.is_empty() {

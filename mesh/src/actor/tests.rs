@@ -45,8 +45,9 @@ async fn cheat(
     let behaviour = Behaviour {
         gossip: Gated::new(gossip().unwrap(), Membership::Everyone),
         streams: behaviour,
+        nearby: None.into(),
     };
-    let mut swarm = transport::swarm(&key, behaviour).unwrap();
+    let mut swarm = transport::swarm(&key, transport::Congestion::default(), behaviour).unwrap();
     let dial = DialOpts::peer_id(peer_of(&victim.id()).unwrap()).addresses(transport::multiaddresses(&[address]));
     swarm.dial(dial.build()).unwrap();
     while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
@@ -79,6 +80,8 @@ fn start(key: &NodeKey, roster: Roster) -> (Mesh, crate::Inputs, SocketAddr) {
         listen: address,
         bootstrap: vec![],
         public_addresses: vec![],
+        local_discovery: false,
+        congestion: transport::Congestion::default(),
     };
     let (mesh, inputs) = Mesh::start(&settings, key, roster).unwrap();
     (mesh, inputs, address)

@@ -79,7 +79,7 @@ pub fn issue(
     let mesh = directory.roster(&key)?.mesh();
     let expires = Timestamp::now().plus(terms.expires_minutes.saturating_mul(60_000));
     let addresses = best_addresses(config, known);
-    let terms = (Roles::NODE, terms.uses, expires);
+    let terms = keys::invite::Terms::new(Roles::NODE, terms.uses, expires);
     Ok(Invite::issue(&root, mesh, key.id(), addresses, random_bytes(), terms)?.to_text())
 }
 
