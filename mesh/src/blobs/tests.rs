@@ -1,0 +1,1 @@
+//! Real nodes on loopback that fetch blobs from each other.
