@@ -16,9 +16,10 @@ use tokio::{
 };
 
 pub use self::progress::{Progress, SourceProgress, SourceState};
+pub(super) use self::source::Checks;
 use self::{
     progress::Meter,
-    source::{Checks, Command, Conversation},
+    source::{Command, Conversation},
     writer::{News, Report, Writer},
 };
 use super::{
@@ -107,8 +108,10 @@ pub(super) async fn fetch_with(
         progress,
         started,
     };
-    let fetched = download.run(news).await?;
+    let ended = download.run(news).await;
+    // Also after an error: when this returns, the part is free for the next one.
     let partial = writer.end().await?;
+    let fetched = ended?;
     blocking(move || Partial::finish(partial)).await?;
     Ok(fetched)
 }

@@ -366,6 +366,10 @@ impl Schedule {
         if ask.next >= ask.range.end {
             victims.asks.pop_back();
         }
-        Some(range)
+        // Some of it may be here already: what was on its way when it was last given to another.
+        let missing = |group: &u64| !self.had.contains(*group);
+        let first = range.clone().find(missing)?;
+        let last = range.rev().find(missing)?;
+        Some(first..last + 1)
     }
 }

@@ -69,7 +69,8 @@ async fn ask(
     blob: BlobId,
     checks: Checks,
 ) -> Result<Option<u64>, TalkError> {
-    say(&mut stream, &Request::Have { blob }).await?;
+    // Who takes no questions may have said why: that it is busy.
+    let _ = say(&mut stream, &Request::Have { blob }).await;
     let frame = next(&mut stream).await?;
     let size = match wire::read_answer(&frame).ok_or(TalkError::Malformed)? {
         Answer::Holds { size, runs } if runs.last().map(|(first, count)| first + count) == Some(groups_of(size)) => {

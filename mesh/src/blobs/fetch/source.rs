@@ -114,9 +114,17 @@ impl Conversation {
         let stream = self.mesh.open(node, Protocol::BLOB).await?;
         let (reader, writer) = tokio::io::split(stream);
         let asked = Asked::default();
+        let hearing = self.hear(reader, about, &asked);
+        let asking = async {
+            match self.ask(writer, commands, &asked).await {
+                // Who takes no questions may have said why: that it is busy.
+                Err(TalkError::Frame(_)) => std::future::pending().await,
+                end => end,
+            }
+        };
         tokio::select! {
-            error = self.ask(writer, commands, &asked) => error,
-            error = self.hear(reader, about, &asked) => error,
+            end = asking => end,
+            end = hearing => end,
         }
     }
 
