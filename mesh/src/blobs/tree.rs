@@ -169,7 +169,7 @@ impl Walk {
 
     /// Reads and checks the next group, and gives it as it goes over the wire.
     pub(super) fn read(&mut self, data: &File, tree: &File) -> Result<(u64, Vec<u8>), ReadError> {
-        let mut sent = Vec::new();
+        let mut pairs = Vec::new();
         loop {
             match self.steps.next().ok_or(ReadError::Damaged(0..0))? {
                 Step::Pair {
@@ -186,11 +186,12 @@ impl Walk {
                     read_all(tree, &mut pair, place, &under)?;
                     self.descend(&pair, is_root, (left, right))
                         .map_err(|Mismatch| ReadError::Damaged(under))?;
-                    sent.extend_from_slice(&pair);
+                    pairs.extend_from_slice(&pair);
                 }
                 Step::Group { group, bytes, is_root } => {
-                    let at = sent.len();
-                    sent.resize(at + bytes, 0);
+                    let at = pairs.len();
+                    let mut sent = vec![0; at + bytes];
+                    sent[..at].copy_from_slice(&pairs);
                     let under = group..group + 1;
                     read_all(data, &mut sent[at..], group * GROUP_BYTES, &under)?;
                     self.check(hash_group(group, &sent[at..], is_root))

@@ -52,9 +52,14 @@ pub(super) enum Answer<'a> {
     /// The groups of a question follow.
     Begin { ask: u32, size: u64 },
     /// The next group: the pairs of hashes that were not sent yet, then its bytes.
-    Group(&'a [u8]),
+    Group(#[serde(serialize_with = "as_bytes")] &'a [u8]),
     /// Nothing more comes for this question.
     End { ask: u32, end: End },
+}
+
+/// The same on the wire as a list of bytes, and written at once instead of byte by byte.
+fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
 }
 
 /// A question.
@@ -69,7 +74,7 @@ pub(super) fn answer(answer: &Answer<'_>) -> Vec<u8> {
 
 fn encode(message: &impl Serialize) -> Vec<u8> {
     // Writing into a growing vector cannot fail.
-    postcard::to_extend(message, vec![VERSION]).unwrap_or_default()
+    postcard::to_stdvec(&(VERSION, message)).unwrap_or_default()
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
