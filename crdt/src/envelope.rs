@@ -243,8 +243,15 @@ impl Envelope {
 
     /// Drops every payload: what remains proves the change and says nothing.
     pub fn strip(&mut self) {
-        for (_, payload) in &mut self.payloads {
-            *payload = None;
+        self.strip_but(|_| false);
+    }
+
+    /// Drops every payload but those whose hash is to be kept.
+    pub fn strip_but(&mut self, is_kept: impl Fn(&ContentId) -> bool) {
+        for (hash, payload) in &mut self.payloads {
+            if !is_kept(hash) {
+                *payload = None;
+            }
         }
     }
 }

@@ -6,8 +6,9 @@
 //! stripped, segments rewritten, keys destroyed) says so with a signed [`Receipt`].
 //!
 //! What an erasure covers is a function of the statement and the envelope alone, so all nodes drop the same, whatever they held
-//! and in whatever order it came: a document by its id or by the owner that its first envelope names, a message by the keys that
-//! its changes write. Whoever may write may erase: gateways act for people, and what they did is signed.
+//! and in whatever order it came: a document by its id or by the owner that its first envelope names, a message's texts, versions
+//! and summaries by what the changes that write them say (`records/session/texts.rs`). A node that knows of the erasure cannot
+//! write them again; one that did not is stripped of them wherever they come in. Whoever may write may erase: gateways act for people, and what they did is signed.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 

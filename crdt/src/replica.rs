@@ -318,7 +318,11 @@ impl<S: Shelf> Replica<S> {
             guarded(|| edit.apply(&mut writer))?;
             writer.payloads
         };
-        self.sign(view, (E::KIND, Some(document), None), payloads, now)
+        let envelope = self.sign(view, (E::KIND, Some(document), None), payloads, now)?;
+        if envelope.as_ref().is_some_and(|envelope| self.writes_erased(envelope)) {
+            return Err(StoreError::Erased);
+        }
+        Ok(envelope)
     }
 
     /// The key under which new texts of an account are sealed: the one that sealed the first state of the account's own document,

@@ -18,8 +18,8 @@ use keys::{
     membership::{Certificate, MembershipError, Roster},
 };
 use libp2p::{
-    Swarm, gossipsub,
-    swarm::{ConnectionId, NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
+    Swarm, gossipsub, mdns,
+    swarm::{ConnectionId, NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle, dial_opts::DialOpts},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -48,6 +48,8 @@ const ADDRESSES: &str = "addresses";
 struct Behaviour {
     gossip: Gated<gossipsub::Behaviour>,
     streams: streams::Behaviour,
+    /// Calls this node out on the local network and hears the others; it speaks on no connection, so there is nothing to gate.
+    nearby: Toggle<mdns::tokio::Behaviour>,
 }
 
 /// What the handle asks of the actor.
@@ -126,6 +128,7 @@ pub(crate) fn spawn(
     let behaviour = Behaviour {
         gossip: Gated::new(gossip()?, membership),
         streams,
+        nearby: nearby(settings, key).into(),
     };
     let mut swarm = transport::swarm(key, settings.congestion, behaviour)?;
     transport::listen(&mut swarm, settings.listen)?;
@@ -171,6 +174,15 @@ pub(crate) fn spawn(
 fn take(inbound: &mut streams::Inbound, protocol: Protocol) -> mpsc::Receiver<(NodeId, Stream)> {
     // A protocol that is not in the list has no streams: a closed queue says the same.
     inbound.remove(&protocol).unwrap_or_else(|| mpsc::channel(1).1)
+}
+
+/// What finds members on the local network; without it a node works as well, so that its failure is only told.
+fn nearby(settings: &MeshSettings, key: &NodeKey) -> Option<mdns::tokio::Behaviour> {
+    let peer = peer_of(&key.id()).filter(|_| settings.local_discovery)?;
+    let behaviour = mdns::tokio::Behaviour::new(mdns::Config::default(), peer);
+    behaviour
+        .inspect_err(|error| tracing::warn!(%error, "members on the local network cannot be found by themselves"))
+        .ok()
 }
 
 fn gossip() -> Result<gossipsub::Behaviour, TransportError> {
@@ -266,6 +278,7 @@ impl Actor {
     fn handle_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.handle_gossip(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Nearby(mdns::Event::Discovered(found))) => self.handle_nearby(found),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,

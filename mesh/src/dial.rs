@@ -2,14 +2,14 @@
 //! a link that worked is lost.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     time::Duration,
 };
 
 use keys::NodeId;
 
-use crate::limits::{ADDRESSES_PER_NODE_MAX, REDIAL_FIRST, REDIAL_MAX, REDIAL_REFUSED};
+use crate::limits::{ADDRESSES_PER_NODE_MAX, NEARBY_ADDRESSES_MAX, REDIAL_FIRST, REDIAL_MAX, REDIAL_REFUSED};
 
 /// Time since the mesh started.
 pub(crate) type Elapsed = Duration;
@@ -24,8 +24,32 @@ enum State {
 #[derive(Debug)]
 struct Target {
     addresses: BTreeSet<SocketAddr>,
+    /// Addresses that were called out on the local network, the newest first. Anybody there can call: so they are few, and apart from
+    /// those that members told.
+    nearby: VecDeque<SocketAddr>,
     state: State,
     failures: u32,
+}
+
+impl Target {
+    fn new(now: Elapsed) -> Self {
+        Self {
+            addresses: BTreeSet::new(),
+            nearby: VecDeque::new(),
+            state: State::Waiting { until: now },
+            failures: 0,
+        }
+    }
+
+    fn has_address(&self) -> bool {
+        !self.addresses.is_empty() || !self.nearby.is_empty()
+    }
+
+    /// The way over the local network first: it is the shortest.
+    fn all_addresses(&self) -> Vec<SocketAddr> {
+        let further = self.addresses.iter().filter(|address| !self.nearby.contains(address));
+        self.nearby.iter().chain(further).copied().collect()
+    }
 }
 
 /// The targets of a node and when each is due.
@@ -35,13 +59,14 @@ pub(crate) struct DialPlan {
 }
 
 impl DialPlan {
-    /// Remembers addresses of a node; a new one is tried at once.
-    pub(crate) fn learn(&mut self, node: NodeId, addresses: impl IntoIterator<Item = SocketAddr>, now: Elapsed) {
-        let target = self.targets.entry(node).or_insert_with(|| Target {
-            addresses: BTreeSet::new(),
-            state: State::Waiting { until: now },
-            failures: 0,
-        });
+    /// Remembers addresses of a node; a new one is tried at once. Whether there was a new one.
+    pub(crate) fn learn(
+        &mut self,
+        node: NodeId,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+        now: Elapsed,
+    ) -> bool {
+        let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
         let mut news = false;
         for address in addresses {
             if target.addresses.len() < ADDRESSES_PER_NODE_MAX {
@@ -51,15 +76,29 @@ impl DialPlan {
         if let (true, State::Waiting { until }) = (news, &mut target.state) {
             *until = now;
         }
+        news
+    }
+
+    /// Remembers an address that was called out on the local network; a new one is tried at once.
+    pub(crate) fn learn_nearby(&mut self, node: NodeId, address: SocketAddr, now: Elapsed) {
+        let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
+        if target.nearby.contains(&address) {
+            return;
+        }
+        target.nearby.push_front(address);
+        target.nearby.truncate(NEARBY_ADDRESSES_MAX);
+        if let State::Waiting { until } = &mut target.state {
+            *until = now;
+        }
     }
 
     /// What to dial now; each is marked as being dialled.
     pub(crate) fn due(&mut self, now: Elapsed) -> Vec<(NodeId, Vec<SocketAddr>)> {
         let mut due = Vec::new();
         for (node, target) in &mut self.targets {
-            if matches!(target.state, State::Waiting { until } if until <= now) && !target.addresses.is_empty() {
+            if matches!(target.state, State::Waiting { until } if until <= now) && target.has_address() {
                 target.state = State::Dialing;
-                due.push((*node, target.addresses.iter().copied().collect()));
+                due.push((*node, target.all_addresses()));
             }
         }
         due
@@ -70,7 +109,7 @@ impl DialPlan {
         let untils = self
             .targets
             .values()
-            .filter(|target| !target.addresses.is_empty())
+            .filter(|target| target.has_address())
             .filter_map(|target| match target.state {
                 State::Waiting { until } => Some(until),
                 _ => None,

@@ -73,6 +73,8 @@ pub struct MeshSettings {
     pub bootstrap: Vec<(NodeId, SocketAddr)>,
     /// Addresses under which others can reach this node besides those it listens on (a forwarded port, for example).
     pub public_addresses: Vec<SocketAddr>,
+    /// Whether members on the local network are found by themselves (mDNS).
+    pub local_discovery: bool,
     /// How fast QUIC sends.
     pub congestion: Congestion,
 }

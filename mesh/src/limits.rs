@@ -43,6 +43,10 @@ pub const SECTIONS_MAX: usize = 8;
 pub const SECTION_NAME_BYTES_MAX: usize = 32;
 /// Addresses remembered for one node.
 pub const ADDRESSES_PER_NODE_MAX: usize = 8;
+/// Addresses of one node that were called out on the local network: one of each family.
+pub const NEARBY_ADDRESSES_MAX: usize = 2;
+/// Addresses from one answer on the local network that are looked at.
+pub const NEARBY_FOUND_MAX: usize = 256;
 /// Nodes whose addresses one node passes on to its neighbours.
 pub const ADDRESS_BOOK_MAX: usize = 64;
 /// First wait before dialling again.

@@ -41,6 +41,7 @@ fn settings(listen: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>) -> MeshSet
         listen,
         bootstrap,
         public_addresses: Vec::new(),
+        local_discovery: false,
         congestion: Congestion::default(),
     }
 }
@@ -261,4 +262,25 @@ async fn a_stranger_opens_no_stream_and_hears_no_gossip() {
     assert!(heard.gossip.try_recv().is_err());
     assert_eq!(stranger.counters().gossip_received, 0);
     assert!(!founder.mesh.view().borrow().links.contains_key(&key.id()));
+}
+
+/// Waits until every node is linked with every other one.
+async fn all_linked(meshes: &[&Mesh]) {
+    for mesh in meshes {
+        for other in meshes.iter().filter(|other| other.node() != mesh.node()) {
+            linked(mesh, other.node()).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_member_is_linked_with_all_although_only_one_admitted_it() {
+    let founder = founder();
+    let mut members = Vec::new();
+    for _ in 0..4 {
+        // Each knows only the first node's address, and no other node has its certificate.
+        members.push(second(&founder).await.1);
+        let meshes: Vec<&Mesh> = std::iter::once(&founder.mesh).chain(&members).collect();
+        all_linked(&meshes).await;
+    }
 }

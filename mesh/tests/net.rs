@@ -22,7 +22,7 @@ use keys::{
     membership::{Certificate, Roles, Roster},
 };
 use mesh::{Congestion, Inputs, LinkPath, Mesh, MeshSettings, Protocol, frame};
-use rig::{Rig, server_address};
+use rig::{Rig, router_address, server_address};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Generous: a deadline only turns a hang into a failure.
@@ -60,6 +60,7 @@ fn settings(listen: &str, bootstrap: Vec<(NodeId, std::net::SocketAddr)>) -> Mes
         listen: listen.parse().unwrap(),
         bootstrap,
         public_addresses: Vec::new(),
+        local_discovery: false,
         congestion: Congestion::default(),
     }
 }
@@ -132,14 +133,20 @@ async fn generate(
     mesh.stop().await;
 }
 
+/// A mesh whose first node is at `address`, and an invite to it.
+fn founded(first: &NodeKey, address: std::net::SocketAddr) -> (Roster, Invite) {
+    let root = NodeKey::generate();
+    let certificate = Certificate::found(&root, first.id(), "first", random_bytes(), Timestamp::now()).unwrap();
+    let roster = Roster::new(certificate).unwrap();
+    let terms = (Roles::NODE, 1, Timestamp::now().plus(600_000));
+    let invite = Invite::issue(&root, roster.mesh(), first.id(), vec![address], random_bytes(), terms).unwrap();
+    (roster, invite)
+}
+
 impl Trial {
     fn start(rig: &Rig) -> Self {
-        let (root, server, home) = (NodeKey::generate(), NodeKey::generate(), NodeKey::generate());
-        let certificate = Certificate::found(&root, server.id(), "server", random_bytes(), Timestamp::now()).unwrap();
-        let roster = Roster::new(certificate).unwrap();
-        let terms = (Roles::NODE, 1, Timestamp::now().plus(600_000));
-        let addresses = vec![server_address()];
-        let invite = Invite::issue(&root, roster.mesh(), server.id(), addresses, random_bytes(), terms).unwrap();
+        let (server, home) = (NodeKey::generate(), NodeKey::generate());
+        let (roster, invite) = founded(&server, server_address());
         let (stop, stopped) = watch::channel(false);
         let (token, arrivals) = mpsc::channel(100_000);
         let (ready, is_ready) = oneshot::channel();
@@ -257,4 +264,53 @@ fn a_stream_goes_on_after_eight_seconds_without_a_line() {
     longest_gap(&arrivals);
     assert!(waited <= Duration::from_secs(2), "went on only after {waited:?}");
     trial.end();
+}
+
+/// Whether a home without any address finds a member on its local network within `patience`.
+fn finds_its_neighbour(rig: &Rig, local_discovery: bool, patience: Duration) -> bool {
+    let settings = move || MeshSettings {
+        local_discovery,
+        ..settings("0.0.0.0:4001", vec![])
+    };
+    let (first, home) = (NodeKey::generate(), NodeKey::generate());
+    let first_id = first.id();
+    let (roster, invite) = founded(&first, router_address());
+    let (stop, mut stopped) = watch::channel(false);
+    let (ready, is_ready) = oneshot::channel();
+    let neighbour = rig.at_router(move || {
+        runtime().block_on(async {
+            let (mesh, _inputs) = Mesh::start(&settings(), &first, roster).unwrap();
+            ready.send(()).unwrap();
+            stopped.wait_for(|stop| *stop).await.unwrap();
+            mesh.stop().await;
+        });
+    });
+    is_ready.blocking_recv().unwrap();
+    let finder = rig.at_home(move || {
+        runtime().block_on(async {
+            let roster = mesh::join(&home, &invite, "home").await.unwrap();
+            let (mesh, _inputs) = Mesh::start(&settings(), &home, roster).unwrap();
+            let mut view = mesh.view();
+            let linked = view.wait_for(|view| view.links.get(&first_id).is_some_and(|link| link.connected));
+            let found = tokio::time::timeout(patience, linked).await.is_ok();
+            mesh.stop().await;
+            found
+        })
+    });
+    let found = finder.join().unwrap();
+    stop.send_replace(true);
+    neighbour.join().unwrap();
+    found
+}
+
+#[test]
+fn members_on_one_local_network_find_each_other_without_any_address() {
+    let Some(rig) = Rig::new() else { return };
+    assert!(finds_its_neighbour(&rig, true, PATIENCE));
+}
+
+#[test]
+fn control_without_local_discovery_nobody_is_found() {
+    let Some(rig) = Rig::new() else { return };
+    assert!(!finds_its_neighbour(&rig, false, Duration::from_secs(3)));
 }

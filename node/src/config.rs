@@ -64,6 +64,9 @@ pub struct MeshConfig {
     /// Further addresses under which others reach this node, for example a forwarded port.
     #[serde(default)]
     pub public_addresses: Vec<SocketAddr>,
+    /// Whether members on the local network are found by themselves; never on a node with public addresses.
+    #[serde(default = "default_local_discovery")]
+    pub local_discovery: bool,
     /// How fast QUIC sends: `bbr`, or `cubic` where bbr treats other traffic on the line badly.
     #[serde(default)]
     pub congestion: mesh::Congestion,
@@ -259,6 +262,10 @@ pub fn model_source(text: &str) -> ModelSource {
     }
 }
 
+const fn default_local_discovery() -> bool {
+    true
+}
+
 /// The file that `init` and `join` write.
 #[must_use]
 pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model: &str) -> String {
@@ -275,6 +282,7 @@ pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model
     let _ = write!(
         text,
         "]\n# Further addresses under which others reach this node, for example a forwarded port.\npublic_addresses = []\n\
+         # Find members on the local network by calling (mDNS); off by itself where there are public addresses.\nlocal_discovery = true\n\
          # How fast this node sends: "bbr" (good on long and lossy lines) or "cubic" (gives way to other traffic).\ncongestion = \"bbr\"\n\n\
          [inference]\n# \"built-in\", \"none\" (this node only asks others), or the path of a GGUF file.\nmodel = {}\n\
          slots = {SLOTS_DEFAULT}\ncontext_tokens = {CONTEXT_TOKENS_DEFAULT}\n# threads = 4\n\n\

@@ -477,6 +477,8 @@ fn mesh_settings(config: &Config) -> MeshSettings {
             .map(|member| (member.node, member.address))
             .collect(),
         public_addresses: config.mesh.public_addresses.clone(),
+        // A server on the internet has no neighbours whom it should call.
+        local_discovery: config.mesh.local_discovery && config.mesh.public_addresses.is_empty(),
         congestion: config.mesh.congestion,
     }
 }

@@ -16,7 +16,8 @@ use crdt::records::{
     report::{Report, ReportFormat, ReportKind},
     service::{Scope, Stop, StopKind},
     session::{
-        Ending, Message, Place, Session, SessionEdit, Speaker, Summary, SummaryOrigin, Version, another_answer_id,
+        Coverage, Ending, Message, Place, Session, SessionEdit, Speaker, Summary, SummaryOrigin, Version,
+        another_answer_id,
     },
     settings::{Setting, Settings},
     standalone::Standalone,
@@ -156,6 +157,7 @@ fn session() -> Session {
     let summary = Summary {
         first: question.id,
         last: answer.id,
+        covers: Coverage::of([question.id, answer.id]),
         origin: SummaryOrigin::Model,
         text: "Познакомились.".into(),
     };
@@ -346,6 +348,15 @@ fn edits() {
     golden("session-message-2.bin", &put.change);
     assert_eq!((put.payloads.len(), first.payloads.len()), (1, 9));
 
+    let derived = SessionEdit::SetTitleFrom {
+        title: "Как дела?".into(),
+        message: id(5),
+    };
+    let title = standalone.edit(&derived, Some(&seal)).unwrap();
+    golden("session-title-2.bin", &title.change);
+    let read: Session = standalone.read(&open).unwrap();
+    assert_eq!(read.title, Some("Как дела?".into()));
+
     let mut standalone = Standalone::new();
     standalone.begin(&account(), Some(&seal)).unwrap();
     let rename = standalone
@@ -403,6 +414,23 @@ fn documents_of_version_1() {
         session.unanswered().map(|message| message.id).collect::<Vec<_>>(),
         [cut.id]
     );
+}
+
+/// Written before summaries said what they cover: such a one goes with any message of its chat.
+#[test]
+fn a_session_whose_summary_is_of_version_1() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("formats/session-document-2-summary-1.bin");
+    let mut old = Standalone::new();
+    old.apply(&std::fs::read(path).unwrap()).unwrap();
+    let mut today = Standalone::new();
+    today.begin(&session(), Some(&seal)).unwrap();
+    old.payloads = today.payloads;
+    old.author = Some(NODE);
+    let read: Session = old.read(&open).unwrap();
+    assert_eq!(read.summaries[0].covers, Coverage::Everything);
+    let mut expected = session();
+    expected.summaries[0].covers = Coverage::Everything;
+    assert_eq!(read, expected);
 }
 
 /// A document of version 1 can be written on with edits of today.

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["keys", "mesh", "crdt", "inference", "monitor", "gateway", "node"],
     ),
     ("tests/fuzz", &["keys", "crdt"]),
+    ("tests/benches/mesh", &["keys", "mesh"]),
 ];
 
 /// Foreign libraries and the crates that may use them. A name ending in `*` stands for all that begin so.

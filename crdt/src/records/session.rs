@@ -12,14 +12,16 @@
 //! - The *read* mark only advances: the greatest wins.
 //! - *Title*, *current* message and *archived* are registers: the causally last write wins (archived gives way to its opposite).
 //! - A *summary* belongs to the last message it covers; of concurrent ones a person's goes before a model's, and that before an
-//!   extract.
+//!   extract. It says which messages it repeats ([`Coverage`]), so that it goes when one of them is erased.
 //! - A *thread* begins a new dialogue; threads are only added.
 //!
 //! What a person wrote or was told is sealed under the key of the account.
 
+mod coverage;
 mod edits;
 mod message;
 mod stored;
+mod texts;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -28,7 +30,9 @@ use automerge::{ROOT, ReadDoc, ScalarValue, Value};
 use keys::{ContentId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::texts::kept_without;
 pub use self::{
+    coverage::{COVERED_MESSAGES_MAX, Coverage},
     edits::SessionEdit,
     message::{
         ANSWER_CHARACTERS_MAX, Ending, MODEL_CHARACTERS_MAX, Message, MessageId, PERSON_CHARACTERS_MAX, Place, Speaker,
@@ -38,7 +42,7 @@ pub use self::{
 };
 use self::{
     message::READ_CHARACTERS_MAX,
-    stored::{StoredLink, StoredMessage, StoredSpeaker, StoredSummary, StoredVersion},
+    stored::{StoredLink, StoredMessage, StoredSpeaker, StoredSummary, StoredTitle, StoredVersion},
 };
 use super::{
     EntryId, Record, RecordError, RecordKind, Sealed,
@@ -116,6 +120,8 @@ pub struct Summary {
     pub first: MessageId,
     /// The last message that it covers.
     pub last: MessageId,
+    /// Which messages it repeats, first and last included. Whoever makes a summary from another one adds what that one covers.
+    pub covers: Coverage,
     /// Who wrote it.
     pub origin: SummaryOrigin,
     /// What it says.
@@ -197,6 +203,12 @@ impl Summary {
         if self.first > self.last {
             return Err(RecordError::Limit("first"));
         }
+        if ![self.first, self.last]
+            .iter()
+            .all(|message| self.covers.includes(message))
+        {
+            return Err(RecordError::Limit("covers"));
+        }
         shape::check_sealed("summary", &self.text, 1, SUMMARY_CHARACTERS_MAX)
     }
 }
@@ -235,7 +247,7 @@ impl Shape for Session {
         session.deleted = flagged(reader, DELETED, false, &ids);
         session.pinned = flagged(reader, PINNED, true, &ids);
         session.excluded = flagged(reader, EXCLUDED, true, &ids);
-        session.title = reader.sealed(TITLE, &context(TITLE, None), TITLE_CHARACTERS_MAX);
+        session.title = title(reader);
         session.current = reader.bytes(CURRENT).ok().map(EntryId::from_bytes);
         session.read = read_mark(reader);
         session.summaries = summaries(reader);
@@ -394,6 +406,11 @@ fn flagged(
         .collect()
 }
 
+fn title(reader: &Reader<'_>) -> Option<Sealed> {
+    let title = StoredTitle::from_scalar(&reader.scalar(TITLE)?)?;
+    Some(reader.open_text(&title.text, &context(TITLE, None), TITLE_CHARACTERS_MAX))
+}
+
 /// The greatest of the concurrent marks.
 fn read_mark(reader: &Reader<'_>) -> Option<MessageId> {
     let marks = reader.all(READ).into_iter().filter_map(|value| match value {
@@ -417,6 +434,7 @@ fn summaries(reader: &Reader<'_>) -> Vec<Summary> {
         Some(Summary {
             first: stored.first,
             last,
+            covers: stored.covers,
             origin: stored.origin,
             text,
         })

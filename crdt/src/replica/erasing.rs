@@ -1,8 +1,10 @@
 //! Carrying erasures out: what they cover leaves the shelf, the views, the snapshots and the key files; then a receipt says so.
 
+use std::collections::BTreeSet;
+
 use keys::{ContentId, Timestamp};
 
-use super::{Event, Forget, Replica, Shelf, intake::messages_written};
+use super::{Event, Forget, Replica, Shelf, intake::texts_kept};
 use crate::{
     StoreError,
     envelope::Envelope,
@@ -10,7 +12,6 @@ use crate::{
     group::{Group, Lane},
     records::session::MessageId,
     set::Entry,
-    view::stored_change,
 };
 
 impl<S: Shelf> Replica<S> {
@@ -125,12 +126,20 @@ impl<S: Shelf> Replica<S> {
     fn strip_message(&mut self, document: ContentId, message: MessageId, forget: &mut Forget) {
         let ids = self.envelopes_of(&document);
         let group = Group::of(&document);
+        let erased = BTreeSet::from([message]);
         for mut envelope in self.open_all(&document, &ids) {
-            let has_text = envelope.payloads.iter().any(|(_, payload)| payload.is_some());
-            let is_its =
-                has_text && stored_change(&envelope).is_some_and(|change| messages_written(&change).contains(&message));
-            if is_its {
-                envelope.strip();
+            let texts = |envelope: &Envelope| {
+                envelope
+                    .payloads
+                    .iter()
+                    .filter(|(_, payload)| payload.is_some())
+                    .count()
+            };
+            let before = texts(&envelope);
+            let kept = (before > 0).then(|| texts_kept(&envelope, None, &erased)).flatten();
+            let Some(kept) = kept else { continue };
+            envelope.strip_but(|hash| hash.0.first_chunk().is_some_and(|first| kept.contains(first)));
+            if texts(&envelope) < before {
                 let entry = Entry { group, id: envelope.id };
                 forget.replace.push((entry, envelope.to_bytes()));
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use automerge::{Change, legacy};
+use automerge::Change;
 use keys::{ContentId, NodeId, Timestamp};
 
 use super::{Event, Kept, Replica, Shelf, quota::Way};
@@ -13,9 +13,12 @@ use crate::{
     group::{Group, Lane},
     ingress::{self, Judgement, Rejection, Right},
     limits::QUARANTINED_MAX,
-    records::{self, Owner, session::MessageId},
+    records::{
+        self, Owner, PayloadReference, RecordKind,
+        session::{self, MessageId},
+    },
     set::Entry,
-    view::View,
+    view::{View, stored_change},
 };
 
 /// How something came here.
@@ -159,7 +162,7 @@ impl<S: Shelf> Replica<S> {
         }
         let received = match judgement {
             Judgement::Accept(change) => {
-                if !self.is_complete(&mut envelope, &change) {
+                if !self.is_complete(&mut envelope, Some(&change)) {
                     self.put_back(document, view);
                     return Received::Ignored;
                 }
@@ -168,6 +171,7 @@ impl<S: Shelf> Replica<S> {
                     .unwrap_or_else(|| View::empty(envelope.kind, envelope.owner));
                 return self.apply(envelope, fresh, *change);
             }
+            Judgement::Twin(_) | Judgement::Known if !self.is_complete(&mut envelope, None) => Received::Ignored,
             Judgement::Twin(hash) => {
                 if let Some(view) = &mut view {
                     view.facts.add_twin(&hash, envelope.id);
@@ -205,15 +209,26 @@ impl<S: Shelf> Replica<S> {
 
     /// Drops the texts of erased messages from a change; whether every other text is there. One that comes without its texts is not
     /// taken in, or nobody would ever ask for them again: another node has them.
-    fn is_complete(&self, envelope: &mut Envelope, change: &Change) -> bool {
+    fn is_complete(&self, envelope: &mut Envelope, change: Option<&Change>) -> bool {
         let erased = self.erasures.messages(&envelope.document);
-        if self.settings.recoveries.tombstones
-            && erased.is_some_and(|erased| !erased.is_disjoint(&messages_written(change)))
-        {
-            envelope.strip();
-            return true;
-        }
-        envelope.is_complete()
+        let kept = match erased.filter(|_| self.settings.recoveries.tombstones) {
+            Some(erased) => texts_kept(envelope, change, erased),
+            None => None,
+        };
+        let Some(kept) = kept else {
+            return envelope.is_complete();
+        };
+        let is_kept = |hash: &ContentId| hash.0.first_chunk().is_some_and(|first| kept.contains(first));
+        envelope.strip_but(is_kept);
+        let mut payloads = envelope.payloads.iter();
+        payloads.all(|(hash, payload)| payload.is_some() || !is_kept(hash))
+    }
+
+    /// Whether a change writes words of an erased message, so that this node must not even make it.
+    pub(super) fn writes_erased(&self, envelope: &Envelope) -> bool {
+        let erased = self.erasures.messages(&envelope.document);
+        let erased = erased.filter(|_| self.settings.recoveries.tombstones);
+        erased.is_some_and(|erased| texts_kept(envelope, None, erased).is_some())
     }
 
     /// Applies an accepted change; a change that makes the view fail is quarantined and the view built again without it.
@@ -271,12 +286,18 @@ impl<S: Shelf> Replica<S> {
     }
 }
 
-/// The messages that a change writes: those whose id is the beginning of a key.
-pub(super) fn messages_written(change: &Change) -> BTreeSet<MessageId> {
-    let decoded = change.decode();
-    let keys = decoded.operations.iter().filter_map(|operation| match &operation.key {
-        legacy::Key::Map(key) => key.get(..26).and_then(MessageId::parse),
-        legacy::Key::Seq(_) => None,
-    });
-    keys.collect()
+/// Which texts of an envelope stay when these messages of its document are erased; `None` when it has none of theirs. The change is
+/// decoded when the caller has not done so.
+pub(super) fn texts_kept(
+    envelope: &Envelope,
+    change: Option<&Change>,
+    erased: &BTreeSet<MessageId>,
+) -> Option<BTreeSet<PayloadReference>> {
+    if envelope.kind != RecordKind::Session {
+        return None;
+    }
+    match change {
+        Some(change) => session::kept_without(change, erased),
+        None => session::kept_without(&stored_change(envelope)?, erased),
+    }
 }

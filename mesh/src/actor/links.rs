@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use keys::NodeId;
-use libp2p::{core::ConnectedPoint, swarm::ConnectionId};
+use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
 use tokio::time::Instant;
 
 use super::{ADDRESSES, Actor, Connection, Event, jitter};
 use crate::{
     LinkPath, LinkView, Protocol, Stream,
     control::{self, Heard, LinkEnd},
-    limits::{ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, REDIAL_FIRST},
-    membership::peer_of,
+    limits::{ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, NEARBY_FOUND_MAX, REDIAL_FIRST},
+    membership::{node_of, peer_of},
     streams::OpenError,
+    transport::quic_address,
 };
 
 /// What the address section holds.
@@ -90,6 +91,20 @@ impl Actor {
                 self.connections.remove(&node);
                 self.plan.lost(&node, self.started.elapsed(), jitter());
                 self.drop_control(&node);
+            }
+        }
+    }
+
+    /// Members that called themselves out on the local network are dialled there. Anybody can call out anything: a wrong address costs a
+    /// dial, at which the other side cannot prove the member's key.
+    pub(super) fn handle_nearby(&mut self, found: Vec<(PeerId, Multiaddr)>) {
+        for (peer, multiaddress) in found.into_iter().take(NEARBY_FOUND_MAX) {
+            let Some(node) = node_of(&peer).filter(|node| self.outputs.roster.borrow().get(node).is_some()) else {
+                continue;
+            };
+            let address = quic_address(&multiaddress);
+            if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+                self.plan.learn_nearby(node, address, self.started.elapsed());
             }
         }
     }
@@ -259,19 +274,21 @@ impl Actor {
             return;
         };
         let roster = self.outputs.roster.borrow().clone();
+        let mut news = false;
         for (node, addresses) in book.into_iter().take(ADDRESS_BOOK_MAX) {
             if node == self.key.id() || roster.get(&node).is_none() {
                 continue;
             }
-            let known = self.connections.contains_key(&node);
-            self.plan.learn(
-                node,
-                addresses.into_iter().take(ADDRESSES_PER_NODE_MAX),
-                self.started.elapsed(),
-            );
-            if known {
+            let linked = self.connections.contains_key(&node);
+            let addresses = addresses.into_iter().take(ADDRESSES_PER_NODE_MAX);
+            news |= self.plan.learn(node, addresses, self.started.elapsed());
+            if linked {
                 self.plan.connected(&node);
             }
+        }
+        // The neighbours may not know it either; what is known goes no further, so that this ends.
+        if news {
+            self.publish_sections();
         }
     }
 

@@ -9,7 +9,7 @@ use keys::{
 use libp2p::swarm::ConnectionId;
 use tokio::sync::oneshot;
 
-use super::{Actor, Event};
+use super::{Actor, Event, jitter};
 use crate::{
     Stream,
     counters::Counters,
@@ -92,16 +92,21 @@ impl Actor {
     ) {
         let elapsed = self.started.elapsed();
         match result {
-            Ok(certificates) => self.learn(certificates),
+            Ok(certificates) => {
+                self.learn(certificates);
+                self.plan.lost(&node, elapsed, jitter());
+            }
             Err(error) => {
                 tracing::warn!(node = %node.short(), %error, "not accepted as a member");
                 if matches!(error, JoinError::Refused(_)) {
                     Counters::increment(&self.outputs.counters.refused_by_others);
+                    self.plan.refused(&node, elapsed);
+                } else {
+                    self.plan.lost(&node, elapsed, jitter());
                 }
-                self.plan.refused(&node, elapsed);
             }
         }
-        // What a connection may speak was decided when it was established: close it and dial again as what we now are.
+        // What a connection may speak was decided when it was established: close it; it is dialled again as what we now are.
         if let Some(connections) = self.connections.get_mut(&node) {
             connections.retain(|connection| connection.id != id);
             if connections.is_empty() {

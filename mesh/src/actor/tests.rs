@@ -45,6 +45,7 @@ async fn cheat(
     let behaviour = Behaviour {
         gossip: Gated::new(gossip().unwrap(), Membership::Everyone),
         streams: behaviour,
+        nearby: None.into(),
     };
     let mut swarm = transport::swarm(&key, transport::Congestion::default(), behaviour).unwrap();
     let dial = DialOpts::peer_id(peer_of(&victim.id()).unwrap()).addresses(transport::multiaddresses(&[address]));
@@ -79,6 +80,7 @@ fn start(key: &NodeKey, roster: Roster) -> (Mesh, crate::Inputs, SocketAddr) {
         listen: address,
         bootstrap: vec![],
         public_addresses: vec![],
+        local_discovery: false,
         congestion: transport::Congestion::default(),
     };
     let (mesh, inputs) = Mesh::start(&settings, key, roster).unwrap();

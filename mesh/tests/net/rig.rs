@@ -145,6 +145,11 @@ impl Rig {
         within(&self.server, work)
     }
 
+    /// Runs `work` in a thread whose sockets are the router's, which is on the home's local network.
+    pub fn at_router<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        within(&self.router, work)
+    }
+
     /// Runs `work` in a thread whose sockets are the home's.
     pub fn at_home<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         within(&self.home, work)
@@ -167,6 +172,11 @@ fn within<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Send + 
         rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), network).unwrap();
         work()
     })
+}
+
+/// The router's address on the home's local network.
+pub fn router_address() -> SocketAddr {
+    "192.168.7.1:4001".parse().unwrap()
 }
 
 /// The server's address.

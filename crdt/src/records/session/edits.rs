@@ -2,8 +2,8 @@
 
 use super::{
     ARCHIVED, CURRENT, DELETED, EXCLUDED, MESSAGE, Message, MessageId, PINNED, Place, READ, SUMMARY, Session, Speaker,
-    StoredLink, StoredMessage, StoredSpeaker, StoredSummary, StoredVersion, Summary, THREAD, THREADS_MAX, TITLE,
-    TITLE_CHARACTERS_MAX, VERSION_OF_MESSAGE, Version, context, message::ANSWER_CHARACTERS_MAX, read_mark,
+    StoredLink, StoredMessage, StoredSpeaker, StoredSummary, StoredTitle, StoredVersion, Summary, THREAD, THREADS_MAX,
+    TITLE, TITLE_CHARACTERS_MAX, VERSION_OF_MESSAGE, Version, context, message::ANSWER_CHARACTERS_MAX, read_mark,
 };
 use crate::{
     limits::MESSAGES_PER_SESSION_MAX,
@@ -56,8 +56,15 @@ pub enum SessionEdit {
     SetCurrent(MessageId),
     /// Begins a new dialogue.
     BeginThread(MessageId),
-    /// Renames the chat.
+    /// Renames the chat, in the person's own words.
     SetTitle(String),
+    /// Names the chat after one of its messages, with which the name is erased.
+    SetTitleFrom {
+        /// The name.
+        title: String,
+        /// The message that it was made from.
+        message: MessageId,
+    },
     /// Says what stands for a range of messages in the model's context.
     PutSummary(Summary),
     /// Takes the chat out of the list, or back into it.
@@ -86,6 +93,14 @@ impl Apply for SessionEdit {
             Self::SetTitle(title) => {
                 shape::check_text(TITLE, title, 0, TITLE_CHARACTERS_MAX)?;
                 writer.put_sealed(TITLE, &context(TITLE, None), title)
+            }
+            Self::SetTitleFrom { title, message } => {
+                shape::check_text(TITLE, title, 0, TITLE_CHARACTERS_MAX)?;
+                let stored = StoredTitle {
+                    text: writer.seal(&context(TITLE, None), title),
+                    made_from: Some(message.hash_half()),
+                };
+                writer.put_value(TITLE, TITLE, &stored)
             }
             Self::PutSummary(summary) => put_summary(writer, summary),
             Self::SetArchived(archived) => set_register(writer, ARCHIVED, *archived),
@@ -190,6 +205,7 @@ fn put_summary(writer: &mut Writer<'_>, summary: &Summary) -> Result<(), RecordE
     let stored = StoredSummary {
         first: summary.first,
         origin: summary.origin,
+        covers: summary.covers.clone(),
         text: writer.seal_text("summary", &context("summary", Some(&summary.last)), &summary.text)?,
     };
     writer.put_value("summary", &format!("{SUMMARY}{}", summary.last), &stored)

@@ -1,14 +1,15 @@
 //! How messages, versions and summaries stand in a session's document, version by version.
 
+use automerge::ScalarValue;
 use keys::{NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, MessageId, SummaryOrigin};
+use super::{Coverage, Ending, MessageId, SummaryOrigin};
 use crate::records::{
     EntryId,
     entry_id::ShortId,
     migrate::{InitialFormat, Migrate},
-    shape::StoredText,
+    shape::{PayloadReference, StoredText},
 };
 
 /// Version 1: the whole message in plain words, with an id and a node that the document says anyway.
@@ -125,16 +126,81 @@ impl InitialFormat for StoredVersion {
     const VERSION: u8 = 1;
 }
 
+/// Version 1 of a summary: it did not say which messages between the first and the last one it covers.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredSummary1 {
+    first: MessageId,
+    origin: SummaryOrigin,
+    text: StoredText,
+}
+
+impl InitialFormat for StoredSummary1 {
+    const VERSION: u8 = 1;
+}
+
 /// A summary; the last message that it covers is the entry's key.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredSummary {
     pub(super) first: MessageId,
     pub(super) origin: SummaryOrigin,
+    pub(super) covers: Coverage,
     pub(super) text: StoredText,
 }
 
-impl InitialFormat for StoredSummary {
+impl Migrate for StoredSummary {
+    const VERSION: u8 = 2;
+    type Previous = StoredSummary1;
+
+    fn migrate(previous: StoredSummary1) -> Self {
+        Self {
+            first: previous.first,
+            origin: previous.origin,
+            covers: Coverage::Everything,
+            text: previous.text,
+        }
+    }
+}
+
+/// Version 1 of a title: the person's own words, a sealed field like any other.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredTitle1(PayloadReference);
+
+impl InitialFormat for StoredTitle1 {
     const VERSION: u8 = 1;
+}
+
+/// A title that says where it comes from.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredTitle {
+    pub(super) text: StoredText,
+    /// The time-independent half of the id of the message that it was made from; `None` when the person wrote it.
+    pub(super) made_from: Option<[u8; 10]>,
+}
+
+impl Migrate for StoredTitle {
+    const VERSION: u8 = 2;
+    type Previous = StoredTitle1;
+
+    fn migrate(StoredTitle1(reference): StoredTitle1) -> Self {
+        Self {
+            text: StoredText::Sealed(reference),
+            made_from: None,
+        }
+    }
+}
+
+impl StoredTitle {
+    /// Reads a title as it stands in a document; one in plain words stands there as a text.
+    pub(super) fn from_scalar(value: &ScalarValue) -> Option<Self> {
+        match value {
+            ScalarValue::Str(text) => Some(Self {
+                text: StoredText::Plain(text.to_string()),
+                made_from: None,
+            }),
+            ScalarValue::Bytes(bytes) => Self::decode(bytes),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

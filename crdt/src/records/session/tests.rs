@@ -50,6 +50,7 @@ fn any_edit() -> impl Strategy<Value = SessionEdit> {
     let summary = (id(), id(), 0usize..3).prop_map(|(first, last, origin)| Summary {
         first: first.min(last),
         last: first.max(last),
+        covers: Coverage::of([first, last]),
         origin: [SummaryOrigin::Extract, SummaryOrigin::Model, SummaryOrigin::Person][origin],
         text: "short".into(),
     });
@@ -66,6 +67,7 @@ fn any_edit() -> impl Strategy<Value = SessionEdit> {
         1 => id().prop_map(SessionEdit::SetCurrent),
         1 => (90u64..110).prop_map(|at| SessionEdit::BeginThread(EntryId::new(Timestamp(at), u128::from(at) << 70))),
         1 => "[a-z]{0,5}".prop_map(SessionEdit::SetTitle),
+        1 => ("[a-z]{0,5}", id()).prop_map(|(title, message)| SessionEdit::SetTitleFrom { title, message }),
         1 => summary.prop_map(SessionEdit::PutSummary),
         1 => any::<bool>().prop_map(SessionEdit::SetArchived),
     ]
@@ -125,6 +127,7 @@ fn what_is_written_is_read() {
     full.summaries = vec![Summary {
         first: question.id,
         last: first.id,
+        covers: Coverage::of([question.id, first.id]),
         origin: SummaryOrigin::Model,
         text: "they met".into(),
     }];
@@ -313,6 +316,7 @@ fn flags_marks_and_summaries_keep_their_laws() {
         SessionEdit::PutSummary(Summary {
             first: messages[0].id,
             last: messages[2].id,
+            covers: Coverage::of(messages[..3].iter().map(|message| message.id)),
             origin,
             text: text.into(),
         })
@@ -386,10 +390,17 @@ fn what_breaks_a_limit_is_refused_here() {
     let summary = Summary {
         first: answer_id(question.id),
         last: question.id,
+        covers: Coverage::of([question.id, answer_id(question.id)]),
         origin: SummaryOrigin::Person,
         text: "x".into(),
     };
+    let silent = Summary {
+        first: question.id,
+        covers: Coverage::of([answer_id(question.id)]),
+        ..summary.clone()
+    };
     refused(SessionEdit::PutSummary(summary), RecordError::Limit("first"));
+    refused(SessionEdit::PutSummary(silent), RecordError::Limit("covers"));
     let version = Version::new(question.id, "x");
     refused(
         SessionEdit::PutVersion {

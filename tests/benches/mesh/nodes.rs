@@ -1,0 +1,114 @@
+//! Real nodes of one mesh in this process.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+use keys::{
+    NodeId, NodeKey, Timestamp,
+    identity::random_bytes,
+    invite::Invite,
+    membership::{Certificate, Roles, Roster},
+};
+use mesh::{Congestion, Inputs, Mesh, MeshSettings};
+
+/// A running node.
+pub struct Running {
+    pub key: NodeKey,
+    pub address: SocketAddr,
+    pub mesh: Mesh,
+    pub inputs: Inputs,
+}
+
+/// The first node, with the root key.
+pub struct Founder {
+    root: NodeKey,
+    pub running: Running,
+}
+
+pub fn free_address(ip: IpAddr) -> SocketAddr {
+    loop {
+        let address = UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap();
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+pub fn loopback() -> IpAddr {
+    Ipv4Addr::LOCALHOST.into()
+}
+
+pub fn start(key: NodeKey, roster: Roster, ip: IpAddr, bootstrap: Vec<(NodeId, SocketAddr)>) -> Running {
+    let address = free_address(ip);
+    let settings = MeshSettings {
+        listen: address,
+        bootstrap,
+        public_addresses: Vec::new(),
+        local_discovery: false,
+        congestion: Congestion::default(),
+    };
+    let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
+    Running {
+        key,
+        address,
+        mesh,
+        inputs,
+    }
+}
+
+impl Founder {
+    pub fn start(ip: IpAddr) -> Self {
+        let (root, key) = (NodeKey::generate(), NodeKey::generate());
+        let certificate = Certificate::found(&root, key.id(), "first", random_bytes(), Timestamp::now()).unwrap();
+        let running = start(key, Roster::new(certificate).unwrap(), ip, Vec::new());
+        Self { root, running }
+    }
+
+    pub fn invite(&self, uses: u32, expires: Timestamp) -> Invite {
+        let mesh = self.running.mesh.roster().mesh();
+        let addresses = vec![self.running.address];
+        let terms = (Roles::NODE, uses, expires);
+        Invite::issue(
+            &self.root,
+            mesh,
+            self.running.key.id(),
+            addresses,
+            random_bytes(),
+            terms,
+        )
+        .unwrap()
+    }
+
+    /// A further member, linked to the first.
+    pub async fn second(&self) -> Running {
+        let key = NodeKey::generate();
+        let invite = self.invite(1, Timestamp::now().plus(60_000));
+        let roster = mesh::join(&key, &invite, "further").await.unwrap();
+        let bootstrap = vec![(self.running.key.id(), self.running.address)];
+        let running = start(key, roster, self.running.address.ip(), bootstrap);
+        linked(&running.mesh, &[self.running.key.id()]).await;
+        running
+    }
+}
+
+/// Waits until a node is linked with all of `nodes`.
+pub async fn linked(mesh: &Mesh, nodes: &[NodeId]) {
+    let mut view = mesh.view();
+    view.wait_for(|view| {
+        let is_linked = |node| {
+            view.links
+                .get(node)
+                .is_some_and(|link| link.connected && link.round_trip.is_some())
+        };
+        nodes.iter().all(is_linked)
+    })
+    .await
+    .unwrap();
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
