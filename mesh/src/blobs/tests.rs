@@ -57,6 +57,7 @@ impl Node {
             listen,
             bootstrap,
             public_addresses: Vec::new(),
+            local_discovery: false,
             congestion: Congestion::default(),
         };
         let (mesh, mut inputs) = Mesh::start(&settings, key, roster).unwrap();
