@@ -6,7 +6,10 @@ use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placemen
 use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus};
 use keys::{ContentId, NodeId, NodeKey};
-use mesh::{Mesh, MeshSettings, Protocol};
+use mesh::{
+    Mesh, MeshSettings, Protocol,
+    blobs::{BlobError, BlobLimits, BlobStore, Pace, Rate},
+};
 use monitor::Monitor;
 use tokio::{
     net::TcpListener,
@@ -54,6 +57,8 @@ struct Parts {
     store: Store,
     /// Who holds what.
     placements: watch::Receiver<Option<Placement>>,
+    /// Files by their content.
+    blobs: BlobStore,
     /// This machine.
     monitor: Monitor,
     /// The model, in a process of its own.
@@ -78,6 +83,9 @@ pub enum StartError {
     /// The store.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] crdt::StoreError),
+    /// The store of blobs.
+    #[error("the store of blobs cannot be opened: {0}")]
+    Blobs(#[from] BlobError),
     /// The monitor.
     #[error(transparent)]
     Monitor(#[from] monitor::MonitorError),
@@ -148,6 +156,7 @@ impl Node {
             placer,
         };
         wire(&tasks, &mesh, &store, &directory, wires);
+        let blobs = serve_blobs(&tasks, &mesh, &directory, streams(Protocol::BLOB)).await?;
         tracing::info!("start: replication");
         wiring::catch_up(&mesh, &store).await;
         if directory.root_key()?.is_some() {
@@ -171,6 +180,7 @@ impl Node {
             mesh,
             store,
             placements,
+            blobs,
             monitor,
             engine,
             desk,
@@ -288,6 +298,12 @@ impl Node {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Files by their content.
+    #[must_use]
+    pub fn blobs(&self) -> &BlobStore {
+        &self.0.blobs
     }
 
     /// What people call a node.
@@ -463,6 +479,21 @@ fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wi
         wiring::members(mesh(), store(), directory.clone(), tasks.clone()),
     );
     tasks.spawn("scrub", scrub::run(store(), tasks.clone()));
+}
+
+/// Opening reads the directory, off the async threads. Uploads share what the line turns out to carry, and give way to tokens.
+async fn serve_blobs(
+    tasks: &Tasks,
+    mesh: &Mesh,
+    directory: &DataDirectory,
+    streams: mpsc::Receiver<(NodeId, mesh::Stream)>,
+) -> Result<BlobStore, StartError> {
+    let path = directory.blobs_path();
+    let opened = tokio::task::spawn_blocking(move || BlobStore::open(&path, BlobLimits::default())).await;
+    let blobs = opened.map_err(|_| crdt::StoreError::Stopped)??;
+    let pace = Pace::new(Rate::Measured, mesh.token_streams());
+    tasks.spawn("blobs", mesh::blobs::serve(streams, blobs.clone(), pace));
+    Ok(blobs)
 }
 
 fn back_up_daily(
