@@ -136,6 +136,10 @@ pub struct MemberStatus {
     pub path: Option<String>,
     /// Models it offers.
     pub models: Vec<String>,
+    /// What it may do, for example `gateway,worker`.
+    pub roles: String,
+    /// Where it stands, if the operator said so.
+    pub residency: Option<String>,
 }
 
 /// Why the running node could not be asked.

@@ -5,7 +5,7 @@ use std::{fs::File, sync::Arc, time::Duration};
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right};
 use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus};
-use keys::{ContentId, NodeId, NodeKey};
+use keys::{ContentId, NodeId, NodeKey, membership::Roster};
 use mesh::{Mesh, MeshSettings, Protocol};
 use monitor::Monitor;
 use tokio::{
@@ -301,6 +301,7 @@ impl Node {
             (summary.envelopes, summary.root.to_string())
         });
         let surroundings = self.surroundings();
+        let roster = parts.mesh.roster();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_id: parts.key.id().to_string(),
@@ -312,7 +313,11 @@ impl Node {
             engine: engine.to_owned(),
             engine_detail,
             answers_generated: parts.engine.load().borrow().finished,
-            members: surroundings.nodes().into_iter().map(member_status).collect(),
+            members: surroundings
+                .nodes()
+                .into_iter()
+                .map(|view| member_status(view, &roster))
+                .collect(),
             changes,
             root,
             mesh: serde_json::to_value(parts.mesh.counters()).unwrap_or_default(),
@@ -321,12 +326,13 @@ impl Node {
     }
 }
 
-fn member_status(view: gateway::NodeView) -> MemberStatus {
+fn member_status(view: gateway::NodeView, roster: &Roster) -> MemberStatus {
     let state = match (view.is_self, view.connected) {
         (true, _) => "this node",
         (_, true) => "connected",
         _ => "unreachable",
     };
+    let member = roster.get(&view.node);
     MemberStatus {
         node_id: view.node.to_string(),
         name: view.name,
@@ -335,6 +341,10 @@ fn member_status(view: gateway::NodeView) -> MemberStatus {
         heard_ms_ago: view.heard_ms_ago,
         path: view.path.map(str::to_owned),
         models: view.offers.into_iter().map(|offer| offer.model).collect(),
+        roles: member.map_or_else(String::new, |member| member.roles.to_string()),
+        residency: member
+            .and_then(|member| member.residency.as_ref())
+            .map(ToString::to_string),
     }
 }
 
@@ -406,7 +416,7 @@ fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wi
     tasks.spawn("reconciliation", wiring::reconcile(mesh(), store(), tasks.clone()));
     tasks.spawn(
         "data key answers",
-        wiring::answer_keys(store(), tasks.clone(), wires.key_questions),
+        wiring::answer_keys(mesh(), store(), tasks.clone(), wires.key_questions),
     );
     tasks.spawn(
         "data keys",

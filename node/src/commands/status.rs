@@ -79,6 +79,13 @@ fn print_members(status: &Status) {
         } else {
             member.models.join(", ")
         };
-        println!("  {:<20} {}{path}{round_trip}; {models}", member.name, member.state);
+        let residency = member
+            .residency
+            .as_ref()
+            .map_or_else(String::new, |label| format!(" in {label}"));
+        println!(
+            "  {:<20} {}{path}{round_trip}; {models}; {}{residency}",
+            member.name, member.state, member.roles
+        );
     }
 }
