@@ -116,6 +116,14 @@ fn key_files(node: &NodeProcess) -> usize {
     files(&node.path().join("keys")).len()
 }
 
+fn wait_for_key(node: &NodeProcess) {
+    let began = std::time::Instant::now();
+    while key_files(node) == 0 {
+        assert!(began.elapsed() < PATIENCE, "no key came: {}", node.log());
+        std::thread::yield_now();
+    }
+}
+
 fn holds_text(node: &NodeProcess, text: &str) -> bool {
     let holds = |bytes: Vec<u8>| bytes.windows(text.len()).any(|window| window == text.as_bytes());
     files(&node.path())
@@ -164,7 +172,11 @@ fn with_model(role: &str) -> (NodeProcess, NodeProcess) {
 #[tokio::test]
 async fn a_worker_answers_and_holds_no_key_and_no_text() {
     let (b, mut a) = with_model("worker");
+    let mut c = NodeProcess::join(&b.invite(&["--role", "storage"]), "C", "none").unwrap();
+    c.start();
     answered_elsewhere(&b).await;
+    // B has given the key to the one that needs it, so it has had its occasion to give it to the worker.
+    wait_for_key(&c);
     assert!(key_files(&b) >= 1, "the asking node has the key");
     a.wait_for_status("the worker has answered", |status| status["answers_generated"] == 1);
     // Stopping flushes whatever a part still had in memory.
@@ -178,13 +190,9 @@ async fn a_worker_answers_and_holds_no_key_and_no_text() {
 /// The control: a node whose role needs keys gets them by itself, in the same mesh.
 #[tokio::test]
 async fn a_usual_node_is_given_the_keys() {
-    let (b, mut a) = with_model("gateway,worker,relay,storage");
+    let (b, a) = with_model("gateway,worker,relay,storage");
     answered_elsewhere(&b).await;
-    let began = std::time::Instant::now();
-    while key_files(&a) == 0 {
-        assert!(began.elapsed() < PATIENCE, "no key came: {}", a.log());
-        std::thread::yield_now();
-    }
+    wait_for_key(&a);
     assert_eq!(key_files(&a), key_files(&b));
 }
 
