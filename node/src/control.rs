@@ -159,6 +159,10 @@ pub struct MemberStatus {
     pub models: Vec<String>,
     /// Of 256 shards, how many it holds as this node sees it.
     pub shards: usize,
+    /// What it may do, for example `gateway,worker`.
+    pub roles: String,
+    /// Where it stands, if the operator said so.
+    pub residency: Option<String>,
 }
 
 /// Why the running node could not be asked.

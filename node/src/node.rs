@@ -5,7 +5,7 @@ use std::{fs::File, sync::Arc, time::Duration};
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus};
-use keys::{ContentId, NodeId, NodeKey};
+use keys::{ContentId, NodeId, NodeKey, membership::Roster};
 use mesh::{
     Mesh, MeshSettings, Protocol,
     blobs::{BlobError, BlobLimits, BlobStore, Pace, Rate},
@@ -314,8 +314,11 @@ impl Node {
 
     fn members_status(&self, surroundings: &MeshSurroundings) -> Vec<MemberStatus> {
         let placement = self.0.placements.borrow().clone();
+        let roster = self.0.mesh.roster();
         let nodes = surroundings.nodes().into_iter();
-        nodes.map(|view| member_status(view, placement.as_ref())).collect()
+        nodes
+            .map(|view| member_status(view, placement.as_ref(), &roster))
+            .collect()
     }
 
     async fn placement_status(&self) -> PlacementStatus {
@@ -368,12 +371,13 @@ impl Node {
     }
 }
 
-fn member_status(view: gateway::NodeView, placement: Option<&Placement>) -> MemberStatus {
+fn member_status(view: gateway::NodeView, placement: Option<&Placement>, roster: &Roster) -> MemberStatus {
     let state = match (view.is_self, view.connected) {
         (true, _) => "this node",
         (_, true) => "connected",
         _ => "unreachable",
     };
+    let member = roster.get(&view.node);
     MemberStatus {
         shards: placement.map_or(0, |placement| placement.scope_of(&view.node).len()),
         node_id: view.node.to_string(),
@@ -383,6 +387,10 @@ fn member_status(view: gateway::NodeView, placement: Option<&Placement>) -> Memb
         heard_ms_ago: view.heard_ms_ago,
         path: view.path.map(str::to_owned),
         models: view.offers.into_iter().map(|offer| offer.model).collect(),
+        roles: member.map_or_else(String::new, |member| member.roles.to_string()),
+        residency: member
+            .and_then(|member| member.residency.as_ref())
+            .map(ToString::to_string),
     }
 }
 
@@ -457,7 +465,7 @@ fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wi
     tasks.spawn("reconciliation", wiring::reconcile(mesh(), store(), tasks.clone()));
     tasks.spawn(
         "data key answers",
-        wiring::answer_keys(store(), tasks.clone(), wires.key_questions),
+        wiring::answer_keys(mesh(), store(), tasks.clone(), wires.key_questions),
     );
     tasks.spawn(
         "data keys",

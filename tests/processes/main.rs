@@ -9,5 +9,6 @@
 
 mod backup;
 mod command_line;
+mod roles;
 mod strangers;
 mod thread;
