@@ -158,3 +158,5 @@ pub const BLOB_REPORT_QUEUE: usize = 64;
 pub const BLOB_TICK: Duration = Duration::from_millis(100);
 /// The rate that people see is that of this time.
 pub const BLOB_PROGRESS_WINDOW: Duration = Duration::from_secs(3);
+/// Streams for blobs that wait for one connection to be dialled; further ones go over the link.
+pub const BULK_WAITERS_MAX: usize = 64;
