@@ -130,6 +130,14 @@ impl Facts {
         self.turns.contains_key(&turn)
     }
 
+    /// Whether the newest change under this actor is beside the main view. The next one under it would take a turn for the second
+    /// time, because the main view does not know that turn. Once beside, a change stays so, and what follows it, too.
+    pub(crate) fn is_spent(&self, actor: &[u8]) -> bool {
+        let turns = (actor.to_vec(), 0)..=(actor.to_vec(), u64::MAX);
+        let newest = self.turns.range(turns).next_back();
+        newest.is_some_and(|(_, rivals)| rivals.iter().any(|hash| self.is_beside(hash)))
+    }
+
     /// Whether a change is known and not in the main view.
     pub(crate) fn is_beside(&self, hash: &ChangeHash) -> bool {
         self.changes.get(hash).is_some_and(|facts| facts.beside)

@@ -18,6 +18,7 @@ use crate::{
     envelope::Envelope,
     facts::{ACTOR_AUTHOR_BYTES, Facts},
     limits::{CHANGE_BYTES_MAX, DEPENDENCIES_MAX, OPERATION_COUNTER_MAX, OPERATIONS_PER_CHANGE_MAX},
+    replica::Recoveries,
 };
 
 /// Whether a node may write, as far as this node knows the membership.
@@ -79,14 +80,15 @@ pub(crate) enum Judgement {
     Reject(Rejection),
 }
 
-/// Judges a verified envelope. `facts` are those of its document, if the document is known; `start_rule` is false only in a
+/// Judges a verified envelope. `facts` are those of its document, if the document is known; of `recoveries`, some are off only in a
 /// simulation that must fail.
 pub(crate) fn judge(
     envelope: &Envelope,
     facts: Option<&Facts>,
     right: impl Fn(&NodeId) -> Right,
-    start_rule: bool,
+    recoveries: Recoveries,
 ) -> Judgement {
+    let start_rule = recoveries.start_rule;
     if right(&envelope.author) == Right::Unknown {
         return Judgement::UnknownAuthor;
     }
@@ -110,7 +112,7 @@ pub(crate) fn judge(
         .actor_id()
         .to_bytes()
         .starts_with(&envelope.author.0[..ACTOR_AUTHOR_BYTES]);
-    if !own_actor && !envelope.is_version_1() {
+    if !own_actor && recoveries.actors && !envelope.is_version_1() {
         return Judgement::Reject(Rejection::WrongActor);
     }
     let wrong_genesis =

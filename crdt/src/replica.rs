@@ -20,7 +20,7 @@ use std::{
     sync::Arc,
 };
 
-use automerge::transaction::CommitOptions;
+use automerge::{ActorId, transaction::CommitOptions};
 use keys::{ContentId, DataKey, NodeId, NodeKey, Timestamp};
 
 pub use self::{
@@ -63,6 +63,8 @@ pub struct Recoveries {
     pub signatures: bool,
     /// A change's first operation must follow its dependencies.
     pub start_rule: bool,
+    /// A change's actor belongs to its author.
+    pub actors: bool,
     /// Changes wait for what they depend on.
     pub parking: bool,
     /// What waits is bounded and expires.
@@ -82,6 +84,7 @@ impl Default for Recoveries {
         Self {
             signatures: true,
             start_rule: true,
+            actors: true,
             parking: true,
             parking_bounds: true,
             forks: true,
@@ -303,9 +306,8 @@ impl<S: Shelf> Replica<S> {
         edit: &E,
         now: Timestamp,
     ) -> Result<Option<Envelope>, StoreError> {
-        let purpose = document.0;
-        view.document
-            .set_actor(view::actor(&self.node(), &self.settings.boot, &purpose));
+        let actor = self.actor(document, view);
+        view.document.set_actor(actor);
         let key = match data_account(E::KIND, view.facts.owner, document) {
             Some(account) if account == document => Some(self.sealing_key_of(account, view)?),
             Some(account) => Some(self.sealing_key(account)?),
@@ -323,6 +325,20 @@ impl<S: Shelf> Replica<S> {
             return Err(StoreError::Erased);
         }
         Ok(envelope)
+    }
+
+    /// Under which actor this process writes into a document: another one after what it wrote was left beside the main view with a
+    /// change of a member that took a turn twice. Otherwise this node would do the same.
+    fn actor(&self, document: ContentId, view: &View) -> ActorId {
+        let mut purpose = document.0.to_vec();
+        loop {
+            let actor = view::actor(&self.node(), &self.settings.boot, &purpose);
+            if !view.facts.is_spent(actor.to_bytes()) {
+                return actor;
+            }
+            // Ends: each round names another actor, and only finitely many are in use.
+            purpose.push(0);
+        }
     }
 
     /// The key under which new texts of an account are sealed: the one that sealed the first state of the account's own document,

@@ -249,8 +249,11 @@ fn an_equivocation_becomes_main_view_and_fork_the_same_on_all_nodes() {
         let proof = [forks[0].id, forks[0].winner].map(|id| node.proof(&chat, &id).unwrap());
         assert!(proof.iter().all(|bytes| [&left, &right].contains(&bytes)) && proof[0] != proof[1]);
     }
-    // The document lives on, and a third node that gets everything in another order agrees.
+    // The document lives on, also for the node whose branch lost: it writes under a fresh actor, or it would take a turn twice
+    // itself. A third node that gets everything in another order agrees.
     say(&mut a, chat, "later", 90);
+    say(&mut b, chat, "later, too", 95);
+    say(&mut a, chat, "later still", 96);
     let mut c = replica(3, &keys);
     talk(&mut c, &mut a);
     talk(&mut b, &mut a);

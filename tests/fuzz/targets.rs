@@ -1,5 +1,6 @@
 //! The targets, a file each.
 
+mod backup;
 mod change;
 mod envelope;
 mod journal;
@@ -36,6 +37,11 @@ pub const TARGETS: &[Target] = &[
         name: "statement",
         run: statement::run,
         seeds: statement::seeds,
+    },
+    Target {
+        name: "backup",
+        run: backup::run,
+        seeds: backup::seeds,
     },
 ];
 

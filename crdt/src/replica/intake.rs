@@ -153,8 +153,7 @@ impl<S: Shelf> Replica<S> {
         }
         let right = self.settings.right.clone();
         let facts = view.as_ref().map(|view| &view.facts);
-        let start_rule = self.settings.recoveries.start_rule;
-        let judgement = ingress::judge(&envelope, facts, |author| right(author), start_rule);
+        let judgement = ingress::judge(&envelope, facts, |author| right(author), self.settings.recoveries);
         let wants_it = matches!(judgement, Judgement::Accept(_) | Judgement::Park | Judgement::Twin(_));
         if wants_it && !self.charged(envelope.author, size, source, now) {
             self.put_back(document, view);

@@ -300,10 +300,17 @@ impl Shelf for MemoryShelf {
 
 /// Data keys in memory, which several replicas of a simulation may share.
 #[derive(Clone, Default)]
-pub struct MemoryKeys(Arc<Mutex<BTreeMap<ContentId, Vec<DataKey>>>>);
+pub struct MemoryKeys(Arc<Mutex<HeldKeys>>);
+
+#[derive(Default)]
+struct HeldKeys {
+    keys: BTreeMap<ContentId, Vec<DataKey>>,
+    /// Counts those that were made: a destroyed one must not be made again.
+    made: u64,
+}
 
 impl MemoryKeys {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ContentId, Vec<DataKey>>> {
+    fn lock(&self) -> MutexGuard<'_, HeldKeys> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -311,12 +318,13 @@ impl MemoryKeys {
 impl Keys for MemoryKeys {
     /// Not random: a simulation must give the same bytes for the same seed.
     fn generate(&self) -> DataKey {
-        let count = self.lock().len() as u64;
-        DataKey::from_bytes(blake3::hash(&count.to_le_bytes()).as_bytes())
+        let mut held = self.lock();
+        held.made += 1;
+        DataKey::from_bytes(blake3::hash(&held.made.to_le_bytes()).as_bytes())
     }
 
     fn all(&self, account: &ContentId) -> Vec<DataKey> {
-        self.lock().get(account).cloned().unwrap_or_default()
+        self.lock().keys.get(account).cloned().unwrap_or_default()
     }
 
     fn get(&self, account: &ContentId, key: DataKeyId) -> Option<DataKey> {
@@ -324,8 +332,8 @@ impl Keys for MemoryKeys {
     }
 
     fn insert(&self, account: ContentId, key: DataKey) -> Result<bool, KeyringError> {
-        let mut keys = self.lock();
-        let keys = keys.entry(account).or_default();
+        let mut held = self.lock();
+        let keys = held.keys.entry(account).or_default();
         let new = keys.iter().all(|known| known.id() != key.id());
         if new {
             keys.push(key);
@@ -334,7 +342,7 @@ impl Keys for MemoryKeys {
     }
 
     fn destroy(&self, account: &ContentId) -> Result<usize, KeyringError> {
-        Ok(self.lock().remove(account).map_or(0, |keys| keys.len()))
+        Ok(self.lock().keys.remove(account).map_or(0, |keys| keys.len()))
     }
 
     fn answer(&self, frame: KeyFrame, allowed: &dyn Fn(&ContentId) -> bool) -> KeyAnswer {
