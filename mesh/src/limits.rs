@@ -149,6 +149,8 @@ pub const BLOB_BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 pub const BLOB_PACE_UNDER_TOKENS: f64 = 0.3;
 /// What bulk may send at once after a pause: as long as timers are late.
 pub const BLOB_PACE_BURST: Duration = Duration::from_millis(20);
+/// A second in which bulk paused for so long does not say what a line carries.
+pub const BLOB_PACE_PAUSE: Duration = Duration::from_millis(500);
 /// Seconds of which the best says what a line carries.
 pub const BLOB_PACE_SECONDS: usize = 10;
 /// Bytes a second that a line is taken to carry before anything was measured: 100 Mbit.
