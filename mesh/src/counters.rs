@@ -15,6 +15,8 @@ pub(crate) struct Counters {
     pub(crate) strangers_met: AtomicU64,
     pub(crate) strangers_refused: AtomicU64,
     pub(crate) refused_by_others: AtomicU64,
+    pub(crate) bulk_dialled: AtomicU64,
+    pub(crate) bulk_closed: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -36,6 +38,10 @@ pub struct CounterValues {
     pub strangers_refused: u64,
     /// Times another node told this one that it is not a member there.
     pub refused_by_others: u64,
+    /// Connections for blobs that this node dialled.
+    pub bulk_dialled: u64,
+    /// Of them, those that are closed again or could not be had.
+    pub bulk_closed: u64,
 }
 
 impl Counters {
@@ -55,6 +61,8 @@ impl Counters {
             strangers_met: read(&self.strangers_met),
             strangers_refused: read(&self.strangers_refused),
             refused_by_others: read(&self.refused_by_others),
+            bulk_dialled: read(&self.bulk_dialled),
+            bulk_closed: read(&self.bulk_closed),
         }
     }
 }
