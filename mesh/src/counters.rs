@@ -15,6 +15,7 @@ pub(crate) struct Counters {
     pub(crate) strangers_met: AtomicU64,
     pub(crate) strangers_refused: AtomicU64,
     pub(crate) refused_by_others: AtomicU64,
+    pub(crate) members_dropped: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -36,6 +37,8 @@ pub struct CounterValues {
     pub strangers_refused: u64,
     /// Times another node told this one that it is not a member there.
     pub refused_by_others: u64,
+    /// Links that were cut because their node is a member no longer.
+    pub members_dropped: u64,
 }
 
 impl Counters {
@@ -55,6 +58,7 @@ impl Counters {
             strangers_met: read(&self.strangers_met),
             strangers_refused: read(&self.strangers_refused),
             refused_by_others: read(&self.refused_by_others),
+            members_dropped: read(&self.members_dropped),
         }
     }
 }

@@ -9,6 +9,8 @@ pub struct Protocol(&'static str);
 impl Protocol {
     /// Asking for membership, or proving it: all that a stranger may speak.
     pub const JOIN: Self = Self("/starling/join/1");
+    /// Who is a member, agreed upon before anything else on a link, owned by this crate.
+    pub const TRUST: Self = Self("/starling/trust/1");
     /// Heartbeats and announcements of one link, owned by this crate.
     pub const CONTROL: Self = Self("/starling/control/1");
     /// Exchange of what the other side is missing, owned by `crdt`.
@@ -19,7 +21,14 @@ impl Protocol {
     pub const GENERATE: Self = Self("/starling/generate/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 5] = [Self::JOIN, Self::CONTROL, Self::RECONCILE, Self::KEYS, Self::GENERATE];
+    pub const ALL: [Self; 6] = [
+        Self::JOIN,
+        Self::TRUST,
+        Self::CONTROL,
+        Self::RECONCILE,
+        Self::KEYS,
+        Self::GENERATE,
+    ];
 
     /// The name on the wire.
     #[must_use]

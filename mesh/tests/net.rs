@@ -18,7 +18,7 @@ use std::{
 use keys::{
     NodeId, NodeKey, Timestamp,
     identity::random_bytes,
-    invite::Invite,
+    invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
 use mesh::{Congestion, Inputs, LinkPath, Mesh, MeshSettings, Protocol, frame};
@@ -138,7 +138,7 @@ fn founded(first: &NodeKey, address: std::net::SocketAddr) -> (Roster, Invite) {
     let root = NodeKey::generate();
     let certificate = Certificate::found(&root, first.id(), "first", random_bytes(), Timestamp::now()).unwrap();
     let roster = Roster::new(certificate).unwrap();
-    let terms = (Roles::NODE, 1, Timestamp::now().plus(600_000));
+    let terms = Terms::new(Roles::NODE, 1, Timestamp::now().plus(600_000));
     let invite = Invite::issue(&root, roster.mesh(), first.id(), vec![address], random_bytes(), terms).unwrap();
     (roster, invite)
 }

@@ -66,7 +66,7 @@ impl Founder {
     pub fn invite(&self, uses: u32, expires: Timestamp) -> Invite {
         let mesh = self.running.mesh.roster().mesh();
         let addresses = vec![self.running.address];
-        let terms = (Roles::NODE, uses, expires);
+        let terms = keys::invite::Terms::new(Roles::NODE, uses, expires);
         Invite::issue(
             &self.root,
             mesh,
