@@ -283,7 +283,7 @@ pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model
         text,
         "]\n# Further addresses under which others reach this node, for example a forwarded port.\npublic_addresses = []\n\
          # Find members on the local network by calling (mDNS); off by itself where there are public addresses.\nlocal_discovery = true\n\
-         # How fast this node sends: "bbr" (good on long and lossy lines) or "cubic" (gives way to other traffic).\ncongestion = \"bbr\"\n\n\
+         # How fast this node sends: \"bbr\" (good on long and lossy lines) or \"cubic\" (gives way to other traffic).\ncongestion = \"bbr\"\n\n\
          [inference]\n# \"built-in\", \"none\" (this node only asks others), or the path of a GGUF file.\nmodel = {}\n\
          slots = {SLOTS_DEFAULT}\ncontext_tokens = {CONTEXT_TOKENS_DEFAULT}\n# threads = 4\n\n\
          [backup]\n# Once a day at this time (UTC), or \"off\". Seven days and seven weeks are kept.\ndaily = \"03:15\"\n\

@@ -5,7 +5,7 @@ use std::{fs::File, sync::Arc, time::Duration};
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right};
 use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus};
-use keys::{ContentId, NodeId, NodeKey};
+use keys::{ContentId, NodeId, NodeKey, Timestamp, membership::Roster};
 use mesh::{Mesh, MeshSettings, Protocol};
 use monitor::Monitor;
 use tokio::{
@@ -19,7 +19,7 @@ use crate::{
     config::{self, Config},
     control::{self, ControlError, MemberStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
-    scrub, seed,
+    scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::Tasks,
     wiring,
@@ -50,6 +50,8 @@ struct Parts {
     tasks: Tasks,
     /// The other nodes.
     mesh: Mesh,
+    /// The digest of the roster that is on the disk.
+    saved_roster: watch::Receiver<ContentId>,
     /// What the network remembers.
     store: Store,
     /// This machine.
@@ -70,6 +72,11 @@ pub enum StartError {
     /// The data directory.
     #[error(transparent)]
     DataDirectory(#[from] DataDirectoryError),
+    /// It was put out, or has left.
+    #[error(
+        "this node is a member of its mesh no longer: {0}. With a new invite this machine can join again, into another data directory"
+    )]
+    NotAMember(String),
     /// The mesh's port or network.
     #[error("{0}. Choose another port with --mesh-listen or in the configuration")]
     Mesh(#[from] mesh::TransportError),
@@ -116,7 +123,11 @@ impl Node {
     pub async fn start(directory: DataDirectory, config: Config) -> Result<Self, StartError> {
         let lock = directory.lock()?;
         let key = directory.key()?;
-        let roster = directory.roster(&key)?;
+        let mut roster = directory.roster(&key)?;
+        roster.advance(Timestamp::now());
+        if let Some(former) = roster.former(&key.id()).filter(|former| standing::is_final(former)) {
+            return Err(StartError::NotAMember(standing::why(&roster, former, Timestamp::now())));
+        }
         let mesh_id = roster.mesh();
         tracing::info!(node = %key.id().short(), directory = %directory.path().display(), "start: data directory");
         // The page's port is taken first: it is the one a person notices.
@@ -132,7 +143,9 @@ impl Node {
                 .unwrap_or_else(|| tokio::sync::mpsc::channel(1).1)
         };
         let generations = streams(Protocol::GENERATE);
+        let (saved, saved_roster) = watch::channel(ContentId([0; 32]));
         let wires = Wires {
+            saved,
             outgoing: outputs.outgoing,
             gossip: inputs.gossip,
             released: outputs.released,
@@ -162,6 +175,7 @@ impl Node {
             mesh_id,
             tasks,
             mesh,
+            saved_roster,
             store,
             monitor,
             engine,
@@ -288,6 +302,11 @@ impl Node {
         self.surroundings().name_of(node)
     }
 
+    /// The digest of the roster on the disk, which a start would read.
+    pub(crate) fn saved_roster(&self) -> watch::Receiver<ContentId> {
+        self.0.saved_roster.clone()
+    }
+
     /// What the node says of itself.
     pub async fn status(&self) -> Status {
         let parts = &self.0;
@@ -301,6 +320,7 @@ impl Node {
             (summary.envelopes, summary.root.to_string())
         });
         let surroundings = self.surroundings();
+        let roster = parts.mesh.roster();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_id: parts.key.id().to_string(),
@@ -312,7 +332,12 @@ impl Node {
             engine: engine.to_owned(),
             engine_detail,
             answers_generated: parts.engine.load().borrow().finished,
-            members: surroundings.nodes().into_iter().map(member_status).collect(),
+            members: surroundings
+                .nodes()
+                .into_iter()
+                .map(|view| member_status(view, &roster))
+                .collect(),
+            former_members: standing::formers(&roster, Timestamp::now()),
             changes,
             root,
             mesh: serde_json::to_value(parts.mesh.counters()).unwrap_or_default(),
@@ -321,7 +346,7 @@ impl Node {
     }
 }
 
-fn member_status(view: gateway::NodeView) -> MemberStatus {
+fn member_status(view: gateway::NodeView, roster: &Roster) -> MemberStatus {
     let state = match (view.is_self, view.connected) {
         (true, _) => "this node",
         (_, true) => "connected",
@@ -335,6 +360,9 @@ fn member_status(view: gateway::NodeView) -> MemberStatus {
         heard_ms_ago: view.heard_ms_ago,
         path: view.path.map(str::to_owned),
         models: view.offers.into_iter().map(|offer| offer.model).collect(),
+        certificate_days: roster
+            .get(&view.node)
+            .and_then(|member| standing::days_left(member, Timestamp::now())),
     }
 }
 
@@ -359,9 +387,13 @@ async fn open_store(
         directory: directory.store_path(),
         keys: directory.keys_path(),
         key: key.clone(),
-        right: Arc::new(move |node| match rosters.borrow().get(node) {
-            Some(_) => Right::Member,
-            None => Right::Unknown,
+        right: Arc::new(move |node| {
+            let roster = rosters.borrow();
+            match (roster.get(node), roster.former(node)) {
+                (Some(_), _) => Right::Member,
+                (None, Some(_)) => Right::Former,
+                (None, None) => Right::Unknown,
+            }
         }),
     };
     let opened = tokio::task::spawn_blocking(move || Store::open(settings)).await;
@@ -384,6 +416,7 @@ async fn open_store(
 
 /// What comes into the wiring.
 struct Wires {
+    saved: watch::Sender<ContentId>,
     outgoing: mpsc::Receiver<Vec<u8>>,
     gossip: mpsc::Receiver<mesh::GossipMessage>,
     released: mpsc::Receiver<ContentId>,
@@ -414,7 +447,7 @@ fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wi
     );
     tasks.spawn(
         "members",
-        wiring::members(mesh(), store(), directory.clone(), tasks.clone()),
+        wiring::members(mesh(), store(), directory.clone(), tasks.clone(), wires.saved),
     );
     tasks.spawn("scrub", scrub::run(store(), tasks.clone()));
 }

@@ -11,3 +11,4 @@ mod backup;
 mod command_line;
 mod strangers;
 mod thread;
+mod trust;

@@ -79,6 +79,20 @@ fn print_members(status: &Status) {
         } else {
             member.models.join(", ")
         };
-        println!("  {:<20} {}{path}{round_trip}; {models}", member.name, member.state);
+        let certificate = match member.certificate_days {
+            None => String::new(),
+            Some(days @ ..0) => format!("; certificate ended {} day(s) ago, renew it", -days),
+            Some(days) => format!("; certificate for {days} day(s)"),
+        };
+        println!(
+            "  {:<20} {}{path}{round_trip}; {models}{certificate}",
+            member.name, member.state
+        );
+    }
+    if !status.former_members.is_empty() {
+        println!("out");
+    }
+    for former in &status.former_members {
+        println!("  {:<20} {}", former.name, former.why);
     }
 }
