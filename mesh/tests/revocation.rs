@@ -292,3 +292,62 @@ async fn an_operator_invites_without_the_root_and_is_unmade_by_it() {
         "the root has vouched for it"
     );
 }
+
+const DAY: u64 = 24 * 3600 * 1000;
+
+/// A member that was admitted so many days ago, and the founder with whom it joined.
+fn admitted(days_ago: u64) -> ((NodeKey, Roster), (NodeKey, Roster)) {
+    let (root, first, node) = (NodeKey::generate(), NodeKey::generate(), NodeKey::generate());
+    let then = Timestamp(Timestamp::now().0 - days_ago * DAY);
+    let certificate = Certificate::found(&root, first.id(), "first", random_bytes(), then).unwrap();
+    let mut roster = Roster::new(certificate).unwrap();
+    let terms = Terms::new(Roles::NODE, 1, then.plus(60_000));
+    let invite = Invite::issue(&root, roster.mesh(), first.id(), vec![], random_bytes(), terms).unwrap();
+    let request = invite.redeem(node.id(), "old").unwrap();
+    let (grant, redemption) = request.into_parts(root.id(), None).unwrap();
+    let own = roster.admit(&first, node.id(), grant, redemption, then).unwrap();
+    let mut of_node = Roster::new(own).unwrap();
+    of_node.take(roster.evidence().map(|(_, evidence)| evidence).collect());
+    ((first, roster), (node, of_node))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_node_renews_the_certificates_of_those_it_meets() {
+    let ((first, roster), (node, of_node)) = admitted(15);
+    let until = of_node.get(&node.id()).unwrap().until;
+    let first = Node::start(first, free_address(), vec![], roster);
+    let node = Node::start(node, free_address(), vec![first.here()], of_node);
+    node.linked(first.id()).await;
+    // It looks once a minute; the link stood a moment after its first look, so this one is asked for.
+    let now = Timestamp::now();
+    let renewal = first.mesh.roster().renew(&first.key, node.id(), now).unwrap();
+    first.mesh.decide(vec![renewal]).await.unwrap();
+    node.knows("it was renewed", |roster| {
+        roster
+            .get(&node.id())
+            .is_some_and(|member| member.until > until.plus(14 * DAY))
+    })
+    .await;
+    // The operator renews itself without being asked.
+    assert!(!first.mesh.roster().get(&first.id()).unwrap().is_due(now));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_too_long_is_refused_until_an_operator_renews_it() {
+    let ((first, roster), (node, of_node)) = admitted(40);
+    let first = Node::start(first, free_address(), vec![], roster);
+    let node = Node::start(node, free_address(), vec![first.here()], of_node);
+    until("it was refused", async || node.mesh.counters().refused_by_others >= 1).await;
+    assert!(first.mesh.roster().get(&node.id()).is_none());
+    let why = first.mesh.roster().former(&node.id()).unwrap().why.clone();
+    assert!(matches!(why, Out::Ended { .. }), "{why:?}");
+    let renewal = first
+        .mesh
+        .roster()
+        .renew(&first.key, node.id(), Timestamp::now())
+        .unwrap();
+    first.mesh.decide(vec![renewal]).await.unwrap();
+    // It starts again, as its operator does; otherwise it asks twice a minute.
+    let node = node.restart(vec![first.here()]).await;
+    node.linked(first.id()).await;
+}

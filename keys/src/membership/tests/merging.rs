@@ -172,7 +172,7 @@ proptest! {
         }
         let late = Timestamp(story.clock + crate::limits::CERTIFICATE_MILLISECONDS);
         let fresh = Roster::new(story.parts[0].certificate(&story.nodes[0].id()).unwrap().clone()).unwrap();
-        let reference = deliver(fresh.clone(), &story.evidence, seed, 1000);
+        let reference = deliver(fresh, &story.evidence, seed, 1000);
         let mut starts: Vec<Roster> = story.parts.clone();
         // A node that joined later starts from its own certificate.
         let own = story.nodes.last().and_then(|last| reference.certificate(&last.id()));
