@@ -1,6 +1,7 @@
 //! The shelf on disk: the journal is the truth, the index says where things stand in it, snapshots make long documents open
 //! quickly. Index and snapshots can be deleted at any time; they are made anew.
 
+mod held;
 mod snapshots;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 
 use keys::ContentId;
 
-use self::snapshots::Snapshots;
+use self::{held::HeldFile, snapshots::Snapshots};
 use crate::{
     StoreError,
     group::{Group, Lane},
@@ -20,7 +21,7 @@ use crate::{
     limits::INDEX_BATCH,
     records::RecordKind,
     replica::{Forget, Kept, Shelf},
-    set::Entry,
+    set::{Entry, ShardSet},
 };
 
 /// What opening found.
@@ -44,6 +45,7 @@ pub struct DiskShelf {
     journal: Journal,
     index: Index,
     snapshots: Snapshots,
+    held: HeldFile,
     scrub: ScrubCursor,
     /// Records found damaged since the start.
     rotten: u64,
@@ -79,6 +81,7 @@ impl DiskShelf {
             journal,
             index,
             snapshots: Snapshots::new(directory.join("snapshots")),
+            held: HeldFile::new(directory.join("held")),
             scrub: ScrubCursor::default(),
             rotten: 0,
         };
@@ -125,7 +128,7 @@ impl DiskShelf {
         let rotten: BTreeSet<Position> = step.rotten.into_iter().collect();
         let mut damaged = Vec::new();
         if !rotten.is_empty() {
-            for lane in [Lane::Statements, Lane::Envelopes] {
+            for lane in Lane::ALL {
                 let found = self.index.for_each(lane, &mut |group, id, position| {
                     if rotten.contains(&position) {
                         damaged.push((lane, Entry { group, id }));
@@ -163,12 +166,13 @@ impl DiskShelf {
 
     /// What happens to the records that must go or change, by where they stand.
     fn plan(&self, forget: &Forget) -> BTreeMap<Position, Option<Vec<u8>>> {
-        let position = |entry: &Entry| self.index.position(Lane::Envelopes, entry.group, &entry.id);
-        let drop = forget.drop.iter().filter_map(|entry| Some((position(entry)?, None)));
+        let position = |lane: Lane, entry: &Entry| self.index.position(lane, entry.group, &entry.id);
+        let drop = forget.drop.iter();
+        let drop = drop.filter_map(|(lane, entry)| Some((position(*lane, entry)?, None)));
         let replace = forget
             .replace
             .iter()
-            .filter_map(|(entry, bytes)| Some((position(entry)?, Some(bytes.clone()))));
+            .filter_map(|(lane, entry, bytes)| Some((position(*lane, entry)?, Some(bytes.clone()))));
         drop.chain(replace).collect()
     }
 
@@ -204,8 +208,8 @@ impl DiskShelf {
                 });
             }
         }
-        changes.extend(forget.drop.iter().map(|entry| IndexChange::Remove {
-            lane: Lane::Envelopes,
+        changes.extend(forget.drop.iter().map(|(lane, entry)| IndexChange::Remove {
+            lane: *lane,
             group: entry.group,
             id: entry.id,
         }));
@@ -316,8 +320,8 @@ impl Shelf for DiskShelf {
         None
     }
 
-    fn envelopes_of(&self, group: Group) -> Vec<ContentId> {
-        self.index.ids_of(group).into_iter().map(|(id, _)| id).collect()
+    fn envelopes_of(&self, lane: Lane, group: Group) -> Vec<ContentId> {
+        self.index.ids_of(lane, group).into_iter().map(|(id, _)| id).collect()
     }
 
     fn document(&self, document: &ContentId) -> Option<(RecordKind, Option<ContentId>)> {
@@ -368,6 +372,14 @@ impl Shelf for DiskShelf {
 
     fn snapshot(&self, document: &ContentId) -> Option<Vec<u8>> {
         self.snapshots.read(document)
+    }
+
+    fn held(&self) -> Option<ShardSet> {
+        self.held.read()
+    }
+
+    fn keep_held(&mut self, shards: &ShardSet) {
+        self.held.write(shards);
     }
 
     fn keep_snapshot(&mut self, document: &ContentId, bytes: &[u8]) {

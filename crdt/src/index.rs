@@ -287,10 +287,10 @@ impl<S: IndexStore> IndexOver<S> {
         })
     }
 
-    /// The envelopes of a group, by id. Two documents may share a group.
-    pub(crate) fn ids_of(&self, group: Group) -> Vec<(ContentId, Position)> {
+    /// The records of a group in a lane, by id. Two documents may share a group.
+    pub(crate) fn ids_of(&self, lane: Lane, group: Group) -> Vec<(ContentId, Position)> {
         let mut found = Vec::new();
-        let prefix = layout::group_prefix(Lane::Envelopes, group);
+        let prefix = layout::group_prefix(lane, group);
         let scanned = self.scan_entries(&prefix, &mut |_, id, position| found.push((id, position)));
         scanned.unwrap_or_else(|error| self.doubt(&error));
         found

@@ -13,6 +13,7 @@
 //! 5. [`records`]: what the network remembers, one file per record.
 //! 6. [`keyring`]: the data keys under which personal texts are sealed, in files of their own, so that they can be destroyed.
 //! 7. [`backup`]: a node's memory as one archive.
+//! 8. [`placement`]: which members hold which documents; [`fetch`]: how the others read them.
 //!
 //! `crdt` knows no network: it takes and gives bytes, and `node` carries them.
 //!
@@ -29,6 +30,10 @@
 //! *Something is erased*: [`Store::erase`] -> signed statement, journalled and gossiped -> envelopes dropped or stripped of their
 //! texts, segments rewritten, snapshots and keys destroyed -> [`Store::erased`] for whatever was derived -> a receipt per node.
 //!
+//! *A document is read that lies elsewhere*: in a mesh of more than sixteen storage nodes ([`placement`]) -> [`FetchRequest`] to a
+//! holder -> [`Store::take_fetched`] -> ordinary ingress -> kept here as long as it is used. What is written here and belongs to others
+//! is offered to them until they have it on disk ([`Store::unconfirmed_for`]).
+//!
 //! *A text is read on another node*: the envelope came by gossip, sealed; the account's key is asked of a member over a stream of its
 //! own ([`KeyNotice`], [`Store::answer_keys`]), once, and kept in the keyring there.
 
@@ -38,12 +43,14 @@ mod engine;
 pub mod envelope;
 pub mod erasure;
 mod facts;
+pub mod fetch;
 mod group;
 mod index;
 pub mod ingress;
 pub mod journal;
 pub mod keyring;
 pub mod limits;
+pub mod placement;
 pub mod rebase;
 pub mod records;
 pub mod replica;
@@ -53,4 +60,6 @@ mod view;
 
 pub use group::{Group, Lane};
 pub use replica::Received;
-pub use store::{Change, KeyNotice, OpenReport, Outputs, Scrubbed, Store, StoreError, StoreSettings, Summary};
+pub use store::{
+    Change, FetchRequest, KeyNotice, OpenReport, Outputs, Scrubbed, Store, StoreError, StoreSettings, Summary,
+};

@@ -176,3 +176,41 @@ pub const COVERED_CHANGES_MAX: usize = 11_000;
 pub const BASE_BYTES_MAX: usize = RECORD_BYTES_MAX - 4096;
 /// Threads that sync key files after a restore; they wait for the disk together.
 pub const KEYRING_SYNC_THREADS: usize = 32;
+/// How many members hold a shard of a large mesh: two may die at once and three are left.
+pub const PLACEMENT_COPIES: usize = 5;
+/// Up to so many storage members each holds everything: a share of five in sixteen would save little and cost every read a look.
+pub const PLACEMENT_EVERYWHERE_MAX: usize = 16;
+/// How long a silent holder is waited for while its shard's others are heard: a restart or a new address takes less.
+pub const PLACEMENT_PATIENCE: Duration = Duration::from_secs(60);
+/// How long when another holder of the shard is silent, too. Longer than a link that hiccups.
+pub const PLACEMENT_PATIENCE_URGENT: Duration = Duration::from_secs(5);
+/// How long when so many are silent that the mesh must be split.
+pub const PLACEMENT_PATIENCE_SPLIT: Duration = Duration::from_secs(15 * 60);
+/// Percent of the members that must have fallen silent for that.
+pub const PLACEMENT_SPLIT_PERCENT: usize = 25;
+/// Between two times at which a node drops what others hold: each rewrites much of the journal.
+pub const PLACEMENT_DROP_EVERY: Duration = Duration::from_secs(60);
+/// Changes that are offered to a holder at once, when they were written on a node that does not hold them.
+pub const PLACEMENT_OWN_OFFERED_MAX: usize = 512;
+/// Documents of other holders that a node keeps because somebody uses them there.
+pub const FOLLOWED_MAX: usize = 2048;
+/// Bytes of these.
+pub const FOLLOWED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// One that was not used for so long goes.
+pub const FOLLOWED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// For so long nobody is asked again what is new in a document that others hold; gossip brings it meanwhile, mostly.
+pub const FOLLOWED_FRESH_FOR: Duration = Duration::from_secs(10);
+/// Bytes of one fetch frame: a batch of envelopes.
+pub const FETCH_FRAME_BYTES_MAX: usize = RECONCILE_FRAME_BYTES_MAX;
+/// Documents asked for by id at once.
+pub const FETCH_DOCUMENTS_MAX: usize = 256;
+/// Lists of documents of which it is remembered that others were asked for them a moment ago.
+pub const FETCH_ASKED_MAX: usize = 256;
+/// Questions to others that wait to be seen to; one more fails at once.
+pub const FETCH_QUEUE: usize = 256;
+/// How long a read waits for those who hold what it needs.
+pub const FETCH_PATIENCE: Duration = Duration::from_secs(5);
+/// Questions to others for one read or write: the document, its owner, and once more when something changed meanwhile.
+pub const FETCHES_PER_CALL_MAX: usize = 4;
+/// A shard that has left is kept this long at least, although others have confirmed it: who was replaced often comes back.
+pub const PLACEMENT_LINGER: Duration = Duration::from_secs(5 * 60);

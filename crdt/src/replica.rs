@@ -8,11 +8,14 @@
 //! carried out, and only then may anyone be answered, notified or sent anything ([`Replica::take_events`]).
 
 mod erasing;
+mod fetching;
 mod intake;
 mod parked;
+mod placed;
 pub mod quota;
 mod reading;
 mod rebasing;
+mod sets;
 pub mod shelf;
 mod talking;
 
@@ -25,12 +28,14 @@ use automerge::{ActorId, transaction::CommitOptions};
 use keys::{ContentId, DataKey, NodeId, NodeKey, Timestamp};
 
 pub use self::{
+    fetching::{Batch, Cursor},
     intake::{Received, Source},
+    placed::Held,
     reading::Fork,
     shelf::{Forget, Kept, Keys, MemoryKeys, MemoryShelf, Shelf},
     talking::Talker,
 };
-use self::{parked::Parked, quota::Quotas, rebasing::Rebases};
+use self::{parked::Parked, placed::Placed, quota::Quotas, rebasing::Rebases, sets::Sets};
 use crate::{
     StoreError,
     envelope::Envelope,
@@ -41,7 +46,7 @@ use crate::{
     limits::{SNAPSHOT_CHANGES_MIN, SNAPSHOT_EVERY, VIEW_BYTES_MAX, VIEWS_MAX},
     rebase::Base,
     records::{Edit, Record, RecordError, RecordKind, Seal, Writer},
-    set::{Dirty, Entry, EntrySet, ShardSet},
+    set::{Dirty, Entry},
     view::{self, View},
 };
 
@@ -81,6 +86,8 @@ pub struct Recoveries {
     pub quotas: bool,
     /// Changes for a peer that is away are handed over when it returns.
     pub handoff: bool,
+    /// A shard is dropped only after enough holders have confirmed it.
+    pub confirmed_drops: bool,
 }
 
 impl Default for Recoveries {
@@ -96,6 +103,7 @@ impl Default for Recoveries {
             tombstones: true,
             quotas: true,
             handoff: true,
+            confirmed_drops: true,
         }
     }
 }
@@ -127,11 +135,10 @@ pub struct Replica<S> {
     settings: ReplicaSettings,
     shelf: S,
     keys: Box<dyn Keys>,
-    /// What this node holds, by lane.
-    statements: EntrySet,
-    envelopes: EntrySet,
-    /// The shards this node wants to hold.
-    scope: ShardSet,
+    /// What this node holds.
+    sets: Sets,
+    /// What it holds of the placed documents.
+    placed: Placed,
     erasures: Erasures,
     /// Erasures to be carried out at the next commit.
     to_erase: BTreeSet<ContentId>,
@@ -158,9 +165,8 @@ impl<S: Shelf> Replica<S> {
             settings,
             shelf,
             keys,
-            statements: EntrySet::default(),
-            envelopes: EntrySet::default(),
-            scope: ShardSet::all(),
+            sets: Sets::default(),
+            placed: Placed::default(),
             erasures: Erasures::default(),
             to_erase: BTreeSet::new(),
             rebases: Rebases::default(),
@@ -176,22 +182,24 @@ impl<S: Shelf> Replica<S> {
             events: Vec::new(),
         };
         replica.load_sets();
+        // Where it is not known, every shard of which there is anything.
+        let known = replica.shelf.held();
+        let entries = replica.sets.of(Lane::Envelopes).iter();
+        replica.placed = Placed::of(known.unwrap_or_else(|| entries.map(Entry::shard).collect()));
         replica
     }
 
     fn load_sets(&mut self) {
-        let (statements, envelopes) = (&mut self.statements, &mut self.envelopes);
-        *statements = EntrySet::default();
-        *envelopes = EntrySet::default();
-        self.shelf.entries(Lane::Statements, &mut |entry| {
-            statements.insert(entry);
-        });
-        self.shelf.entries(Lane::Envelopes, &mut |entry| {
-            envelopes.insert(entry);
-        });
+        self.sets = Sets::default();
+        for lane in Lane::ALL {
+            let set = self.sets.of(lane);
+            self.shelf.entries(lane, &mut |entry| {
+                set.insert(entry);
+            });
+        }
         self.erasures = Erasures::default();
         let mut opened: Vec<Statement> = Vec::new();
-        for entry in self.statements.iter() {
+        for entry in self.sets.of(Lane::Statements).iter() {
             let bytes = self.shelf.read(Lane::Statements, entry);
             opened.extend(bytes.and_then(|bytes| Statement::open(&bytes).ok()));
         }
@@ -211,12 +219,12 @@ impl<S: Shelf> Replica<S> {
 
     /// How many envelopes this node holds, and the root over them: equal roots mean equal sets.
     pub fn summary(&mut self) -> (usize, ContentId) {
-        (self.envelopes.len(), self.envelopes.root())
+        self.sets.summary()
     }
 
     /// The root over the erasures and receipts this node holds.
     pub fn statements_root(&mut self) -> ContentId {
-        self.statements.root()
+        self.sets.of(Lane::Statements).root()
     }
 
     /// What lies below: for tests and for the scrub.
@@ -227,11 +235,6 @@ impl<S: Shelf> Replica<S> {
     /// As [`Self::shelf`], to look only.
     pub const fn below(&self) -> &S {
         &self.shelf
-    }
-
-    /// Which shards this node wants to hold from now on.
-    pub fn set_scope(&mut self, scope: ShardSet) {
-        self.scope = scope;
     }
 
     /// Which other members cannot be reached: what they miss is remembered for them.
@@ -290,10 +293,7 @@ impl<S: Shelf> Replica<S> {
     /// # Errors
     /// When there is no such document, the record breaks a limit, or its owner's key is not here.
     pub fn edit<E: Edit>(&mut self, document: ContentId, edit: &E, now: Timestamp) -> Result<(), StoreError> {
-        let mut view = self
-            .take_view(document)
-            .filter(|view| view.facts.kind == E::KIND)
-            .ok_or(StoreError::NotFound)?;
+        let mut view = self.view_of(document, E::KIND)?;
         match self.edit_view(document, &mut view, edit, now) {
             Ok(envelope) => {
                 self.cache(document, view);
@@ -352,7 +352,7 @@ impl<S: Shelf> Replica<S> {
     /// The key under which new texts of an account are sealed: the one that sealed the first state of the account's own document,
     /// so that nobody can slip in another by giving it to this node.
     fn sealing_key(&mut self, account: ContentId) -> Result<DataKey, StoreError> {
-        let view = self.take_view(account).ok_or(StoreError::NotFound)?;
+        let view = self.view_of(account, RecordKind::Account)?;
         let key = self.sealing_key_of(account, &view);
         self.cache(account, view);
         key
@@ -405,10 +405,14 @@ impl<S: Shelf> Replica<S> {
             group: Group::of(&envelope.document),
             id: envelope.id,
         };
-        self.envelopes.insert(entry);
+        let lane = Lane::of(envelope.kind);
+        self.sets.of(lane).insert(entry);
         let bytes = envelope.to_bytes();
+        if lane.is_sharded() {
+            self.placed.inserted(entry, envelope.document, bytes.len(), ours);
+        }
         self.pending.push(Kept {
-            lane: Lane::Envelopes,
+            lane,
             entry,
             document: envelope.document,
             kind: Some(envelope.kind),
@@ -429,6 +433,7 @@ impl<S: Shelf> Replica<S> {
             self.keep_pending()?;
         }
         self.carry_out_rebases()?;
+        self.let_go(now);
         self.trim_views();
         Ok(())
     }
@@ -442,12 +447,14 @@ impl<S: Shelf> Replica<S> {
             // What memory shows must be what the shelf holds.
             self.views.clear();
             self.load_sets();
+            self.placed.forget_unkept(self.sets.of(Lane::Envelopes));
             self.events.clear();
             return Err(error);
         }
         for kept in pending {
-            if self.settings.recoveries.handoff && kept.lane == Lane::Envelopes {
-                self.dirty.note(kept.entry, self.away.iter().copied());
+            if self.settings.recoveries.handoff && kept.lane != Lane::Statements {
+                let missed_by = self.missed_by(kept.lane, &kept.entry);
+                self.dirty.note(kept.entry, missed_by);
             }
             if let Some(kind) = kept.kind {
                 let document = kept.document;
@@ -464,6 +471,20 @@ impl<S: Shelf> Replica<S> {
     /// What happened up to the last commit, in order; each is told once.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    /// The view of a document that must be of a kind.
+    fn view_of(&mut self, document: ContentId, kind: RecordKind) -> Result<View, StoreError> {
+        let now = self.placed.now;
+        self.placed.followed.touch(&document, now);
+        match self.take_view(document) {
+            Some(view) if view.facts.kind == kind => Ok(view),
+            Some(view) => {
+                self.cache(document, view);
+                Err(StoreError::NotFound)
+            }
+            None => Err(self.missing(document)),
+        }
     }
 
     /// Takes a document's view out of the cache or builds it. `None` when this node holds nothing of it.
@@ -497,10 +518,15 @@ impl<S: Shelf> Replica<S> {
             .or_else(|| self.shelf.document(document))
     }
 
+    /// The lane of a document's changes. One whose beginning has been lost is mostly a chat.
+    fn lane_of(&self, document: &ContentId) -> Lane {
+        self.begun(document).map_or(Lane::Envelopes, |(kind, _)| Lane::of(kind))
+    }
+
     fn envelopes_of(&self, document: &ContentId) -> Vec<ContentId> {
         let pending = self.pending.iter().filter(|kept| kept.document == *document);
         let mut ids: Vec<ContentId> = pending.map(|kept| kept.entry.id).collect();
-        ids.extend(self.shelf.envelopes_of(Group::of(document)));
+        ids.extend(self.shelf.envelopes_of(self.lane_of(document), Group::of(document)));
         ids
     }
 
@@ -511,10 +537,11 @@ impl<S: Shelf> Replica<S> {
     /// What the entries with these ids are of a document: bases and envelopes.
     fn open_document(&mut self, document: &ContentId, ids: &[ContentId]) -> (Vec<Base>, Vec<Envelope>) {
         let group = Group::of(document);
+        let lane = self.lane_of(document);
         let mut envelopes = Vec::with_capacity(ids.len());
         let mut bases = Vec::new();
         for id in ids {
-            let Some(bytes) = self.read_entry(Lane::Envelopes, &Entry { group, id: *id }) else {
+            let Some(bytes) = self.read_entry(lane, &Entry { group, id: *id }) else {
                 continue;
             };
             // Another document may share the first bytes of the id.
@@ -547,10 +574,7 @@ impl<S: Shelf> Replica<S> {
 
     /// What cannot be read is no longer held: the next reconciliation brings it back. Whether it was held until now.
     pub(crate) fn lose(&mut self, lane: Lane, entry: &Entry) -> bool {
-        match lane {
-            Lane::Statements => self.statements.remove(entry),
-            Lane::Envelopes => self.envelopes.remove(entry),
-        }
+        self.sets.of(lane).remove(entry)
     }
 
     fn cache(&mut self, document: ContentId, mut view: View) {

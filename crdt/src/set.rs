@@ -1,9 +1,10 @@
 //! Set reconciliation, sans-IO: two nodes find out what the other is missing and exchange it.
 //!
 //! ## How two nodes talk
-//! Each node holds two sets of entries ([`EntrySet`]): statements (signed erasures and receipts) and envelopes (changes). A talk
-//! compares the statements first and the envelopes only when both sides agree on the statements, or neither takes any more of
-//! the other's: otherwise what one side knows to be erased would come back through the other.
+//! Each node holds three sets of entries ([`EntrySet`], by [`Lane`]): statements (signed erasures and receipts), the changes that
+//! every member holds, and those that are placed by shards. A talk compares them in this order, and the next one only when both
+//! sides agree on the one before, or neither takes any more of the other's: otherwise what one side knows to be erased would come
+//! back through the other.
 //!
 //! 1. *Hello*: fingerprints of both roots over the shards that the sender wants to hold, and what it knows that the other missed
 //!    (`Dirty`). Equal roots are answered with *Same* and the talk is over after two frames of 31 bytes together (63 where the
@@ -19,8 +20,8 @@
 //! does not block the rest. A document of which much differs is listed at once, so that all that is missing of it is known in one
 //! frame and [`Replica::arrange`] can put it into an order in which it can be taken in.
 //!
-//! Only shards are compared that both sides want ([`Replica::scope`]). A node that knows what its peer holds narrows its scope to
-//! that: two different scopes cost one more frame in each talk.
+//! Of the placed changes only those shards are compared that both sides want ([`Replica::scope`]). A node that knows what its peer
+//! holds narrows its scope to that: two different scopes cost one more frame in each talk.
 //!
 //! [`Dirty`] remembers what a peer missed while it could not be reached, [`Pace`] says when to talk with whom.
 
@@ -38,9 +39,10 @@ use crate::group::Lane;
 
 pub use dirty::Dirty;
 pub use entries::{Entry, EntrySet};
+pub(crate) use frame::{Blob, Bounded};
 pub use pace::{Ended, Pace};
 pub use prefix::{Prefix, ShardSet};
-pub use talk::{says_moved, says_same, start, step};
+pub use talk::{says_moved, says_same, scope_of_hello, start, step};
 
 /// What a node must be able to do for a talk with one peer.
 pub trait Replica {
@@ -54,7 +56,8 @@ pub trait Replica {
     /// bytes can be anything, of any shard.
     fn take(&mut self, lane: Lane, bytes: Vec<u8>) -> bool;
 
-    /// The shards that this node wants to hold and may show to the peer; best without those that the peer does not want.
+    /// The shards that this node wants to hold, or still offers, and may show to the peer; best without those that the peer does not
+    /// want.
     fn scope(&self) -> ShardSet;
 
     /// What the peer is known to have missed, in the order in which it can be taken in; may be called more than once

@@ -1,10 +1,13 @@
 //! The handle to the store: cheap to clone, async outside, one thread inside.
 
+mod fetching;
+
 use std::{path::PathBuf, sync::Arc};
 
 use keys::{ContentId, NodeId, NodeKey, Timestamp};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+pub use self::fetching::FetchRequest;
 use crate::{
     disk::{DiskReport, DiskShelf},
     engine::{Ears, Engine, Job, run},
@@ -13,11 +16,11 @@ use crate::{
     ingress::{Rejection, Right},
     journal::{JournalError, Position},
     keyring::{KeyFrame, Keyring, KeyringError},
-    limits::{CHANGE_QUEUE, COMMAND_QUEUE, KEY_PATIENCE, KEY_QUEUE, OUTGOING_QUEUE},
+    limits::{CHANGE_QUEUE, COMMAND_QUEUE, FETCH_QUEUE, KEY_PATIENCE, KEY_QUEUE, OUTGOING_QUEUE},
     rebase::RebaseRefusal,
     records::{Edit, Record, RecordError, RecordKind},
     replica::{Fork, Received, Recoveries, Replica, ReplicaSettings, Source},
-    set::{ReconcileError, ShardSet},
+    set::ReconcileError,
 };
 
 /// Where and as whom the store works.
@@ -73,6 +76,8 @@ pub struct Outputs {
     pub released: mpsc::Receiver<ContentId>,
     /// Notices about data keys, at most [`KEY_QUEUE`] waiting.
     pub keys: mpsc::Receiver<KeyNotice>,
+    /// Questions to the nodes that hold what this one does not, at most [`FETCH_QUEUE`] waiting; one more fails at once.
+    pub fetches: mpsc::Receiver<FetchRequest>,
 }
 
 /// How much the store holds.
@@ -114,6 +119,12 @@ pub enum StoreError {
     /// No such document on this node, or it is of another kind.
     #[error("there is no such document")]
     NotFound,
+    /// Others hold this document, and none of them could be asked.
+    #[error("none of the nodes that hold this document can be reached")]
+    Elsewhere(ContentId),
+    /// Documents of this kind lie with others, too, and not all of them could be asked.
+    #[error("the nodes that hold {0} of 256 parts of this list cannot be reached")]
+    Unanswered(usize),
     /// It was erased.
     #[error("it was erased")]
     Erased,
@@ -144,6 +155,9 @@ pub struct Store {
     changes: broadcast::Sender<Change>,
     erased: broadcast::Sender<EraseTarget>,
     node: NodeId,
+    fetches: mpsc::Sender<FetchRequest>,
+    /// Whether others hold documents that this node does not.
+    reads_through: Arc<watch::Sender<bool>>,
     /// Closed when the thread has ended.
     ended: watch::Receiver<()>,
 }
@@ -160,6 +174,7 @@ impl Store {
         let (outgoing_sender, outgoing) = mpsc::channel(OUTGOING_QUEUE);
         let (released_sender, released) = mpsc::channel(OUTGOING_QUEUE);
         let (key_sender, keys) = mpsc::channel(KEY_QUEUE);
+        let (fetch_sender, fetches) = mpsc::channel(FETCH_QUEUE);
         let (jobs, queue) = mpsc::channel(COMMAND_QUEUE);
         let node = settings.key.id();
         let (shelf, report) = DiskShelf::open(&settings.directory)?;
@@ -207,12 +222,15 @@ impl Store {
             changes,
             erased,
             node,
+            fetches: fetch_sender,
+            reads_through: Arc::new(watch::Sender::new(false)),
             ended,
         };
         let outputs = Outputs {
             outgoing,
             released,
             keys,
+            fetches,
         };
         Ok((store, outputs, report))
     }
@@ -272,8 +290,10 @@ impl Store {
     pub async fn create<R: Record + Sync>(&self, record: R) -> Result<ContentId, StoreError> {
         let record = Arc::new(record);
         self.with_key(|| {
-            let record = Arc::clone(&record);
-            self.call(move |engine| engine.create(&*record, Timestamp::now()))
+            self.through(|| {
+                let record = Arc::clone(&record);
+                self.call(move |engine| engine.create(&*record, Timestamp::now()))
+            })
         })
         .await
     }
@@ -285,8 +305,10 @@ impl Store {
     pub async fn edit<E: Edit + Sync>(&self, document: ContentId, edit: E) -> Result<(), StoreError> {
         let edit = Arc::new(edit);
         self.with_key(|| {
-            let edit = Arc::clone(&edit);
-            self.call(move |engine| engine.edit(document, &*edit, Timestamp::now()))
+            self.through(|| {
+                let edit = Arc::clone(&edit);
+                self.call(move |engine| engine.edit(document, &*edit, Timestamp::now()))
+            })
         })
         .await
     }
@@ -310,44 +332,12 @@ impl Store {
         }
     }
 
-    /// Reads a document as this node knows it.
-    ///
-    /// # Errors
-    /// When there is no such document of this kind.
-    pub async fn read<R: Record>(&self, document: ContentId) -> Result<R, StoreError> {
-        self.call(move |engine| engine.read(document)).await
-    }
-
-    /// Every document of a kind, with its content; documents that do not read as their record are left out.
-    ///
-    /// # Errors
-    /// When the store has stopped.
-    pub async fn list<R: Record>(&self) -> Result<Vec<(ContentId, R)>, StoreError> {
-        self.call(|engine| Ok(engine.list())).await
-    }
-
-    /// Every document of a kind that is a person's data, with its content.
-    ///
-    /// # Errors
-    /// When the store has stopped.
-    pub async fn list_of<R: Record>(&self, account: ContentId) -> Result<Vec<(ContentId, R)>, StoreError> {
-        self.call(move |engine| Ok(engine.list_of(&account))).await
-    }
-
-    /// Ids of every document that is a person's data.
-    ///
-    /// # Errors
-    /// When the store has stopped.
-    pub async fn documents_owned_by(&self, account: ContentId) -> Result<Vec<ContentId>, StoreError> {
-        self.call(move |engine| Ok(engine.documents_owned_by(&account))).await
-    }
-
     /// The forks of a document: what one author wrote twice in one turn.
     ///
     /// # Errors
     /// When there is no such document.
     pub async fn forks(&self, document: ContentId) -> Result<Vec<Fork>, StoreError> {
-        self.call(move |engine| engine.forks(document)).await
+        self.through(|| self.call(move |engine| engine.forks(document))).await
     }
 
     /// Reads one fork of a document.
@@ -355,7 +345,8 @@ impl Store {
     /// # Errors
     /// When there is no such document or fork.
     pub async fn read_fork<R: Record>(&self, document: ContentId, fork: ContentId) -> Result<R, StoreError> {
-        self.call(move |engine| engine.read_fork(document, fork)).await
+        self.through(|| self.call(move |engine| engine.read_fork(document, fork)))
+            .await
     }
 
     /// Has something forgotten on every node; answers when that is done here, with the erasure's id.
@@ -424,18 +415,6 @@ impl Store {
     pub async fn set_away(&self, away: std::collections::BTreeSet<NodeId>) -> Result<(), StoreError> {
         self.call(move |engine| {
             engine.set_away(away);
-            Ok(())
-        })
-        .await
-    }
-
-    /// Which shards this node wants to hold from now on.
-    ///
-    /// # Errors
-    /// When the store has stopped.
-    pub async fn set_scope(&self, scope: ShardSet) -> Result<(), StoreError> {
-        self.call(move |engine| {
-            engine.set_scope(scope);
             Ok(())
         })
         .await

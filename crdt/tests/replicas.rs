@@ -262,8 +262,8 @@ fn an_equivocation_becomes_main_view_and_fork_the_same_on_all_nodes() {
     say(&mut b, chat, "later, too", 95);
     say(&mut a, chat, "later still", 96);
     let mut c = replica(3, &keys);
-    talk(&mut c, &mut a);
     talk(&mut b, &mut a);
+    talk(&mut c, &mut a);
     assert_eq!(texts(&mut c, chat), texts(&mut a, chat));
     assert_eq!(texts(&mut c, chat), texts(&mut b, chat));
     assert_eq!(c.forks(chat).unwrap(), forks);

@@ -33,7 +33,7 @@ use crate::{
     dial::DialPlan,
     gate::Gated,
     join::{Asked, JoinError},
-    limits::{GOSSIP_BYTES_MAX, GOSSIP_QUEUE, JUDGE_EVERY, LINK_EVENT_QUEUE, STOP_TIMEOUT, TRUST_NEWS},
+    limits::{self, GOSSIP_BYTES_MAX, GOSSIP_QUEUE, JUDGE_EVERY, LINK_EVENT_QUEUE, STOP_TIMEOUT, TRUST_NEWS},
     membership::{Membership, node_of, peer_of},
     streams::{self, Opener},
     transport,
@@ -210,6 +210,20 @@ fn gossip() -> Result<gossipsub::Behaviour, TransportError> {
         .message_id_fn(|message| gossipsub::MessageId::new(&keys::ContentId::of(&message.data).0[..20]))
         .max_transmit_size(GOSSIP_BYTES_MAX)
         .validate_messages()
+        .mesh_n(limits::GOSSIP_MESH)
+        .mesh_n_low(limits::GOSSIP_MESH_LOW)
+        .mesh_n_high(limits::GOSSIP_MESH_HIGH)
+        .mesh_outbound_min(limits::GOSSIP_OUTBOUND_MIN)
+        .heartbeat_initial_delay(limits::GOSSIP_HEARTBEAT)
+        .heartbeat_interval(limits::GOSSIP_HEARTBEAT)
+        .gossip_lazy(limits::GOSSIP_LAZY)
+        .gossip_factor(limits::GOSSIP_FACTOR)
+        .history_length(limits::GOSSIP_HISTORY)
+        .history_gossip(limits::GOSSIP_HISTORY_TOLD)
+        .iwant_followup_time(limits::GOSSIP_PATIENCE)
+        .flood_publish(limits::GOSSIP_FLOOD_PUBLISH)
+        .idontwant_message_size_threshold(limits::GOSSIP_CALL_OFF_BYTES)
+        .duplicate_cache_time(limits::GOSSIP_KNOWN_FOR)
         .build()
         .map_err(|error| setup(&error))?;
     let mut gossip: gossipsub::Behaviour =

@@ -14,19 +14,22 @@ impl Protocol {
     /// Heartbeats and announcements of one link, owned by this crate.
     pub const CONTROL: Self = Self("/starling/control/1");
     /// Exchange of what the other side is missing, owned by `crdt`.
-    pub const RECONCILE: Self = Self("/starling/reconcile/2");
+    pub const RECONCILE: Self = Self("/starling/reconcile/3");
     /// Data keys of accounts, owned by `crdt`.
     pub const KEYS: Self = Self("/starling/keys/1");
+    /// Documents that others hold, and what was written away from its holders, owned by `crdt`.
+    pub const FETCH: Self = Self("/starling/fetch/1");
     /// A question and its stream of tokens, owned by `inference`.
     pub const GENERATE: Self = Self("/starling/generate/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::JOIN,
         Self::TRUST,
         Self::CONTROL,
         Self::RECONCILE,
         Self::KEYS,
+        Self::FETCH,
         Self::GENERATE,
     ];
 

@@ -124,10 +124,31 @@ pub struct Status {
     pub changes: usize,
     /// Root over them: two nodes with equal roots hold the same.
     pub root: String,
+    /// Which part of the placed documents lies here.
+    pub placement: PlacementStatus,
     /// What the mesh counted since the start.
     pub mesh: serde_json::Value,
     /// Background tasks.
     pub tasks: serde_json::Value,
+}
+
+/// How the placed documents are spread, in [`Status`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlacementStatus {
+    /// Whether each node that keeps documents holds all of them.
+    pub everywhere: bool,
+    /// Of 256 shards, how many are this node's own.
+    pub shards: usize,
+    /// Of these, how many are still on their way here.
+    pub filling: usize,
+    /// How many others hold now and this node still offers.
+    pub leaving: usize,
+    /// Documents of others that are used here.
+    pub followed: usize,
+    /// Changes that were written here and that not enough of their holders have confirmed.
+    pub unconfirmed: usize,
+    /// How many nodes have the residency label, where they are too few.
+    pub labelled_too_few: Option<usize>,
 }
 
 /// A member in [`Status`].
@@ -147,6 +168,8 @@ pub struct MemberStatus {
     pub path: Option<String>,
     /// Models it offers.
     pub models: Vec<String>,
+    /// Of 256 shards, how many it holds as this node sees it.
+    pub shards: usize,
     /// Days until its certificate ends unless it is renewed; negative when it has ended and still counts. An operator's does not end.
     pub certificate_days: Option<i64>,
 }

@@ -2,7 +2,7 @@
 
 use std::{fs::File, sync::Arc, time::Duration};
 
-use crdt::{OpenReport, Store, StoreSettings, ingress::Right};
+use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus};
 use keys::{ContentId, NodeId, NodeKey, Timestamp, membership::Roster};
@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     backups,
     config::{self, Config},
-    control::{self, ControlError, MemberStatus, Status},
+    control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
     scrub, seed, standing,
     surroundings::MeshSurroundings,
@@ -54,6 +54,8 @@ struct Parts {
     saved_roster: watch::Receiver<ContentId>,
     /// What the network remembers.
     store: Store,
+    /// Who holds what.
+    placements: watch::Receiver<Option<Placement>>,
     /// This machine.
     monitor: Monitor,
     /// The model, in a process of its own.
@@ -123,11 +125,7 @@ impl Node {
     pub async fn start(directory: DataDirectory, config: Config) -> Result<Self, StartError> {
         let lock = directory.lock()?;
         let key = directory.key()?;
-        let mut roster = directory.roster(&key)?;
-        roster.advance(Timestamp::now());
-        if let Some(former) = roster.former(&key.id()).filter(|former| standing::is_final(former)) {
-            return Err(StartError::NotAMember(standing::why(&roster, former, Timestamp::now())));
-        }
+        let roster = own_roster(&directory, &key)?;
         let mesh_id = roster.mesh();
         tracing::info!(node = %key.id().short(), directory = %directory.path().display(), "start: data directory");
         // The page's port is taken first: it is the one a person notices.
@@ -144,6 +142,8 @@ impl Node {
         };
         let generations = streams(Protocol::GENERATE);
         let (saved, saved_roster) = watch::channel(ContentId([0; 32]));
+        let placer = wiring::Placer::start(mesh.clone(), store.clone()).await?;
+        let placements = placer.placements();
         let wires = Wires {
             saved,
             outgoing: outputs.outgoing,
@@ -152,6 +152,9 @@ impl Node {
             reconciliations: streams(Protocol::RECONCILE),
             key_notices: outputs.keys,
             key_questions: streams(Protocol::KEYS),
+            fetches: outputs.fetches,
+            fetch_questions: streams(Protocol::FETCH),
+            placer,
         };
         wire(&tasks, &mesh, &store, &directory, wires);
         tracing::info!("start: replication");
@@ -177,6 +180,7 @@ impl Node {
             mesh,
             saved_roster,
             store,
+            placements,
             monitor,
             engine,
             desk,
@@ -307,6 +311,28 @@ impl Node {
         self.0.saved_roster.clone()
     }
 
+    fn members_status(&self, surroundings: &MeshSurroundings) -> Vec<MemberStatus> {
+        let placement = self.0.placements.borrow().clone();
+        let nodes = surroundings.nodes().into_iter();
+        let roster = self.0.mesh.roster();
+        nodes.map(|view| member_status(view, placement.as_ref(), &roster)).collect()
+    }
+
+    async fn placement_status(&self) -> PlacementStatus {
+        let held = self.0.store.held().await.unwrap_or_default();
+        let placement = self.0.placements.borrow();
+        let placement = placement.as_ref();
+        PlacementStatus {
+            everywhere: placement.is_some_and(Placement::is_everywhere),
+            shards: held.own,
+            filling: held.filling,
+            leaving: held.leaving,
+            followed: held.followed,
+            unconfirmed: held.unconfirmed,
+            labelled_too_few: placement.and_then(Placement::shortage).map(|shortage| shortage.found),
+        }
+    }
+
     /// What the node says of itself.
     pub async fn status(&self) -> Status {
         let parts = &self.0;
@@ -319,6 +345,7 @@ impl Node {
         let (changes, root) = parts.store.summary().await.map_or((0, String::new()), |summary| {
             (summary.envelopes, summary.root.to_string())
         });
+        let placement = self.placement_status().await;
         let surroundings = self.surroundings();
         let roster = parts.mesh.roster();
         Status {
@@ -332,12 +359,9 @@ impl Node {
             engine: engine.to_owned(),
             engine_detail,
             answers_generated: parts.engine.load().borrow().finished,
-            members: surroundings
-                .nodes()
-                .into_iter()
-                .map(|view| member_status(view, &roster))
-                .collect(),
+            members: self.members_status(&surroundings),
             former_members: standing::formers(&roster, Timestamp::now()),
+            placement,
             changes,
             root,
             mesh: serde_json::to_value(parts.mesh.counters()).unwrap_or_default(),
@@ -346,13 +370,14 @@ impl Node {
     }
 }
 
-fn member_status(view: gateway::NodeView, roster: &Roster) -> MemberStatus {
+fn member_status(view: gateway::NodeView, placement: Option<&Placement>, roster: &Roster) -> MemberStatus {
     let state = match (view.is_self, view.connected) {
         (true, _) => "this node",
         (_, true) => "connected",
         _ => "unreachable",
     };
     MemberStatus {
+        shards: placement.map_or(0, |placement| placement.scope_of(&view.node).len()),
         node_id: view.node.to_string(),
         name: view.name,
         state: state.to_owned(),
@@ -363,6 +388,17 @@ fn member_status(view: gateway::NodeView, roster: &Roster) -> MemberStatus {
         certificate_days: roster
             .get(&view.node)
             .and_then(|member| standing::days_left(member, Timestamp::now())),
+    }
+}
+
+/// The members this node knew last, unless it is one no longer.
+fn own_roster(directory: &DataDirectory, key: &NodeKey) -> Result<Roster, StartError> {
+    let mut roster = directory.roster(key)?;
+    let now = Timestamp::now();
+    roster.advance(now);
+    match roster.former(&key.id()).filter(|former| standing::is_final(former)) {
+        Some(former) => Err(StartError::NotAMember(standing::why(&roster, former, now))),
+        None => Ok(roster),
     }
 }
 
@@ -423,6 +459,9 @@ struct Wires {
     reconciliations: mpsc::Receiver<(NodeId, mesh::Stream)>,
     key_notices: mpsc::Receiver<crdt::KeyNotice>,
     key_questions: mpsc::Receiver<(NodeId, mesh::Stream)>,
+    fetches: mpsc::Receiver<crdt::FetchRequest>,
+    fetch_questions: mpsc::Receiver<(NodeId, mesh::Stream)>,
+    placer: wiring::Placer,
 }
 
 fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wires: Wires) {
@@ -445,6 +484,17 @@ fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wi
         "data keys",
         wiring::exchange_keys(mesh(), store(), tasks.clone(), wires.key_notices),
     );
+    let placements = wires.placer.placements();
+    tasks.spawn("placement", wires.placer.run(tasks.clone()));
+    tasks.spawn(
+        "reading through",
+        wiring::fetch(mesh(), store(), tasks.clone(), placements, wires.fetches),
+    );
+    tasks.spawn(
+        "fetch answers",
+        wiring::answer_fetches(mesh(), store(), tasks.clone(), wires.fetch_questions),
+    );
+    tasks.spawn("hand-over", wiring::hand_over(mesh(), store(), tasks.clone()));
     tasks.spawn(
         "members",
         wiring::members(mesh(), store(), directory.clone(), tasks.clone(), wires.saved),

@@ -1,10 +1,14 @@
 //! Joins parts that do not know each other: the store and the mesh. Only bytes and ids pass here.
 
 mod data_keys;
+mod fetch;
+mod placement;
 mod reconciliation;
 
 pub use self::{
     data_keys::{answer_keys, exchange_keys},
+    fetch::{answer_fetches, fetch, hand_over},
+    placement::Placer,
     reconciliation::{answer_reconciliations, catch_up, reconcile},
 };
 
@@ -55,7 +59,7 @@ pub async fn receive(
             }
         };
         let verdict = match store.receive(message.content).await {
-            Ok(Received::New) => Verdict::Forward,
+            Ok(Received::New | Received::Elsewhere) => Verdict::Forward,
             Ok(Received::Parked(envelope)) => {
                 held.push_back((envelope, message.ticket));
                 if held.len() > HELD_MAX

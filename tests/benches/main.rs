@@ -8,8 +8,9 @@ fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
     match name.as_str() {
         "hop" => hop::run(),
+        "sim" => sim::figures::bench(),
         _ => {
-            eprintln!("bench: say which one: hop");
+            eprintln!("bench: say which one: hop, sim");
             return ExitCode::from(2);
         }
     }

@@ -11,6 +11,7 @@
 //! - [`byzantine`]: bytes that a hostile member makes.
 //! - [`scenarios`]: the faults as a table, each with what protects from it; without that it must fail.
 //! - [`figures`]: how long a message takes to be everywhere, and at how many copies.
+//! - [`placement`]: an hour in which a fifth of a thousand nodes is replaced, with sizes and ids only.
 //!
 //! ## What is modelled
 //! A frame takes its link's latency, then [`STORE_DELAY`] for judging it and making it durable; only then it is forwarded. A link of
@@ -29,6 +30,7 @@ pub mod history;
 pub mod links;
 mod nodes;
 pub mod people;
+pub mod placement;
 pub mod scenarios;
 mod talks;
 pub mod world;

@@ -146,7 +146,7 @@ impl Running {
     pub(crate) fn judge(&mut self, from: usize, message: &Message, now: Timestamp, out: &mut Outbox) -> Received {
         let received = self.replica.receive(&message.bytes, Source::Gossip, now);
         let verdict = match received {
-            Received::New => Verdict::Forward,
+            Received::New | Received::Elsewhere => Verdict::Forward,
             Received::Parked(envelope) => {
                 self.held.push_back((envelope, message.id, from));
                 if self.held.len() > HELD_MAX

@@ -438,7 +438,7 @@ impl World {
         };
         let mut out = Outbox::new();
         match running.judge(from, message, clock, &mut out) {
-            Received::New => {}
+            Received::New | Received::Elsewhere => {}
             Received::Parked(_) => self.counts.parked += 1,
             Received::Ignored => self.counts.ignored += 1,
             Received::Rejected(_) => self.counts.rejected += 1,

@@ -11,14 +11,14 @@ use crate::{
 };
 
 /// Bumped when the layout changes; an index of another version is rebuilt.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 /// The key under which the summary stands.
 pub(super) const SUMMARY: [u8; 1] = [0];
-// Tables 1 and 2 hold the entries of the two lanes.
-const KINDS: u8 = 3;
-const OWNERS: u8 = 4;
-const DOCUMENTS: u8 = 5;
+// Tables 1 to 3 hold the entries of the three lanes.
+const KINDS: u8 = 4;
+const OWNERS: u8 = 5;
+const DOCUMENTS: u8 = 6;
 
 /// blake3 over the summary, cut to this.
 const SUMMARY_HASH_BYTES: usize = 16;
@@ -106,7 +106,7 @@ pub(super) struct Summary {
     /// Over every key and value but the summary's own.
     pub(super) checksum: Checksum,
     /// Entries of each lane.
-    pub(super) entries: [u64; 2],
+    pub(super) entries: [u64; 3],
     /// Bytes of all keys and values but the summary's own.
     pub(super) bytes: u64,
 }

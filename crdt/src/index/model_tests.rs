@@ -117,7 +117,7 @@ impl Model {
                     .filter(|(key, _)| (key.0, key.1) == (Lane::Envelopes, group))
                     .map(|(key, position)| (key.2, *position))
                     .collect();
-                assert_eq!(index.ids_of(group), expected);
+                assert_eq!(index.ids_of(Lane::Envelopes, group), expected);
             }
         }
         for document in (0..12).map(id) {

@@ -108,13 +108,13 @@ fn what_was_put_is_found_also_after_a_restart<S: IndexStore>() {
         let expected = (number < 10).then(|| at(number));
         assert_eq!(index.position(Lane::Statements, group(number), &id(number)), expected);
     }
-    let mut found = index.ids_of(group(30));
+    let mut found = index.ids_of(Lane::Envelopes, group(30));
     found.sort_unstable_by_key(|(_, position)| *position);
     assert_eq!(
         found,
         (30..40).map(|number| (id(number), at(number))).collect::<Vec<_>>()
     );
-    assert_eq!(index.ids_of(group(500)), []);
+    assert_eq!(index.ids_of(Lane::Envelopes, group(500)), []);
     // Removed, moved, and both at once.
     let remove = |number| IndexChange::Remove {
         lane: Lane::Envelopes,
@@ -135,7 +135,7 @@ fn what_was_put_is_found_also_after_a_restart<S: IndexStore>() {
         .unwrap();
     drop(index);
     let index = open::<S>(&path);
-    let mut found = index.ids_of(group(30));
+    let mut found = index.ids_of(Lane::Envelopes, group(30));
     found.sort_unstable_by_key(|(_, position)| *position);
     let mut expected: Vec<_> = (32..40).map(|number| (id(number), at(number))).collect();
     expected.push((id(31), at(900)));
@@ -384,7 +384,9 @@ fn a_database_that_fails_condemns_the_index<S: IndexStore>() {
         (Fault::Refusing, |index| {
             assert_eq!(index.position(Lane::Envelopes, group(1), &id(1)), None)
         }),
-        (Fault::Refusing, |index| assert_eq!(index.ids_of(group(1)), [])),
+        (Fault::Refusing, |index| {
+            assert_eq!(index.ids_of(Lane::Envelopes, group(1)), [])
+        }),
         (Fault::Refusing, |index| {
             assert_eq!(index.documents_of(RecordKind::Session), [])
         }),

@@ -173,7 +173,12 @@ fn content(view: &View) -> Vec<(String, String)> {
 }
 
 fn is_accepted(view: &View, envelope: &Envelope) -> bool {
-    let judged = judge(envelope, Some(&view.facts), |_| Right::Member, true);
+    let judged = judge(
+        envelope,
+        Some(&view.facts),
+        Right::Member,
+        crate::replica::Recoveries::default(),
+    );
     matches!(judged, Judgement::Accept(_))
 }
 

@@ -26,7 +26,8 @@ impl<S: Shelf> Replica<S> {
                 self.begun(&id).is_some()
             }
         };
-        if !known {
+        // What others hold can be erased unseen: the statement reaches them.
+        if let (false, StoreError::NotFound) = (known, self.missing(target.subject())) {
             return Err(StoreError::NotFound);
         }
         let content = StatementContent::Erase(Erase { target, at: now });
@@ -86,8 +87,12 @@ impl<S: Shelf> Replica<S> {
             tracing::error!(%error, "an erasure could not be carried out; it is tried again");
             return;
         }
-        for entry in &forget.drop {
-            self.envelopes.remove(entry);
+        for (lane, entry) in &forget.drop {
+            self.sets.of(*lane).remove(entry);
+            self.placed.removed(entry);
+        }
+        for document in &forget.documents {
+            self.placed.followed.remove(document);
         }
         for (erase, target, envelopes, keys) in done {
             self.to_erase.remove(&erase);
@@ -107,15 +112,21 @@ impl<S: Shelf> Replica<S> {
 
     fn forget_document(&mut self, document: ContentId, forget: &mut Forget) {
         let group = Group::of(&document);
-        for id in self.shelf.envelopes_of(group) {
+        // In both lanes: what a document is may not be known any more.
+        let lanes = [Lane::Common, Lane::Envelopes];
+        let entries = lanes.map(|lane| (lane, self.shelf.envelopes_of(lane, group)));
+        let entries = entries
+            .into_iter()
+            .flat_map(|(lane, ids)| ids.into_iter().map(move |id| (lane, id)));
+        for (lane, id) in entries {
             let entry = Entry { group, id };
-            let bytes = self.shelf.read(Lane::Envelopes, &entry);
+            let bytes = self.shelf.read(lane, &entry);
             // What cannot be read goes, too: nothing of it may be left.
             let is_its = bytes
                 .and_then(Kept::from_stored)
                 .is_none_or(|kept| kept.document == document);
             if is_its {
-                forget.drop.push(entry);
+                forget.drop.push((lane, entry));
             }
         }
         self.views.remove(&document);
@@ -141,7 +152,9 @@ impl<S: Shelf> Replica<S> {
             envelope.strip_but(|hash| hash.0.first_chunk().is_some_and(|first| kept.contains(first)));
             if texts(&envelope) < before {
                 let entry = Entry { group, id: envelope.id };
-                forget.replace.push((entry, envelope.to_bytes()));
+                forget
+                    .replace
+                    .push((Lane::of(envelope.kind), entry, envelope.to_bytes()));
             }
         }
         self.views.remove(&document);

@@ -38,6 +38,8 @@ pub enum Received {
     New,
     /// Something it depends on is missing: forward it when [`Event::Released`] names this envelope, if that is soon.
     Parked(ContentId),
+    /// Of a document that others hold: forward it.
+    Elsewhere,
     /// Known already, or erased, over a quota, or by an author that is not known yet: do not forward, blame nobody.
     Ignored,
     /// Refused for good.
@@ -124,7 +126,7 @@ impl<S: Shelf> Replica<S> {
             id: statement.id,
         };
         let member = self.right(&statement.author, Some(source)) == Right::Member;
-        if self.statements.contains(&entry)
+        if self.sets.of(Lane::Statements).contains(&entry)
             || !member
             || !self.charged(statement.author, bytes.len(), Some(source), now)
         {
@@ -147,7 +149,7 @@ impl<S: Shelf> Replica<S> {
             Inserted::Receipt | Inserted::Known => {}
         }
         self.rebases.insert(statement);
-        self.statements.insert(entry);
+        self.sets.of(Lane::Statements).insert(entry);
         self.pending.push(Kept {
             lane: Lane::Statements,
             entry,
@@ -166,10 +168,13 @@ impl<S: Shelf> Replica<S> {
             group: Group::of(&document),
             id: envelope.id,
         };
-        if self.envelopes.contains(&entry) || self.quarantined.contains(&envelope.id) {
+        if self.sets.of(Lane::of(envelope.kind)).contains(&entry) || self.quarantined.contains(&envelope.id) {
             return Received::Ignored;
         }
         let size = envelope.to_bytes().len();
+        if self.is_elsewhere(envelope.kind, &document) {
+            return self.pass_on(&envelope, size, source, now);
+        }
         let mut view = self.take_view(document);
         let owner = view.as_ref().map_or(envelope.owner, |view| view.facts.owner);
         if self.settings.recoveries.tombstones && self.erasures.covers(&document, owner.as_ref()) {
@@ -228,6 +233,18 @@ impl<S: Shelf> Replica<S> {
         };
         self.put_back(document, view);
         received
+    }
+
+    /// What is not this node's to keep is still passed on, or others would not get it; but only for members, and no more of it than
+    /// they may push.
+    fn pass_on(&mut self, envelope: &Envelope, size: usize, source: Option<Source>, now: Timestamp) -> Received {
+        let is_member = self.right(&envelope.author, source) == Right::Member;
+        let is_erased = self.erasures.covers(&envelope.document, envelope.owner.as_ref());
+        if is_member && !is_erased && self.charged(envelope.author, size, source, now) {
+            Received::Elsewhere
+        } else {
+            Received::Ignored
+        }
     }
 
     fn put_back(&mut self, document: ContentId, view: Option<View>) {

@@ -31,10 +31,7 @@ impl<S: Shelf> Replica<S> {
     /// # Errors
     /// When there is no such document of this kind.
     pub fn read<R: Record>(&mut self, document: ContentId) -> Result<R, StoreError> {
-        let view = self
-            .take_view(document)
-            .filter(|view| view.facts.kind == R::KIND)
-            .ok_or(StoreError::NotFound)?;
+        let view = self.view_of(document, R::KIND)?;
         let record = self.read_view::<R>(&view, &view.document, document);
         self.cache(document, view);
         record
@@ -129,7 +126,7 @@ impl<S: Shelf> Replica<S> {
     /// # Errors
     /// When there is no such document.
     pub fn forks(&mut self, document: ContentId) -> Result<Vec<Fork>, StoreError> {
-        let view = self.take_view(document).ok_or(StoreError::NotFound)?;
+        let view = self.take_view(document).ok_or_else(|| self.missing(document))?;
         let forks = view.facts.forks();
         let forks = forks.into_iter().filter_map(|(loser, winner)| {
             let loser = view.facts.changes.get(&loser)?;
@@ -152,10 +149,7 @@ impl<S: Shelf> Replica<S> {
     /// # Errors
     /// When there is no such document or fork.
     pub fn read_fork<R: Record>(&mut self, document: ContentId, fork: ContentId) -> Result<R, StoreError> {
-        let view = self
-            .take_view(document)
-            .filter(|view| view.facts.kind == R::KIND)
-            .ok_or(StoreError::NotFound)?;
+        let view = self.view_of(document, R::KIND)?;
         let loser = view.facts.forks().into_iter().map(|(loser, _)| loser).find(|loser| {
             view.facts
                 .changes
@@ -181,6 +175,7 @@ impl<S: Shelf> Replica<S> {
             group: Group::of(document),
             id: *envelope,
         };
-        self.read_entry(crate::group::Lane::Envelopes, &entry)
+        let lane = self.lane_of(document);
+        self.read_entry(lane, &entry)
     }
 }

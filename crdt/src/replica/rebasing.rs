@@ -11,7 +11,7 @@ use crate::{
     envelope::Envelope,
     erasure::{Statement, StatementContent},
     facts::ChangeHash,
-    group::{Group, Lane},
+    group::Group,
     ingress::Rejection,
     limits::REBASE_CHANGES_MIN,
     rebase::{Base, Rebase, RebaseRefusal, is_rebased},
@@ -137,10 +137,9 @@ impl<S: Shelf> Replica<S> {
             id: *document,
         };
         // What is not here must not be looked for: a shelf takes that for damage.
-        let bytes = self
-            .envelopes
-            .contains(&entry)
-            .then(|| self.read_entry(Lane::Envelopes, &entry))??;
+        let lane = self.lane_of(document);
+        let is_here = self.sets.of(lane).contains(&entry);
+        let bytes = is_here.then(|| self.read_entry(lane, &entry))??;
         Some(Envelope::open_own(&bytes).ok()?.author)
     }
 
@@ -166,7 +165,7 @@ impl<S: Shelf> Replica<S> {
             return Received::Ignored;
         };
         let erased = self.settings.recoveries.tombstones && self.erasures.covers(&document, owner.as_ref());
-        if erased || kind != base.kind() || self.envelopes.contains(&kept.entry) {
+        if erased || kind != base.kind() || self.sets.of(kept.lane).contains(&kept.entry) {
             return Received::Ignored;
         }
         let stated = self.stated_by_beginner(&document);
@@ -195,7 +194,10 @@ impl<S: Shelf> Replica<S> {
 
     fn put_on(&mut self, base: Kept) {
         let document = base.document;
-        self.envelopes.insert(base.entry);
+        self.sets.of(base.lane).insert(base.entry);
+        if base.lane.is_sharded() {
+            self.placed.inserted(base.entry, document, base.bytes.len(), false);
+        }
         self.pending.push(base);
         // The next use builds it on the base.
         self.views.remove(&document);
@@ -254,6 +256,7 @@ impl<S: Shelf> Replica<S> {
         let documents = std::mem::take(&mut self.rebases.to_sweep);
         for document in &documents {
             let group = Group::of(document);
+            let lane = self.lane_of(document);
             let ids = self.envelopes_of(document);
             let (bases, envelopes) = self.open_document(document, &ids);
             let Some(base) = bases.iter().cloned().reduce(|joined, base| joined.join(&base)) else {
@@ -266,7 +269,7 @@ impl<S: Shelf> Replica<S> {
             let contained = bases.iter().filter(is_contained).map(Base::id);
             forget
                 .drop
-                .extend(dropped.chain(contained).map(|id| Entry { group, id }));
+                .extend(dropped.chain(contained).map(|id| (lane, Entry { group, id })));
             if forget.drop.len() > before {
                 forget.snapshots.push(*document);
                 self.views.remove(document);
@@ -280,8 +283,9 @@ impl<S: Shelf> Replica<S> {
             self.rebases.to_sweep = documents;
             return;
         }
-        for entry in &forget.drop {
-            self.envelopes.remove(entry);
+        for (lane, entry) in &forget.drop {
+            self.sets.of(*lane).remove(entry);
+            self.placed.removed(entry);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     keyring::{KeyAnswer, KeyFrame, Keyring, KeyringError},
     rebase::Base,
     records::RecordKind,
-    set::Entry,
+    set::{Entry, ShardSet},
 };
 
 /// Something to be kept.
@@ -64,7 +64,7 @@ impl Kept {
         }
         let envelope = Envelope::open_own(&bytes).ok()?;
         Some(Self {
-            lane: Lane::Envelopes,
+            lane: Lane::of(envelope.kind),
             entry: Entry {
                 group: Group::of(&envelope.document),
                 id: envelope.id,
@@ -82,7 +82,7 @@ impl Kept {
     /// The base of a document, which lies among its envelopes.
     pub(crate) fn base(base: &Base, bytes: Vec<u8>) -> Self {
         Self {
-            lane: Lane::Envelopes,
+            lane: Lane::of(base.kind()),
             entry: Entry {
                 group: Group::of(&base.document()),
                 id: ContentId::of(&bytes),
@@ -100,9 +100,9 @@ impl Kept {
 #[derive(Debug, Default)]
 pub struct Forget {
     /// Envelopes that go.
-    pub drop: Vec<Entry>,
+    pub drop: Vec<(Lane, Entry)>,
     /// Envelopes that lose their texts, with their new bytes.
-    pub replace: Vec<(Entry, Vec<u8>)>,
+    pub replace: Vec<(Lane, Entry, Vec<u8>)>,
     /// Documents that are gone with their envelopes.
     pub documents: Vec<ContentId>,
     /// Documents whose snapshots go.
@@ -130,7 +130,7 @@ pub trait Shelf {
     /// The exact bytes of an entry; `None` when they cannot be read any more.
     fn read(&mut self, lane: Lane, entry: &Entry) -> Option<Vec<u8>>;
     /// The envelopes whose documents' ids begin so: almost always one document's.
-    fn envelopes_of(&self, group: Group) -> Vec<ContentId>;
+    fn envelopes_of(&self, lane: Lane, group: Group) -> Vec<ContentId>;
     /// What a document is and whose.
     fn document(&self, document: &ContentId) -> Option<(RecordKind, Option<ContentId>)>;
     /// Every document of a kind.
@@ -149,6 +149,11 @@ pub trait Shelf {
     fn forget(&mut self, forget: &Forget) -> Result<(), Arc<JournalError>>;
     /// The snapshot of a document's view, if there is a whole one.
     fn snapshot(&self, document: &ContentId) -> Option<Vec<u8>>;
+    /// The shards that were held as a whole when the node stopped; `None` where that is not known.
+    fn held(&self) -> Option<ShardSet>;
+    /// Remembers which shards are held as a whole. Where that fails, the next start takes everything for held, and asks for more
+    /// than it must.
+    fn keep_held(&mut self, shards: &ShardSet);
     /// Keeps a snapshot; a failure only costs time later.
     fn keep_snapshot(&mut self, document: &ContentId, bytes: &[u8]);
 }
@@ -214,6 +219,7 @@ pub struct MemoryShelf {
     documents: BTreeMap<ContentId, (RecordKind, Option<ContentId>)>,
     owned: BTreeMap<ContentId, BTreeSet<ContentId>>,
     snapshots: BTreeMap<ContentId, Vec<u8>>,
+    held: Option<ShardSet>,
 }
 
 impl MemoryShelf {
@@ -253,7 +259,7 @@ impl Shelf for MemoryShelf {
         self.entries.get(&(lane, *entry)).cloned()
     }
 
-    fn envelopes_of(&self, group: Group) -> Vec<ContentId> {
+    fn envelopes_of(&self, lane: Lane, group: Group) -> Vec<ContentId> {
         let first = Entry {
             group,
             id: ContentId([0; 32]),
@@ -262,7 +268,7 @@ impl Shelf for MemoryShelf {
             group,
             id: ContentId([255; 32]),
         };
-        let range = self.entries.range((Lane::Envelopes, first)..=(Lane::Envelopes, last));
+        let range = self.entries.range((lane, first)..=(lane, last));
         range.map(|((_, entry), _)| entry.id).collect()
     }
 
@@ -293,11 +299,11 @@ impl Shelf for MemoryShelf {
     }
 
     fn forget(&mut self, forget: &Forget) -> Result<(), Arc<JournalError>> {
-        for entry in &forget.drop {
-            self.entries.remove(&(Lane::Envelopes, *entry));
+        for of in &forget.drop {
+            self.entries.remove(of);
         }
-        for (entry, bytes) in &forget.replace {
-            self.entries.insert((Lane::Envelopes, *entry), bytes.clone());
+        for (lane, entry, bytes) in &forget.replace {
+            self.entries.insert((*lane, *entry), bytes.clone());
         }
         for document in forget.documents.iter().chain(&forget.snapshots) {
             self.snapshots.remove(document);
@@ -313,6 +319,14 @@ impl Shelf for MemoryShelf {
 
     fn snapshot(&self, document: &ContentId) -> Option<Vec<u8>> {
         self.snapshots.get(document).cloned()
+    }
+
+    fn held(&self) -> Option<ShardSet> {
+        self.held
+    }
+
+    fn keep_held(&mut self, shards: &ShardSet) {
+        self.held = Some(*shards);
     }
 
     fn keep_snapshot(&mut self, document: &ContentId, bytes: &[u8]) {

@@ -15,15 +15,13 @@ use crate::{
 pub struct Talker<'a, S> {
     replica: &'a mut Replica<S>,
     peer: NodeId,
+    opens: bool,
     now: Timestamp,
 }
 
 impl<S: Shelf> set::Replica for Talker<'_, S> {
     fn entries(&mut self, lane: Lane) -> &mut EntrySet {
-        match lane {
-            Lane::Statements => &mut self.replica.statements,
-            Lane::Envelopes => &mut self.replica.envelopes,
-        }
+        self.replica.sets.of(lane)
     }
 
     fn bytes(&mut self, lane: Lane, entry: &Entry) -> Option<Vec<u8>> {
@@ -38,7 +36,10 @@ impl<S: Shelf> set::Replica for Talker<'_, S> {
     /// By operation counters: a change's are higher than those of everything it depends on. Where an envelope stands in the journal
     /// would not do, because one that was lost and came back stands at the end.
     fn arrange(&mut self, lane: Lane, entries: &mut Vec<Entry>) {
-        let Some(first) = entries.first().filter(|_| lane == Lane::Envelopes && entries.len() > 1) else {
+        let Some(first) = entries
+            .first()
+            .filter(|_| lane != Lane::Statements && entries.len() > 1)
+        else {
             return;
         };
         let opened = self.replica.read_entry(lane, first).and_then(Kept::from_stored);
@@ -69,13 +70,16 @@ impl<S: Shelf> set::Replica for Talker<'_, S> {
     }
 
     fn scope(&self) -> ShardSet {
-        self.replica.scope
+        self.replica.scope_for(&self.peer, self.opens)
     }
 
     fn handoff(&mut self) -> Vec<Entry> {
-        self.replica
+        let mut missed = self
+            .replica
             .dirty
-            .hand_over(&self.peer, crate::limits::DIRTY_HAND_OVER_MAX)
+            .hand_over(&self.peer, crate::limits::DIRTY_HAND_OVER_MAX);
+        missed.extend(self.replica.own_for(&self.peer));
+        missed
     }
 }
 
@@ -83,7 +87,9 @@ impl<S: Shelf> Replica<S> {
     /// Opens a reconciliation with a peer: the first frame, with what was written while the peer was away.
     pub fn talk_start(&mut self, peer: NodeId, now: Timestamp) -> Vec<u8> {
         let salt = self.salt();
-        set::start(&mut self.talker(peer, now), salt)
+        let hello = set::start(&mut self.talker(peer, true, now), salt);
+        self.asked(peer, &hello);
+        hello
     }
 
     /// Answers a frame of a reconciliation; `None` when the talk is over. What it brought counts after the next commit.
@@ -91,13 +97,16 @@ impl<S: Shelf> Replica<S> {
     /// # Errors
     /// When the frame is malformed; the talk ends.
     pub fn talk_step(&mut self, peer: NodeId, frame: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, ReconcileError> {
-        set::step(&mut self.talker(peer, now), frame)
+        let answer = set::step(&mut self.talker(peer, false, now), frame)?;
+        self.heed(peer, frame, answer.as_deref());
+        Ok(answer)
     }
 
-    fn talker(&mut self, peer: NodeId, now: Timestamp) -> Talker<'_, S> {
+    pub(super) fn talker(&mut self, peer: NodeId, opens: bool, now: Timestamp) -> Talker<'_, S> {
         Talker {
             replica: self,
             peer,
+            opens,
             now,
         }
     }

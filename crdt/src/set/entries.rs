@@ -114,7 +114,7 @@ impl EntrySet {
     }
 
     /// The entries of a region in order.
-    pub fn range(&self, region: &Prefix) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub fn range(&self, region: &Prefix) -> impl DoubleEndedIterator<Item = &Entry> + use<'_> {
         self.entries.range(region.first()..=region.last())
     }
 

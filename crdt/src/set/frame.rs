@@ -18,7 +18,7 @@ use crate::{
 pub(super) type Part = (Prefix, [u8; 4]);
 
 /// First byte of every frame.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Mixed into every fingerprint of a frame, and new in each round: nobody can prepare two sets whose fingerprints agree, and two
 /// that agree by chance differ the next time.
@@ -57,35 +57,38 @@ pub(super) enum Frame {
     Step(Step),
 }
 
-/// Why a round begins. `First` and `Last` are the two lanes, in the order in which they are compared.
+/// Why a round begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Turn {
     /// The talk begins.
     Opening,
-    /// Something moved in the first lane; compare it again, in the given breadth.
-    FirstMoved(u16),
-    /// Nothing moves in the first lane any more, although it may differ: on to the last one.
-    FirstSettled,
-    /// Something moved in the last lane; compare it again, in the given breadth.
-    LastMoved(u16),
+    /// Something moved in a lane; compare it again, in the given breadth.
+    Moved(Lane, u16),
+    /// Nothing moves in a lane any more, although it may differ: on to the next one.
+    Settled(Lane),
 }
 
 impl Turn {
     /// Whether what is known to be missing may be handed over: before the last lane is compared for the first time.
-    pub const fn hands_over(self) -> bool {
-        !matches!(self, Self::LastMoved(_))
+    pub fn hands_over(self, lanes: [Lane; 3]) -> bool {
+        !matches!(self, Self::Moved(lane, _) if lane == lanes[2])
     }
 
-    /// Whether the first lane has been dealt with in this talk.
-    pub const fn is_past_first(self) -> bool {
-        matches!(self, Self::FirstSettled | Self::LastMoved(_))
+    /// How many lanes have been dealt with in this talk.
+    pub fn lanes_past(self, lanes: [Lane; 3]) -> usize {
+        let place = |wanted| lanes.iter().position(|lane| *lane == wanted).unwrap_or(0);
+        match self {
+            Self::Opening => 0,
+            Self::Moved(lane, _) => place(lane),
+            Self::Settled(lane) => place(lane) + 1,
+        }
     }
 
     /// How many nodes the frames of the round may hold.
     pub const fn breadth(self) -> u16 {
         match self {
-            Self::Opening | Self::FirstSettled => u16::MAX,
-            Self::FirstMoved(breadth) | Self::LastMoved(breadth) => breadth,
+            Self::Opening | Self::Settled(_) => u16::MAX,
+            Self::Moved(_, breadth) => breadth,
         }
     }
 }
@@ -94,11 +97,36 @@ impl Turn {
 pub(super) struct Hello {
     pub turn: Turn,
     pub salt: Salt,
-    /// The shards that the roots are over.
+    /// The shards that the root of the placed changes is over.
     pub scope: ShardSet,
-    /// Fingerprints of the roots, by lane.
-    pub roots: [[u8; 8]; 2],
+    pub roots: Roots,
     pub handoff: Bounded<Handed, RECONCILE_ENVELOPES_MAX>,
+}
+
+/// Fingerprints of the roots of all lanes: few bytes, because most talks are no more than these, and enough, because two that agree by
+/// chance (once in 2^40 talks) differ the next time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Roots([u8; 16]);
+
+impl Roots {
+    const fn place(lane: Lane) -> std::ops::Range<usize> {
+        match lane {
+            Lane::Statements => 0..5,
+            Lane::Common => 5..10,
+            Lane::Envelopes => 10..16,
+        }
+    }
+
+    pub fn set(&mut self, lane: Lane, root: &Digest, salt: Salt) {
+        let place = Self::place(lane);
+        let fingerprint: [u8; 8] = salt.fingerprint(root);
+        let bytes = &fingerprint[..place.len()];
+        self.0[place].copy_from_slice(bytes);
+    }
+
+    pub fn agree(&self, other: &Self, lane: Lane) -> bool {
+        self.0[Self::place(lane)] == other.0[Self::place(lane)]
+    }
 }
 
 /// What the sender knows that the receiver missed.
@@ -111,7 +139,7 @@ pub(super) struct Handed {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Step {
     pub salt: Salt,
-    /// The shards that are compared.
+    /// The shards of the placed changes that both sides want.
     pub scope: ShardSet,
     pub lane: Lane,
     /// How many were taken in so far in this round, on both sides.
@@ -291,9 +319,14 @@ pub(super) fn is_same(bytes: &[u8]) -> bool {
     bytes == [VERSION, 0]
 }
 
+/// Whether the bytes begin a [`Frame::Hello`].
+pub(super) fn is_hello(bytes: &[u8]) -> bool {
+    matches!(bytes, [VERSION, 1, ..])
+}
+
 /// Whether the bytes begin a [`Frame::Hello`] that follows on a round in which something moved.
 pub(super) fn follows_movement(bytes: &[u8]) -> bool {
-    matches!(bytes, [VERSION, 1, 1 | 3, ..])
+    matches!(bytes, [VERSION, 1, 1, ..])
 }
 
 impl Step {
@@ -320,7 +353,7 @@ fn are_apart<'a>(regions: impl Iterator<Item = &'a Prefix>) -> bool {
 
 /// A list of at most `MAX` elements; a longer one is an error while it is read.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Bounded<T, const MAX: usize>(pub Vec<T>);
+pub(crate) struct Bounded<T, const MAX: usize>(pub Vec<T>);
 
 impl<T, const MAX: usize> FromIterator<T> for Bounded<T, MAX> {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
@@ -367,7 +400,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T,
 
 /// Bytes of a statement or an envelope: at most those of a record.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Blob(pub Vec<u8>);
+pub(crate) struct Blob(pub Vec<u8>);
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -213,8 +213,8 @@ impl<'de> Deserialize<'de> for Prefix {
     }
 }
 
-/// Some of the 256 shards.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Some of the 256 shards; none by default.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "ShardsOnWire", into = "ShardsOnWire")]
 pub struct ShardSet {
     bits: [u8; 32],
@@ -257,6 +257,18 @@ impl ShardSet {
     #[must_use]
     pub const fn none() -> Self {
         Self { bits: [0; 32] }
+    }
+
+    /// The set of the shards whose bits are set, from the lowest bit of the first byte on.
+    #[must_use]
+    pub const fn from_bits(bits: [u8; 32]) -> Self {
+        Self { bits }
+    }
+
+    /// See [`Self::from_bits`].
+    #[must_use]
+    pub const fn bits(&self) -> [u8; 32] {
+        self.bits
     }
 
     /// Adds a shard.

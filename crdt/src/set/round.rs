@@ -6,6 +6,7 @@ use super::{
     Entry, Prefix, Replica, ShardSet,
     entries::Digest,
     frame::{Blob, Content, Frame, Handed, Leaf, Node, Salt, Step, Want},
+    talk::compared,
 };
 use crate::{
     group::Lane,
@@ -54,8 +55,11 @@ impl Batch {
 pub(super) struct Round<'a, R> {
     replica: &'a mut R,
     salt: Salt,
+    /// The shards of the placed changes that both sides want.
     scope: ShardSet,
     lane: Lane,
+    /// The shards of this lane that are compared.
+    compared: ShardSet,
     breadth: usize,
     nodes: Vec<Node>,
     wants: Vec<Want>,
@@ -75,6 +79,7 @@ impl<'a, R: Replica> Round<'a, R> {
             salt,
             scope,
             lane,
+            compared: compared(lane, &scope),
             breadth: usize::from(breadth).clamp(RECONCILE_BREADTH_MIN, RECONCILE_NODES_MAX),
             nodes: Vec::new(),
             wants: Vec::new(),
@@ -134,7 +139,7 @@ impl<'a, R: Replica> Round<'a, R> {
 
     /// Whether a region of at least a shard's depth is to be compared.
     fn is_in_scope(&self, region: &Prefix) -> bool {
-        region.shard_of().is_some_and(|shard| self.scope.contains(shard))
+        region.shard_of().is_some_and(|shard| self.compared.contains(shard))
     }
 
     fn may_compare(&self, region: &Prefix) -> bool {
@@ -143,7 +148,7 @@ impl<'a, R: Replica> Round<'a, R> {
 
     /// The shards that make up a region, or the region where it lies within one; only what is to be compared.
     fn spans(&self, region: &Prefix) -> Vec<Prefix> {
-        let shards = self.scope.iter().map(Prefix::shard);
+        let shards = self.compared.iter().map(Prefix::shard);
         match region.shard_of() {
             Some(_) if self.is_in_scope(region) => vec![*region],
             Some(_) => Vec::new(),

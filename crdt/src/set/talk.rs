@@ -2,13 +2,13 @@
 
 use super::{
     ReconcileError, Replica, ShardSet,
-    frame::{self, Blob, Frame, Hello, Salt, Step, Turn},
+    frame::{self, Blob, Frame, Hello, Roots, Salt, Step, Turn},
     round::{Batch, Round},
 };
 use crate::group::Lane;
 
 /// The order in which lanes are compared: erasures are known before anything that they erase can come back.
-const LANES: [Lane; 2] = [Lane::Statements, Lane::Envelopes];
+const LANES: [Lane; 3] = [Lane::Statements, Lane::Common, Lane::Envelopes];
 
 /// The first frame of a talk. `salt` must be unpredictable and new in each talk.
 pub fn start(replica: &mut impl Replica, salt: u64) -> Vec<u8> {
@@ -37,8 +37,20 @@ pub fn says_moved(frame: &[u8]) -> bool {
     frame::follows_movement(frame)
 }
 
+/// The shards over which a frame, sent or received, compares roots; `None` if it does not.
+#[must_use]
+pub fn scope_of_hello(frame: &[u8]) -> Option<ShardSet> {
+    if !frame::is_hello(frame) {
+        return None;
+    }
+    match Frame::decode(frame) {
+        Ok(Frame::Hello(hello)) => Some(hello.scope),
+        _ => None,
+    }
+}
+
 pub(super) fn step_in(
-    lanes: [Lane; 2],
+    lanes: [Lane; 3],
     replica: &mut impl Replica,
     frame: &[u8],
 ) -> Result<Option<Vec<u8>>, ReconcileError> {
@@ -51,12 +63,12 @@ pub(super) fn step_in(
 }
 
 fn hello(replica: &mut impl Replica, turn: Turn, salt: Salt, scope: ShardSet) -> Hello {
-    let mut roots = [[0; 8]; 2];
+    let mut roots = Roots::default();
     for lane in LANES {
-        roots[lane as usize] = fingerprint_of_root(replica, lane, salt, &scope);
+        set_root(replica, &mut roots, lane, salt, &scope);
     }
     let mut batch = Batch::default();
-    if turn.hands_over() {
+    if turn.hands_over(LANES) {
         for entry in replica.handoff() {
             let held = LANES.into_iter().find(|lane| replica.entries(*lane).contains(&entry));
             if !held.is_none_or(|lane| batch.add(replica, lane, &entry)) {
@@ -73,42 +85,50 @@ fn hello(replica: &mut impl Replica, turn: Turn, salt: Salt, scope: ShardSet) ->
     }
 }
 
-fn fingerprint_of_root(replica: &mut impl Replica, lane: Lane, salt: Salt, scope: &ShardSet) -> [u8; 8] {
-    salt.fingerprint(&replica.entries(lane).root_of(scope).0)
+/// The shards of a lane that two nodes compare when they share `scope`: what is not placed is held by all.
+pub(super) const fn compared(lane: Lane, scope: &ShardSet) -> ShardSet {
+    if lane.is_sharded() { *scope } else { ShardSet::all() }
 }
 
-fn answer_hello(lanes: [Lane; 2], replica: &mut impl Replica, theirs: Hello) -> Option<Frame> {
+fn set_root(replica: &mut impl Replica, roots: &mut Roots, lane: Lane, salt: Salt, scope: &ShardSet) {
+    let root = replica.entries(lane).root_of(&compared(lane, scope));
+    roots.set(lane, &root.0, salt);
+}
+
+fn answer_hello(lanes: [Lane; 3], replica: &mut impl Replica, theirs: Hello) -> Option<Frame> {
     let Hello { turn, salt, scope, .. } = theirs;
-    let mut handed: [Vec<Blob>; 2] = Default::default();
+    let mut handed: [Vec<Blob>; 3] = Default::default();
     for piece in theirs.handoff.0 {
-        handed[usize::from(piece.lane != lanes[0])].push(piece.bytes);
+        handed[piece.lane as usize].push(piece.bytes);
     }
-    let [for_first, for_last] = handed;
-    let mut moved = take(replica, lanes[0], for_first);
+    let mut take_handed = |replica: &mut _, lane: Lane| take(replica, lane, std::mem::take(&mut handed[lane as usize]));
+    let mut moved = take_handed(replica, lanes[0]);
     let narrow = scope.intersection(&replica.scope());
     if narrow != scope {
         // Their roots are over shards that are not compared: what is left is compared over there.
         return Some(Frame::Hello(hello(replica, turn, salt.next(), narrow)));
     }
-    let agrees =
-        |replica: &mut _, lane| fingerprint_of_root(replica, lane, salt, &scope) == theirs.roots[lane as usize];
-    let first_agrees = agrees(replica, lanes[0]);
-    if !first_agrees && !turn.is_past_first() {
-        return Some(Round::begin(replica, salt, scope, lanes[0], turn.breadth()).into_frame(moved));
-    }
-    moved = moved.saturating_add(take(replica, lanes[1], for_last));
-    if !agrees(replica, lanes[1]) {
-        let mut round = Round::begin(replica, salt, scope, lanes[1], turn.breadth());
-        if turn.hands_over() {
-            round.hand_over();
+    let past = turn.lanes_past(lanes);
+    let mut all_agree = true;
+    for (place, lane) in lanes.into_iter().enumerate() {
+        moved = moved.saturating_add(take_handed(replica, lane));
+        let mut ours = Roots::default();
+        set_root(replica, &mut ours, lane, salt, &scope);
+        let agrees = ours.agree(&theirs.roots, lane);
+        all_agree &= agrees;
+        if !agrees && place >= past {
+            let mut round = Round::begin(replica, salt, scope, lane, turn.breadth());
+            if lane == lanes[2] && turn.hands_over(lanes) {
+                round.hand_over();
+            }
+            return Some(round.into_frame(moved));
         }
-        return Some(round.into_frame(moved));
     }
-    // A first lane on which the two cannot agree ends the talk without a word.
-    first_agrees.then_some(Frame::Same)
+    // An earlier lane on which the two cannot agree ends the talk without a word.
+    all_agree.then_some(Frame::Same)
 }
 
-fn answer_step(lanes: [Lane; 2], replica: &mut impl Replica, step: Step) -> Option<Frame> {
+fn answer_step(lanes: [Lane; 3], replica: &mut impl Replica, step: Step) -> Option<Frame> {
     let Step { salt, lane, .. } = step;
     let scope = step.scope.intersection(&replica.scope());
     let moved = step.moved.saturating_add(take(replica, lane, step.envelopes.0));
@@ -121,11 +141,10 @@ fn answer_step(lanes: [Lane; 2], replica: &mut impl Replica, step: Step) -> Opti
         return Some(round.into_frame(moved));
     }
     let breadth = round.breadth();
-    let turn = match (lane == lanes[0], moved > 0) {
-        (true, true) => Turn::FirstMoved(breadth),
-        (true, false) => Turn::FirstSettled,
-        (false, true) => Turn::LastMoved(breadth),
-        (false, false) => return None,
+    let turn = match (lane == lanes[2], moved > 0) {
+        (_, true) => Turn::Moved(lane, breadth),
+        (false, false) => Turn::Settled(lane),
+        (true, false) => return None,
     };
     Some(Frame::Hello(hello(replica, turn, salt.next(), scope)))
 }

@@ -16,14 +16,14 @@ use crate::{
     limits::{RECONCILE_BATCH_BYTES, RECONCILE_FRAME_BYTES_MAX},
 };
 
-const LANES: [Lane; 2] = [Lane::Statements, Lane::Envelopes];
+const LANES: [Lane; 3] = [Lane::Statements, Lane::Common, Lane::Envelopes];
 const SUM_BYTES: usize = 8;
 
 /// A replica in memory. What it holds is a lane, a group, a number, padding, and a checksum in place of a signature.
 #[derive(Clone, Default)]
 struct Memory {
-    sets: [EntrySet; 2],
-    held: [BTreeMap<Entry, Vec<u8>>; 2],
+    sets: [EntrySet; 3],
+    held: [BTreeMap<Entry, Vec<u8>>; 3],
     /// Everything where there is none.
     scope: Option<ShardSet>,
     missed: Vec<Entry>,
@@ -79,7 +79,7 @@ impl Memory {
             .collect()
     }
 
-    fn roots(&mut self) -> [ContentId; 2] {
+    fn roots(&mut self) -> [ContentId; 3] {
         LANES.map(|lane| self.entries(lane).root())
     }
 
@@ -166,7 +166,7 @@ impl Cost {
 }
 
 /// Goes on with a talk from a frame for `to` until it ends.
-fn go_on(lanes: [Lane; 2], from: &mut Memory, to: &mut Memory, first: Vec<u8>) -> Cost {
+fn go_on(lanes: [Lane; 3], from: &mut Memory, to: &mut Memory, first: Vec<u8>) -> Cost {
     let mut frames = vec![first];
     loop {
         let frame = frames.last().unwrap();
@@ -202,6 +202,7 @@ fn sides(count: usize, seed: u64, documents: u64, largest: u64, statements: u64)
     (0..documents).for_each(|number| deal(&mut sides, &mut rng, Lane::Envelopes, group(number), 0));
     (0..largest).for_each(|number| deal(&mut sides, &mut rng, Lane::Envelopes, group(seed), number));
     (0..statements).for_each(|number| deal(&mut sides, &mut rng, Lane::Statements, group(number), 0));
+    (0..statements).for_each(|number| deal(&mut sides, &mut rng, Lane::Common, group(number), 1));
     sides
 }
 
@@ -233,7 +234,7 @@ proptest! {
         for lane in LANES {
             for (side, old, other) in [(&*a, &before.0, &before.1), (&*b, &before.1, &before.0)] {
                 let mut expected = old.within(lane, &all);
-                expected.extend(other.within(lane, &scope));
+                expected.extend(other.within(lane, if lane.is_sharded() { &scope } else { &all }));
                 prop_assert_eq!(side.within(lane, &all), expected);
             }
         }
@@ -255,7 +256,7 @@ proptest! {
             talk(&mut from, &mut three[answerer], seed + round as u64);
             three[opener] = from;
         }
-        let total = [statements, documents + largest];
+        let total = [statements, statements, documents + largest];
         for side in &mut three {
             prop_assert_eq!(LANES.map(|lane| side.entries(lane).len() as u64), total);
         }
@@ -314,6 +315,7 @@ fn apart() -> [Memory; 2] {
     for number in 0..400_u64 {
         let side = &mut pair[(number % 2) as usize];
         let statement = side.add(Lane::Statements, group(number), 0, 40);
+        side.add(Lane::Common, group(number), 0, 40);
         let envelope = side.envelope(group(number), 0);
         if number % 10 < 2 {
             side.missed.extend([envelope, statement]);
@@ -322,14 +324,12 @@ fn apart() -> [Memory; 2] {
     pair
 }
 
-/// Whether each side was offered every statement before any envelope.
+/// Whether each side was offered every statement before any envelope, and what all hold before what is placed.
 fn statements_came_first(sides: &[Memory]) -> bool {
     sides.iter().all(|side| {
-        assert!(
-            LANES.iter().all(|lane| side.offered.contains(lane)),
-            "both were offered"
-        );
-        side.offered.is_sorted()
+        assert!(LANES.iter().all(|lane| side.offered.contains(lane)), "all were offered");
+        side.offered
+            .is_sorted_by_key(|lane| LANES.iter().position(|known| known == lane))
     })
 }
 
@@ -345,7 +345,7 @@ fn statements_arrive_before_any_envelope() {
     // Control: the same talk with the lanes in reverse order.
     let [mut a, mut b] = apart();
     let hello = start(&mut a, 1);
-    let cost = go_on([Lane::Envelopes, Lane::Statements], &mut a, &mut b, hello);
+    let cost = go_on([Lane::Envelopes, Lane::Common, Lane::Statements], &mut a, &mut b, hello);
     assert!(cost.agreed());
     assert_eq!(a.roots(), b.roots());
     assert!(!statements_came_first(&[a, b]));
@@ -362,7 +362,7 @@ fn sides_that_refuse_everything_do_not_talk_for_ever() {
         let [a, b] = &mut pair;
         let cost = talk(a, b, 1);
         assert!(
-            !cost.agreed() && cost.frames.len() <= 24,
+            !cost.agreed() && cost.frames.len() <= 32,
             "{} frames",
             cost.frames.len()
         );

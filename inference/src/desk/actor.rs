@@ -194,10 +194,10 @@ impl Actor {
     }
 }
 
-/// Questions of this node that a stop or a crash left without an answer.
+/// Questions of this node that a stop or a crash left without an answer. They are here: who writes keeps it for a while.
 async fn unanswered(store: &Store) -> Result<BTreeMap<MessageId, ContentId>, StoreError> {
     let mut waiting = BTreeMap::new();
-    for (id, session) in store.list::<Session>().await? {
+    for (id, session) in store.list_here::<Session>().await? {
         for question in session.unanswered() {
             if matches!(question.speaker, Speaker::Person { gateway } if gateway == Some(store.node())) {
                 waiting.insert(question.id, id);

@@ -7,7 +7,7 @@ use keys::Timestamp;
 use super::CommandError;
 use crate::{
     backups, config,
-    control::{self, Status},
+    control::{self, PlacementStatus, Status},
     data_directory::DataDirectory,
 };
 
@@ -47,12 +47,37 @@ fn print(status: &Status, directory: &DataDirectory) {
         status.changes,
         &status.root[..16.min(status.root.len())]
     );
+    print_placement(&status.placement);
     if let Ok(config) = config::load(&directory.config_path()) {
         let words = backups::describe(directory, &config.backup, Timestamp::now());
         println!("backups  {}", words.unwrap_or_else(|problem| problem));
     }
     println!("members");
     print_members(status);
+}
+
+fn print_placement(placement: &PlacementStatus) {
+    let PlacementStatus {
+        everywhere,
+        shards,
+        filling,
+        leaving,
+        followed,
+        unconfirmed,
+        labelled_too_few,
+    } = placement;
+    match (everywhere, *shards) {
+        (true, 256) => println!("shards   all: every node that keeps documents holds everything"),
+        _ => println!(
+            "shards   {shards} of 256, {filling} on their way here, {leaving} leaving; {followed} documents of others in use, \
+             {unconfirmed} changes to hand over"
+        ),
+    }
+    if let Some(found) = labelled_too_few {
+        println!(
+            "         only {found} nodes have the residency label that documents about persons need: nothing is dropped"
+        );
+    }
 }
 
 /// Asks the running node who is in the mesh and prints that.
@@ -84,8 +109,12 @@ fn print_members(status: &Status) {
             Some(days @ ..0) => format!("; certificate ended {} day(s) ago, renew it", -days),
             Some(days) => format!("; certificate for {days} day(s)"),
         };
+        let shards = match member.shards {
+            256 => String::new(),
+            shards => format!("; {shards} of 256 shards"),
+        };
         println!(
-            "  {:<20} {}{path}{round_trip}; {models}{certificate}",
+            "  {:<20} {}{path}{round_trip}; {models}{shards}{certificate}",
             member.name, member.state
         );
     }

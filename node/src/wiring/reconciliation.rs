@@ -13,7 +13,11 @@ use mesh::{
     frame::{FrameError, read_frame, write_frame},
 };
 use rand::SeedableRng;
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::JoinSet,
+    time::Instant,
+};
 
 use crate::tasks::Tasks;
 
@@ -37,9 +41,10 @@ pub async fn answer_reconciliations(store: Store, tasks: Tasks, mut streams: mps
 }
 
 /// Opens reconciliations when their time has come: at once with a member that can be reached again, then with one at random, less
-/// often while nothing is missing.
+/// often while nothing is accepted and nothing missing.
 pub async fn reconcile(mesh: Mesh, store: Store, tasks: Tasks) {
     let mut view = mesh.view();
+    let mut changes = store.changes();
     let mut pace = Pace::new();
     // Seeded once, because the thread's own generator must not cross an await.
     let mut rng = rand::rngs::StdRng::from_seed(keys::identity::random_bytes());
@@ -75,6 +80,11 @@ pub async fn reconcile(mesh: Mesh, store: Store, tasks: Tasks) {
                 pace.finished(&node, ended, began.elapsed());
             }
             () = tokio::time::sleep_until(began + wake) => {}
+            // What was accepted here others may lack: gossip may have passed somebody by.
+            changed = changes.recv() => match changed {
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => pace.stir(began.elapsed()),
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
             changed = view.changed() => if changed.is_err() { return },
         }
     }

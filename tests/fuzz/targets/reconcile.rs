@@ -112,8 +112,8 @@ fn talk(opener: &mut Memory, answerer: &mut Memory) {
 /// A replica that takes whatever is long enough to say its group.
 #[derive(Clone, Default)]
 struct Memory {
-    sets: [EntrySet; 2],
-    held: [BTreeMap<Entry, Vec<u8>>; 2],
+    sets: [EntrySet; 3],
+    held: [BTreeMap<Entry, Vec<u8>>; 3],
     offered: Vec<(Lane, Vec<u8>)>,
     asked: Vec<Entry>,
     /// Whether what is held back is out of scope.
@@ -167,7 +167,7 @@ impl Memory {
         self.sets[lane as usize].insert(entry)
     }
 
-    /// Envelopes in three shards, most of them of one group, and some statements.
+    /// Placed envelopes in three shards, most of them of one group, some common ones, and some statements.
     fn holding(numbers: std::ops::Range<u32>) -> Self {
         let mut memory = Self::default();
         for number in numbers {
@@ -175,6 +175,7 @@ impl Memory {
             memory.add(Lane::Envelopes, content(shard, group, number));
             if number % 9 == 0 {
                 memory.add(Lane::Statements, content(shard, group, number));
+                memory.add(Lane::Common, content(shard, group, number));
             }
         }
         memory

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     limits::{RECONCILE_LACKING_MAX, RECONCILE_LIST_MAX, RECONCILE_NODES_MAX},
-    set::frame::{Blob, Bounded, Content, Hello, Node, Salt, Step, Turn, Want},
+    set::frame::{Blob, Bounded, Content, Hello, Node, Roots, Salt, Step, Turn, Want},
 };
 
 /// Lets `to` answer a damaged frame, and the talk go on: no panic, no growth beyond what a frame may cause, nothing lost.
@@ -109,19 +109,20 @@ fn a_damaged_frame_is_refused_or_harmless() {
 #[test]
 fn garbage_is_refused_with_the_right_error() {
     let mut memory = Memory::default();
-    let huge = vec![2; RECONCILE_FRAME_BYTES_MAX + 1];
-    let cases: [(&[u8], ReconcileError); 6] = [
+    let huge = vec![3; RECONCILE_FRAME_BYTES_MAX + 1];
+    let cases: [(&[u8], ReconcileError); 7] = [
         (&[], ReconcileError::Version),
         (&[1, 0], ReconcileError::Version),
-        (&[2], ReconcileError::Malformed),
-        (&[2, 99], ReconcileError::Malformed),
-        (&[2, 0, 0], ReconcileError::Malformed),
+        (&[2, 0], ReconcileError::Version),
+        (&[3], ReconcileError::Malformed),
+        (&[3, 99], ReconcileError::Malformed),
+        (&[3, 0, 0], ReconcileError::Malformed),
         (&huge, ReconcileError::TooLarge),
     ];
     for (frame, error) in cases {
         assert_eq!(step(&mut memory, frame), Err(error));
     }
-    assert_eq!(step(&mut memory, &[2, 0]), Ok(None));
+    assert_eq!(step(&mut memory, &[3, 0]), Ok(None));
 }
 
 #[test]
@@ -130,15 +131,15 @@ fn what_frames_say_can_be_read_off_them() {
     assert_eq!(said(&Frame::Same), (true, false));
     for (turn, moved) in [
         (Turn::Opening, false),
-        (Turn::FirstMoved(7), true),
-        (Turn::FirstSettled, false),
-        (Turn::LastMoved(7), true),
+        (Turn::Moved(Lane::Statements, 7), true),
+        (Turn::Settled(Lane::Common), false),
+        (Turn::Moved(Lane::Envelopes, 7), true),
     ] {
         let hello = Hello {
             turn,
             salt: Salt([0; 8]),
             scope: ShardSet::all(),
-            roots: [[0; 8]; 2],
+            roots: Roots::default(),
             handoff: Bounded(Vec::new()),
         };
         assert_eq!(said(&Frame::Hello(hello)), (false, moved));
