@@ -315,7 +315,9 @@ impl Node {
         let placement = self.0.placements.borrow().clone();
         let nodes = surroundings.nodes().into_iter();
         let roster = self.0.mesh.roster();
-        nodes.map(|view| member_status(view, placement.as_ref(), &roster)).collect()
+        nodes
+            .map(|view| member_status(view, placement.as_ref(), &roster))
+            .collect()
     }
 
     async fn placement_status(&self) -> PlacementStatus {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod records;
+mod trust;
 
 use std::{collections::BTreeMap, sync::Arc};
 
