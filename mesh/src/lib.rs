@@ -13,6 +13,7 @@
 //! - `trust`: before anything else two members agree on who is a member; whoever was revoked loses its connections at once.
 //! - `control`: one stream per link with heartbeats every 250 ms and the newest announcement of each section. Load and offers
 //!   travel here, never through gossip, where each message would cost every node CPU time.
+//! - [`blobs`]: files by their content, from several nodes at once, verified group by group, paced so that tokens keep flowing.
 //! - `dial`: whom to dial and when; a pure state machine.
 //! - `actor`: owns the swarm, the roster and the links; everything above is driven by its one `select!`.
 //!
@@ -27,6 +28,7 @@
 //! connection ends the link; the dial plan dials again for ever.
 
 mod actor;
+pub mod blobs;
 mod control;
 mod counters;
 mod dial;
@@ -202,6 +204,12 @@ impl Mesh {
     /// Why there is no stream.
     pub async fn open(&self, node: NodeId, protocol: Protocol) -> Result<Stream, OpenError> {
         self.opener.open(node, protocol, None).await
+    }
+
+    /// The token streams that are open on this node, in either direction; bulk gives way to them.
+    #[must_use]
+    pub fn token_streams(&self) -> blobs::TokenStreams {
+        self.opener.token_streams().clone()
     }
 
     /// Gossips `content` to every member. Loss is possible; reconciliation repairs it.

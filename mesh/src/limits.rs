@@ -143,3 +143,74 @@ pub const PUNCHES_MAX: usize = 64;
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(5);
 /// How long a stop waits for connections to close in order.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of one blob: the largest model files, with room. The bits of its groups then take 2 MiB.
+pub const BLOB_BYTES_MAX: u64 = 256 * 1024 * 1024 * 1024;
+/// Blobs of one node, unless it is told otherwise.
+pub const BLOBS_MAX: usize = 4096;
+/// Bytes of all blobs of one node, unless it is told otherwise.
+pub const BLOB_STORE_BYTES: u64 = 256 * 1024 * 1024 * 1024;
+/// Bytes of a download after which the disk is made to keep them: what a power cut costs at most.
+pub const BLOB_SYNC_BYTES: u64 = 64 * 1024 * 1024;
+/// Groups of 16 KiB in one range that is asked for: 4 MiB.
+pub const BLOB_ASK_GROUPS_MAX: u64 = 256;
+/// Runs of groups that a node tells of a blob it has in part; more scattered ones are told in part.
+pub const BLOB_RUNS_MAX: usize = 1024;
+/// Bytes of one answer about blobs: a group with all hashes above it, or the runs of a part.
+pub const BLOB_FRAME_BYTES_MAX: usize = 24 * 1024;
+/// Bytes of one question about blobs.
+pub const BLOB_REQUEST_BYTES_MAX: usize = 64;
+/// Conversations about blobs that a node serves at once; further ones are told that it is busy. Each holds
+/// [`BLOB_READ_GROUPS`] groups in memory.
+pub const BLOB_UPLOADS_MAX: usize = 32;
+/// Questions about blobs that may be sent ahead on one stream.
+pub const BLOB_ASKS_MAX: usize = 16;
+/// Groups that an upload reads and verifies at once.
+pub const BLOB_READ_GROUPS: usize = 16;
+/// A conversation about blobs in which nothing was asked for this long is ended.
+pub const BLOB_IDLE: Duration = Duration::from_secs(60);
+/// One frame about blobs must be taken, or come, within this; long enough for a blip of 8 s.
+pub const BLOB_FRAME_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a node tries to say that it is busy.
+pub const BLOB_BUSY_TIMEOUT: Duration = Duration::from_millis(200);
+/// The share of the line that bulk has while tokens flow.
+pub const BLOB_PACE_UNDER_TOKENS: f64 = 0.3;
+/// What bulk may send at once after a pause: as long as timers are late.
+pub const BLOB_PACE_BURST: Duration = Duration::from_millis(20);
+/// Seconds of which the best says what a line carries.
+pub const BLOB_PACE_SECONDS: usize = 10;
+/// Bytes a second that a line is taken to carry before anything was measured: 100 Mbit.
+pub const BLOB_PACE_ASSUMED: f64 = 12_500_000.0;
+/// Groups in the range that one source is asked for at a time: 1 MiB.
+pub const BLOB_PIECE_GROUPS: u64 = 64;
+/// A source is asked so far ahead: more than a round trip, so that the line stays full.
+pub const BLOB_AHEAD: Duration = Duration::from_millis(250);
+/// Ranges that one source is asked for ahead.
+pub const BLOB_ASKS_AHEAD_MAX: usize = 8;
+/// A range is divided between two sources only while the smaller part has so many groups: less is over sooner than it is divided.
+pub const BLOB_STEAL_GROUPS_MIN: u64 = 8;
+/// The rate of a source is measured over this.
+pub const BLOB_RATE_WINDOW: Duration = Duration::from_millis(250);
+/// A source that was asked and sent nothing for this long loses its ranges to others.
+pub const BLOB_STALLED_AFTER: Duration = Duration::from_secs(2);
+/// After this long it is given up and connected again.
+pub const BLOB_DEAD_AFTER: Duration = Duration::from_secs(10);
+/// From the attempt to reach a source until it says what it holds.
+pub const BLOB_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// First wait before a lost source is tried again.
+pub const BLOB_RETRY_FIRST: Duration = Duration::from_millis(500);
+/// Longest wait before a lost source is tried again.
+pub const BLOB_RETRY_MAX: Duration = Duration::from_secs(8);
+/// Wait before a busy source is tried again.
+pub const BLOB_RETRY_BUSY: Duration = Duration::from_secs(2);
+/// A source that has nothing to give is asked this often whether it has more by now.
+pub const BLOB_QUERY_EVERY: Duration = Duration::from_secs(2);
+/// A download in which nothing arrived for this long is given up; what came is kept.
+pub const BLOB_PATIENCE: Duration = Duration::from_secs(30);
+/// Nodes that one download asks.
+pub const BLOB_SOURCES_MAX: usize = 16;
+/// What sources report to a download's writer, and the writer to the download, before somebody waits: 1 MiB of groups.
+pub const BLOB_REPORT_QUEUE: usize = 64;
+/// How often a download looks at the clock and tells people how it goes on.
+pub const BLOB_TICK: Duration = Duration::from_millis(100);
+/// The rate that people see is that of this time.
+pub const BLOB_PROGRESS_WINDOW: Duration = Duration::from_secs(3);

@@ -22,6 +22,9 @@ impl Protocol {
     /// A question and its stream of tokens, owned by `inference`.
     pub const GENERATE: Self = Self("/starling/generate/1");
 
+    /// Blobs: files by their content, owned by this crate.
+    pub const BLOB: Self = Self("/starling/blob/1");
+
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
     pub const ALL: [Self; 7] = [
         Self::JOIN,
@@ -31,6 +34,7 @@ impl Protocol {
         Self::KEYS,
         Self::FETCH,
         Self::GENERATE,
+        Self::BLOB,
     ];
 
     /// The name on the wire.

@@ -27,6 +27,7 @@ pub(crate) use behaviour::Behaviour;
 
 use crate::{
     Protocol,
+    blobs::{TokenStream, TokenStreams},
     counters::Counters,
     limits::{INBOUND_STREAM_QUEUE, OPEN_QUEUE, OPEN_TIMEOUT},
     membership::Membership,
@@ -37,23 +38,27 @@ const BUSY: u8 = 1;
 
 /// A byte stream to another node. Dropping it resets it, which the other side sees as a cancellation.
 #[derive(Debug)]
-pub struct Stream(Compat<libp2p::Stream>);
+pub struct Stream {
+    bytes: Compat<libp2p::Stream>,
+    /// Counted while it lives, when tokens flow on it: bulk gives way.
+    _tokens: Option<TokenStream>,
+}
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.bytes).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.bytes).poll_write(cx, buf)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.bytes).poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.bytes).poll_shutdown(cx)
     }
 }
 
@@ -95,9 +100,15 @@ pub(crate) struct Open {
 pub(crate) struct Opener {
     requests: mpsc::Sender<Open>,
     counters: Arc<Counters>,
+    tokens: TokenStreams,
 }
 
 impl Opener {
+    /// The token streams that are open now.
+    pub(crate) fn token_streams(&self) -> &TokenStreams {
+        &self.tokens
+    }
+
     /// Opens a stream of `protocol` to `node` and waits for its OK.
     pub(crate) async fn open(
         &self,
@@ -116,7 +127,10 @@ impl Opener {
             self.requests.send(request).await.map_err(|_| OpenError::Stopped)?;
             let mut stream = answer.await.map_err(|_| OpenError::NotConnected(node))??.compat();
             match stream.read_u8().await {
-                Ok(OK) => Ok(Stream(stream)),
+                Ok(OK) => Ok(Stream {
+                    bytes: stream,
+                    _tokens: tokens_on(protocol, &self.tokens),
+                }),
                 Ok(_) => Err(OpenError::Busy(node, protocol)),
                 Err(error) => Err(OpenError::Broken(node, error.to_string())),
             }
@@ -139,6 +153,7 @@ pub(crate) struct Offers {
     pub(crate) inboxes: Inboxes,
     pub(crate) for_members: Vec<StreamProtocol>,
     pub(crate) for_strangers: Vec<StreamProtocol>,
+    pub(crate) tokens: TokenStreams,
 }
 
 /// Receivers of inbound streams by protocol.
@@ -167,11 +182,26 @@ pub(crate) fn new(
             .filter(|protocol| **protocol == Protocol::JOIN)
             .map(name)
             .collect(),
+        tokens: TokenStreams::default(),
     };
+    let tokens = offers.tokens.clone();
     let behaviour = Behaviour::new(membership, offers, open_requests, counters.clone());
-    (behaviour, Opener { requests, counters }, inbound)
+    let opener = Opener {
+        requests,
+        counters,
+        tokens,
+    };
+    (behaviour, opener, inbound)
 }
 
-fn wrap(stream: libp2p::Stream) -> Stream {
-    Stream(stream.compat())
+fn wrap(stream: libp2p::Stream, tokens: Option<TokenStream>) -> Stream {
+    Stream {
+        bytes: stream.compat(),
+        _tokens: tokens,
+    }
+}
+
+/// Counts a stream on which tokens flow.
+fn tokens_on(protocol: Protocol, tokens: &TokenStreams) -> Option<TokenStream> {
+    (protocol == Protocol::GENERATE).then(|| tokens.enter())
 }

@@ -271,6 +271,12 @@ impl DataDirectory {
         self.0.join("models")
     }
 
+    /// Where blobs lie: files that nodes fetch from each other by their content.
+    #[must_use]
+    pub fn blobs_path(&self) -> PathBuf {
+        self.0.join("blobs")
+    }
+
     /// The node's key.
     ///
     /// # Errors

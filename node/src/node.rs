@@ -6,7 +6,10 @@ use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placemen
 use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus};
 use keys::{ContentId, NodeId, NodeKey, Timestamp, membership::Roster};
-use mesh::{Mesh, MeshSettings, Protocol};
+use mesh::{
+    Mesh, MeshSettings, Protocol,
+    blobs::{BlobError, BlobLimits, BlobStore, Pace, Rate},
+};
 use monitor::Monitor;
 use tokio::{
     net::TcpListener,
@@ -56,6 +59,8 @@ struct Parts {
     store: Store,
     /// Who holds what.
     placements: watch::Receiver<Option<Placement>>,
+    /// Files by their content.
+    blobs: BlobStore,
     /// This machine.
     monitor: Monitor,
     /// The model, in a process of its own.
@@ -85,6 +90,9 @@ pub enum StartError {
     /// The store.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] crdt::StoreError),
+    /// The store of blobs.
+    #[error("the store of blobs cannot be opened: {0}")]
+    Blobs(#[from] BlobError),
     /// The monitor.
     #[error(transparent)]
     Monitor(#[from] monitor::MonitorError),
@@ -157,6 +165,7 @@ impl Node {
             placer,
         };
         wire(&tasks, &mesh, &store, &directory, wires);
+        let blobs = serve_blobs(&tasks, &mesh, &directory, streams(Protocol::BLOB)).await?;
         tracing::info!("start: replication");
         wiring::catch_up(&mesh, &store).await;
         if directory.root_key()?.is_some() {
@@ -181,6 +190,7 @@ impl Node {
             saved_roster,
             store,
             placements,
+            blobs,
             monitor,
             engine,
             desk,
@@ -298,6 +308,12 @@ impl Node {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Files by their content.
+    #[must_use]
+    pub fn blobs(&self) -> &BlobStore {
+        &self.0.blobs
     }
 
     /// What people call a node.
@@ -502,6 +518,21 @@ fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wi
         wiring::members(mesh(), store(), directory.clone(), tasks.clone(), wires.saved),
     );
     tasks.spawn("scrub", scrub::run(store(), tasks.clone()));
+}
+
+/// Opening reads the directory, off the async threads. Uploads share what the line turns out to carry, and give way to tokens.
+async fn serve_blobs(
+    tasks: &Tasks,
+    mesh: &Mesh,
+    directory: &DataDirectory,
+    streams: mpsc::Receiver<(NodeId, mesh::Stream)>,
+) -> Result<BlobStore, StartError> {
+    let path = directory.blobs_path();
+    let opened = tokio::task::spawn_blocking(move || BlobStore::open(&path, BlobLimits::default())).await;
+    let blobs = opened.map_err(|_| crdt::StoreError::Stopped)??;
+    let pace = Pace::new(Rate::Measured, mesh.token_streams());
+    tasks.spawn("blobs", mesh::blobs::serve(streams, blobs.clone(), pace));
+    Ok(blobs)
 }
 
 fn back_up_daily(

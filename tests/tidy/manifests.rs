@@ -29,6 +29,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("argon2", &["keys"]),
     ("libp2p*", &["mesh"]),
     ("quinn*", &["mesh"]),
+    ("bao-tree", &["mesh"]),
     ("automerge*", &["crdt"]),
     ("sled", &["crdt"]),
     ("llama-cpp-*", &["inference"]),

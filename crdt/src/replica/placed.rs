@@ -365,10 +365,10 @@ impl<S: Shelf> Replica<S> {
 
     /// What a frame and the answer to it say about who holds the same.
     pub(super) fn heed(&mut self, peer: NodeId, frame: &[u8], answer: Option<&[u8]>) {
-        if set::says_same(frame) {
-            if let Some(Asked { scope, at }) = self.placed.asked.remove(&peer) {
-                self.placed.agreed(peer, &scope, at);
-            }
+        if set::says_same(frame)
+            && let Some(Asked { scope, at }) = self.placed.asked.remove(&peer)
+        {
+            self.placed.agreed(peer, &scope, at);
         }
         let Some(answer) = answer else { return };
         if set::says_same(answer) {

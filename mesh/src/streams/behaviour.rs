@@ -91,6 +91,7 @@ impl Behaviour {
             opens: VecDeque::new(),
             answering: FuturesUnordered::new(),
             counters: self.counters.clone(),
+            tokens: self.offers.tokens.clone(),
         })
     }
 

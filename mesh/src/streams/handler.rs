@@ -21,8 +21,8 @@ use libp2p::{
     },
 };
 
-use super::{BUSY, Inboxes, OK, Open, OpenError, wrap};
-use crate::{Protocol, counters::Counters, limits::ANSWERING_STREAMS_MAX};
+use super::{BUSY, Inboxes, OK, Open, OpenError, tokens_on, wrap};
+use crate::{Protocol, blobs::TokenStreams, counters::Counters, limits::ANSWERING_STREAMS_MAX};
 
 /// The protocols offered on this connection.
 #[derive(Clone)]
@@ -55,6 +55,7 @@ pub(crate) struct Handler {
     pub(super) opens: VecDeque<Open>,
     pub(super) answering: FuturesUnordered<Answering>,
     pub(super) counters: Arc<Counters>,
+    pub(super) tokens: TokenStreams,
 }
 
 impl Handler {
@@ -69,10 +70,11 @@ impl Handler {
         match inbox.clone().try_reserve_owned() {
             Ok(room) => {
                 Counters::increment(&self.counters.streams_accepted);
+                let tokens = protocol.and_then(|protocol| tokens_on(protocol, &self.tokens));
                 self.answering.push(Box::pin(async move {
                     stream.write_all(&[OK]).await?;
                     stream.flush().await?;
-                    room.send((node, wrap(stream)));
+                    room.send((node, wrap(stream, tokens)));
                     Ok(())
                 }));
             }

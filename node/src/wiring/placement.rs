@@ -128,7 +128,7 @@ impl Placer {
             };
             Seat {
                 node: member.node,
-                residency: None,
+                residency: member.residency.as_ref().map(|label| label.as_str().to_owned()),
                 silent_for,
             }
         });

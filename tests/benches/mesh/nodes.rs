@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use keys::{
     NodeId, NodeKey, Timestamp,
     identity::random_bytes,
-    invite::Invite,
+    invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
 use mesh::{Congestion, Inputs, Mesh, MeshSettings};
@@ -66,7 +66,7 @@ impl Founder {
     pub fn invite(&self, uses: u32, expires: Timestamp) -> Invite {
         let mesh = self.running.mesh.roster().mesh();
         let addresses = vec![self.running.address];
-        let terms = keys::invite::Terms::new(Roles::NODE, uses, expires);
+        let terms = Terms::new(Roles::NODE, uses, expires);
         Invite::issue(
             &self.root,
             mesh,
