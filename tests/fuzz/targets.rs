@@ -4,6 +4,7 @@ mod backup;
 mod base;
 mod change;
 mod envelope;
+mod fetch;
 mod journal;
 mod reconcile;
 mod statement;
@@ -23,6 +24,11 @@ pub const TARGETS: &[Target] = &[
         name: "envelope",
         run: envelope::run,
         seeds: envelope::seeds,
+    },
+    Target {
+        name: "fetch",
+        run: fetch::run,
+        seeds: fetch::seeds,
     },
     Target {
         name: "change",
