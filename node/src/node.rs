@@ -199,13 +199,16 @@ impl Node {
         };
         let node = Self(Arc::new(parts));
         node.serve_people(listener, gateway_stopping);
-        let control = control::listen(&node.0.directory.control_path())?;
-        node.0.tasks.spawn(
-            "control socket",
-            control::serve(control, node.clone(), node.0.tasks.clone()),
-        );
+        node.answer_control()?;
         tracing::info!(http = %node.0.config.gateway.listen, "start: gateway; the node is up");
         Ok(node)
+    }
+
+    fn answer_control(&self) -> Result<(), ControlError> {
+        let control = control::listen(&self.0.directory.control_path())?;
+        let serving = control::serve(control, self.clone(), self.0.tasks.clone());
+        self.0.tasks.spawn("control socket", serving);
+        Ok(())
     }
 
     fn serve_people(&self, listener: TcpListener, stopping: watch::Receiver<bool>) {

@@ -93,6 +93,8 @@ fn every_format_with_a_constant_is_in_the_table_with_its_value() {
         ("index", "crdt/src/index/layout.rs", "VERSION"),
         ("membership file", "node/src/data_directory.rs", "MEMBERSHIP_VERSION"),
         ("reconciliation frame", "crdt/src/set/frame.rs", "VERSION"),
+        ("fetch frame", "crdt/src/fetch.rs", "FETCH_FRAME_VERSION"),
+        ("held shards", "crdt/src/disk/held.rs", "VERSION"),
     ] {
         let code = fs::read_to_string(repository().join(source)).unwrap();
         let after = code.split(&format!("const {constant}: u8 = ")).nth(1);

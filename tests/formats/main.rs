@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crdt::{
     envelope::Envelope,
     erasure::{Erase, EraseTarget, Receipt, Statement, StatementContent},
+    fetch::{Ask, FetchFrame},
     ingress::Right,
     journal::Journal,
     rebase::Base,
@@ -234,6 +235,16 @@ fn a_rebase_and_its_base() {
     let read = Base::open(&kept("base-1.bin")).unwrap();
     assert_eq!((read.id(), read.document(), read.covered_changes()), (id, document, 6));
     assert!(read.can_be_shown());
+}
+
+#[test]
+fn a_fetch_frame() {
+    let ask = FetchFrame::Ask {
+        what: Ask::Documents(vec![(ContentId([5; 32]), [6; 8])]),
+        shards: [7, 8].into_iter().collect(),
+    };
+    golden("fetch-1.bin", &ask.encode());
+    assert_eq!(FetchFrame::decode(&kept("fetch-1.bin")), Ok(ask));
 }
 
 #[test]

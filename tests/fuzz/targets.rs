@@ -5,6 +5,7 @@ mod base;
 mod change;
 mod envelope;
 mod evidence;
+mod fetch;
 mod invite;
 mod journal;
 mod reconcile;
@@ -25,6 +26,11 @@ pub const TARGETS: &[Target] = &[
         name: "envelope",
         run: envelope::run,
         seeds: envelope::seeds,
+    },
+    Target {
+        name: "fetch",
+        run: fetch::run,
+        seeds: fetch::seeds,
     },
     Target {
         name: "change",

@@ -46,6 +46,13 @@ pub enum Received {
     Rejected(Rejection),
 }
 
+fn entry_of(envelope: &Envelope) -> Entry {
+    Entry {
+        group: Group::of(&envelope.document),
+        id: envelope.id,
+    }
+}
+
 impl<S: Shelf> Replica<S> {
     /// Judges bytes from outside and takes them in, in memory; they count after the next commit.
     pub fn receive(&mut self, bytes: &[u8], source: Source, now: Timestamp) -> Received {
@@ -164,10 +171,7 @@ impl<S: Shelf> Replica<S> {
 
     fn take_in(&mut self, mut envelope: Envelope, source: Option<Source>, now: Timestamp) -> Received {
         let document = envelope.document;
-        let entry = Entry {
-            group: Group::of(&document),
-            id: envelope.id,
-        };
+        let entry = entry_of(&envelope);
         if self.sets.of(Lane::of(envelope.kind)).contains(&entry) || self.quarantined.contains(&envelope.id) {
             return Received::Ignored;
         }
