@@ -122,22 +122,40 @@ impl DiskShelf {
     /// Reads and verifies a further part of the journal; returns what is damaged in it and whether everything was read once.
     pub fn scrub(&mut self, bytes_max: u64) -> Result<ScrubFindings, Arc<JournalError>> {
         let step = self.journal.scrub_step(&mut self.scrub, bytes_max).map_err(Arc::new)?;
-        let rotten: BTreeSet<Position> = step.rotten.into_iter().collect();
-        let mut damaged = Vec::new();
-        if !rotten.is_empty() {
-            for lane in [Lane::Statements, Lane::Envelopes] {
-                let found = self.index.for_each(lane, &mut |group, id, position| {
-                    if rotten.contains(&position) {
-                        damaged.push((lane, Entry { group, id }));
-                    }
-                });
-                if let Err(error) = found {
-                    tracing::error!(%error, "the index could not be asked what a damaged record was");
-                }
-            }
-        }
+        let damaged = if step.rotten.is_empty() {
+            Vec::new()
+        } else {
+            self.damaged_from(&step.rotten)
+        };
         self.rotten += damaged.len() as u64;
         Ok((damaged, step.finished))
+    }
+
+    /// What stands where damage begins, and from there on up to the next whole record: one bad page takes several.
+    fn damaged_from(&self, begins: &[Position]) -> Vec<(Lane, Entry)> {
+        let segments: BTreeSet<u32> = begins.iter().map(|begin| begin.segment).collect();
+        let mut placed = BTreeMap::new();
+        for lane in [Lane::Statements, Lane::Envelopes] {
+            let found = self.index.for_each(lane, &mut |group, id, position| {
+                if segments.contains(&position.segment) {
+                    placed.insert(position, (lane, Entry { group, id }));
+                }
+            });
+            if let Err(error) = found {
+                tracing::error!(%error, "the index could not be asked what a damaged record was");
+            }
+        }
+        let mut damaged = Vec::new();
+        for begin in begins {
+            let end = Position {
+                segment: begin.segment,
+                offset: u64::MAX,
+            };
+            let behind = placed.range(*begin..end);
+            let unreadable = behind.take_while(|(position, _)| self.journal.read(**position).is_err());
+            damaged.extend(unreadable.map(|(_, held)| *held));
+        }
+        damaged
     }
 
     /// Bytes of journal and index on disk.

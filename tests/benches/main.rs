@@ -1,4 +1,5 @@
 //! Measurements of the product, each figure one JSON line on standard output. `./x bench NAME` runs them; words go to standard error.
+//! Those of the replicated state are a program of their own, in `crdt/`.
 
 mod hop;
 
@@ -9,7 +10,7 @@ fn main() -> ExitCode {
     match name.as_str() {
         "hop" => hop::run(),
         _ => {
-            eprintln!("bench: say which one: hop");
+            eprintln!("bench: say which one: hop, crdt");
             return ExitCode::from(2);
         }
     }

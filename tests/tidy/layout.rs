@@ -14,8 +14,9 @@ pub const CRATES: &[&str] = &[
     "tests",
 ];
 
-/// The one crate below another: it builds only what reads bytes from outside, since all of it is built again for the fuzzer.
-const CRATES_BELOW: &[&str] = &["tests/fuzz"];
+/// The crates below another: the fuzzer builds only what reads bytes from outside, since all of it is built again for it, and the
+/// bench of the replicated state only that and its rivals.
+const CRATES_BELOW: &[&str] = &["tests/fuzz", "tests/benches/crdt"];
 
 /// Beside the crates, files whose names begin with a dot, and licences.
 const TOP_LEVEL_FILES: &[&str] = &["Cargo.toml", "Cargo.lock", "README.md", "x"];
