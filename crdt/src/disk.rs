@@ -15,9 +15,8 @@ use self::snapshots::Snapshots;
 use crate::{
     StoreError,
     group::{Group, Lane},
-    index::{Index, IndexChange, IndexError},
+    index::{Feeder, Index, IndexChange},
     journal::{Journal, JournalError, Position, Rewrite, ScrubCursor},
-    limits::INDEX_BATCH,
     records::RecordKind,
     replica::{Forget, Kept, Shelf},
     set::Entry,
@@ -65,7 +64,7 @@ impl DiskShelf {
         }
         let mut feeder = Feeder::new(&mut index);
         let opened = Journal::open(&journal_directory, checkpoint, |position, body| {
-            feeder.feed(position, body)
+            feeder.feed(position, read_changes(position, body));
         });
         let (journal, scan) = opened.map_err(|error| StoreError::Journal(Arc::new(error)))?;
         feeder.finish(journal.end())?;
@@ -92,7 +91,7 @@ impl DiskShelf {
         let mut feeder = Feeder::new(&mut self.index);
         let end = self.journal.end();
         Journal::read_up_to(&self.directory, end, |position: Position, body: &[u8]| {
-            feeder.feed(position, body)
+            feeder.feed(position, read_changes(position, body));
         })
         .map_err(|error| StoreError::Journal(Arc::new(error)))?;
         feeder.finish(end)?;
@@ -246,6 +245,12 @@ fn identify(body: &[u8]) -> Option<(Lane, Entry)> {
     Some((kept.lane, kept.entry))
 }
 
+/// What the index must know of a journal record.
+fn read_changes(position: Position, body: &[u8]) -> impl Iterator<Item = IndexChange> + use<> {
+    let kept = Kept::from_stored(body.to_vec());
+    kept.into_iter().flat_map(move |kept| index_changes(&kept, position))
+}
+
 /// What the index must know of something that stands at `position`.
 fn index_changes(kept: &Kept, position: Position) -> impl Iterator<Item = IndexChange> + use<> {
     let put = IndexChange::Put {
@@ -259,45 +264,6 @@ fn index_changes(kept: &Kept, position: Position) -> impl Iterator<Item = IndexC
         .begins
         .map(|(kind, owner)| IndexChange::Document { document, kind, owner });
     std::iter::once(put).chain(begun)
-}
-
-/// Puts journal records into the index, many at a time.
-struct Feeder<'a> {
-    index: &'a mut Index,
-    changes: Vec<IndexChange>,
-    failure: Option<IndexError>,
-}
-
-impl<'a> Feeder<'a> {
-    fn new(index: &'a mut Index) -> Self {
-        Self {
-            index,
-            changes: Vec::new(),
-            failure: None,
-        }
-    }
-
-    fn feed(&mut self, position: Position, body: &[u8]) {
-        let Some(kept) = Kept::from_stored(body.to_vec()) else {
-            return;
-        };
-        self.changes.extend(index_changes(&kept, position));
-        if self.changes.len() >= INDEX_BATCH {
-            self.flush(position);
-        }
-    }
-
-    /// Writes what was collected. The checkpoint stands at the last record fed: taking that one in twice does no harm.
-    fn flush(&mut self, checkpoint: Position) {
-        let written = self.index.apply(&self.changes, checkpoint);
-        self.failure = written.err().or(self.failure.take());
-        self.changes.clear();
-    }
-
-    fn finish(mut self, end: Position) -> Result<(), IndexError> {
-        self.flush(end);
-        self.failure.map_or(Ok(()), Err)
-    }
 }
 
 impl Shelf for DiskShelf {

@@ -79,8 +79,9 @@ pub const SNAPSHOT_CHANGES_MIN: usize = 64;
 pub const SNAPSHOT_EVERY: usize = 256;
 /// Bytes of one snapshot that are read at all.
 pub const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Index entries written in one batch while the index is made anew.
-pub const INDEX_BATCH: usize = 1024;
+/// Changes of the index that are sorted and written together while it is made anew: about 100 MB at the time of writing, and each page
+/// of an index of a million documents is gone through four times.
+pub const INDEX_LOAD_BATCH: usize = 512 * 1024;
 /// Changes kept out because they made a view fail; more are judged anew each time they come.
 pub const QUARANTINED_MAX: usize = 4096;
 /// Notices about data keys that wait to be seen to; more are found by the regular round of asking.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Bumped when the layout changes; an index of another version is rebuilt.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 /// The key under which the summary stands.
 pub(super) const SUMMARY: [u8; 1] = [0];
@@ -69,6 +69,12 @@ pub(super) fn document(document: &ContentId) -> Vec<u8> {
     [&[DOCUMENTS][..], &document.0].concat()
 }
 
+/// The document of a key of the table of documents; `None` in every other table.
+pub(super) fn parse_document(key: &[u8]) -> Option<ContentId> {
+    let id = key.strip_prefix(&[DOCUMENTS])?;
+    Some(ContentId(id.try_into().ok()?))
+}
+
 /// What a document is, and whose.
 pub(super) type Document = (RecordKind, Option<ContentId>);
 
@@ -85,6 +91,19 @@ pub(super) fn is_key(key: &[u8]) -> bool {
         Some(&DOCUMENTS) => key.len() == 1 + 32,
         _ => lane_of(key).is_some() && key.len() == 1 + 8 + 32,
     }
+}
+
+/// The first bytes of a key, which it shares with others that stand beside it, and the rest. In a million documents fifteen entries
+/// share two bytes of their group; an account's documents are far fewer than that, so one byte is enough.
+pub(super) fn bucket(key: &[u8]) -> (&[u8], &[u8]) {
+    let bytes = match key.first() {
+        Some(&KINDS) => 2 + 2,
+        Some(&OWNERS) => 1 + 32 + 1,
+        Some(&DOCUMENTS) => 1 + 2,
+        _ if lane_of(key).is_some() => 1 + 2,
+        _ => key.len(),
+    };
+    key.split_at(bytes.min(key.len()))
 }
 
 /// Writes a value. Positions and documents always can be; a summary, too.

@@ -1,6 +1,7 @@
 //! What the index needs of a database: so little that changing it costs a file.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
@@ -34,6 +35,25 @@ pub(crate) trait IndexStore: Send + Sized {
     /// Makes all changes or none; the last one counts where a key comes twice. They need not be on disk yet, but never without
     /// those of earlier calls.
     fn write(&mut self, operations: Vec<Operation>) -> Result<(), IndexStoreError>;
+    /// Sets the values of many keys and tells the earlier value of each that had one. A crash may keep any part of it, but never
+    /// without those of earlier calls.
+    fn load(
+        &mut self,
+        pairs: BTreeMap<Vec<u8>, Vec<u8>>,
+        replaced: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), IndexStoreError> {
+        for key in pairs.keys() {
+            if let Some(before) = self.get(key)? {
+                replaced(key, &before);
+            }
+        }
+        self.write(
+            pairs
+                .into_iter()
+                .map(|(key, value)| Operation::Put(key, value))
+                .collect(),
+        )
+    }
     /// Visits every key that begins with `prefix`, in order, with its value.
     fn scan(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), IndexStoreError>;
 }

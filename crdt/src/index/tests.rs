@@ -2,8 +2,8 @@
 
 use std::{cell::Cell, fs};
 
+pub(crate) use super::store::IndexStore;
 use super::*;
-pub(crate) use super::{redb::RedbStore, sled::SledStore, store::IndexStore};
 use crate::journal::tests::trusting;
 
 /// Runs a test over each database.
@@ -32,6 +32,9 @@ over_both! {
     an_interrupted_compaction_is_tidied_up
     an_index_open_elsewhere_is_left_alone
 }
+
+pub(crate) type SledStore = Packed<super::sled::SledStore>;
+pub(crate) type RedbStore = Packed<super::redb::RedbStore>;
 
 pub(crate) fn id(number: u32) -> ContentId {
     ContentId::of(&number.to_le_bytes())
