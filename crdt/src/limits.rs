@@ -160,6 +160,10 @@ pub const INDEX_COMPACT_BYTES_MIN: u64 = 16 * 1024 * 1024;
 pub const INDEX_COMPACT_FACTOR: u64 = 3;
 /// Changes written at once while an index is compacted.
 pub const INDEX_COMPACT_BATCH: usize = 4096;
+/// Pairs of the index that stand under one key of the database: about a kilobyte, which is what a write of one of them costs.
+pub const INDEX_CHUNK_MAX: usize = 32;
+/// Pairs of each part of a chunk that was divided, so that it does not need to be divided again soon.
+pub const INDEX_CHUNK_FILL: usize = 20;
 /// Such entries handed over at once: as many as fit a frame if each has 560 bytes.
 pub const DIRTY_HAND_OVER_MAX: usize = 900;
 /// Threads that sync key files after a restore; they wait for the disk together.

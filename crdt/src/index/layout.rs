@@ -93,19 +93,6 @@ pub(super) fn is_key(key: &[u8]) -> bool {
     }
 }
 
-/// The first bytes of a key, which it shares with others that stand beside it, and the rest. In a million documents fifteen entries
-/// share two bytes of their group; an account's documents are far fewer than that, so one byte is enough.
-pub(super) fn bucket(key: &[u8]) -> (&[u8], &[u8]) {
-    let bytes = match key.first() {
-        Some(&KINDS) => 2 + 2,
-        Some(&OWNERS) => 1 + 32 + 1,
-        Some(&DOCUMENTS) => 1 + 2,
-        _ if lane_of(key).is_some() => 1 + 2,
-        _ => key.len(),
-    };
-    key.split_at(bytes.min(key.len()))
-}
-
 /// Writes a value. Positions and documents always can be; a summary, too.
 pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
     postcard::to_stdvec(value).unwrap_or_default()

@@ -61,6 +61,20 @@ impl IndexStore for SledStore {
         self.call(|database| Ok(database.get(key)?.map(|value| value.to_vec())))
     }
 
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError> {
+        self.call(|database| {
+            if let Some(value) = database.get(key)? {
+                return Ok(Some((key.to_vec(), value.to_vec())));
+            }
+            let before = database.get_lt(key)?;
+            Ok(before.map(|(key, value)| (key.to_vec(), value.to_vec())))
+        })
+    }
+
+    fn after(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError> {
+        self.call(|database| Ok(database.get_gt(key)?.map(|(key, _)| key.to_vec())))
+    }
+
     fn write(&mut self, operations: Vec<Operation>) -> Result<(), IndexStoreError> {
         let mut batch = ::sled::Batch::default();
         for operation in operations {

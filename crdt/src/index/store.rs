@@ -32,6 +32,10 @@ pub(crate) trait IndexStore: Send + Sized {
     fn open(directory: &Path) -> Result<Self, IndexStoreError>;
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError>;
+    /// The greatest key that is not greater than this one, with its value.
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError>;
+    /// The smallest key that is greater than this one.
+    fn after(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError>;
     /// Makes all changes or none; the last one counts where a key comes twice. They need not be on disk yet, but never without
     /// those of earlier calls.
     fn write(&mut self, operations: Vec<Operation>) -> Result<(), IndexStoreError>;

@@ -365,6 +365,16 @@ impl<S: IndexStore> IndexStore for Faulty<S> {
         self.store.get(key)
     }
 
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError> {
+        refused_if(FAULT.get() == Fault::Refusing)?;
+        self.store.at_or_before(key)
+    }
+
+    fn after(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError> {
+        refused_if(FAULT.get() == Fault::Refusing)?;
+        self.store.after(key)
+    }
+
     fn write(&mut self, operations: Vec<Operation>) -> Result<(), IndexStoreError> {
         refused_if(matches!(FAULT.get(), Fault::Refusing | Fault::ReadOnly))?;
         self.store.write(operations)
