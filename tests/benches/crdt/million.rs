@@ -63,10 +63,9 @@ pub fn run(bench: &Bench, report: &mut Report) {
         .with("envelopes", rebuilt.envelopes)
         .with("index_bytes", bytes_below(&home.0.join("store/index"))),
     );
-    report.say(memory(
-        &format!("memory of a store with {count} documents, its index just made anew"),
-        &rebuilt.with_root,
-    ));
+    // A node that has just made its index anew holds more than one that found it: no goal is set for it.
+    let name = format!("memory of a store with {count} documents, its index just made anew");
+    report.say(Figure::lower(name, rebuilt.with_root.resident, "MB").with("peak", rebuilt.with_root.peak));
     assert_eq!(opened.root, rebuilt.root, "the new index says the same as the old one");
 }
 

@@ -40,6 +40,7 @@ pub fn run(bench: &Bench, report: &mut Report) {
         Figure::lower(name.clone(), percentile(&orderly, 0.5), "ms")
             .goal(5.0)
             .with("openings", orderly.len())
+            .with("fastest", percentile(&orderly, 0.0))
             .with("slowest", percentile(&orderly, 1.0))
     };
     #[cfg(feature = "rivals")]
