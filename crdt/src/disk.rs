@@ -16,9 +16,8 @@ use self::{held::HeldFile, snapshots::Snapshots};
 use crate::{
     StoreError,
     group::{Group, Lane},
-    index::{Index, IndexChange, IndexError},
+    index::{Feeder, Index, IndexChange},
     journal::{Journal, JournalError, Position, Rewrite, ScrubCursor},
-    limits::INDEX_BATCH,
     records::RecordKind,
     replica::{Forget, Kept, Shelf},
     set::{Entry, ShardSet},
@@ -67,7 +66,7 @@ impl DiskShelf {
         }
         let mut feeder = Feeder::new(&mut index);
         let opened = Journal::open(&journal_directory, checkpoint, |position, body| {
-            feeder.feed(position, body)
+            feeder.feed(position, read_changes(position, body));
         });
         let (journal, scan) = opened.map_err(|error| StoreError::Journal(Arc::new(error)))?;
         feeder.finish(journal.end())?;
@@ -95,7 +94,7 @@ impl DiskShelf {
         let mut feeder = Feeder::new(&mut self.index);
         let end = self.journal.end();
         Journal::read_up_to(&self.directory, end, |position: Position, body: &[u8]| {
-            feeder.feed(position, body)
+            feeder.feed(position, read_changes(position, body));
         })
         .map_err(|error| StoreError::Journal(Arc::new(error)))?;
         feeder.finish(end)?;
@@ -125,22 +124,40 @@ impl DiskShelf {
     /// Reads and verifies a further part of the journal; returns what is damaged in it and whether everything was read once.
     pub fn scrub(&mut self, bytes_max: u64) -> Result<ScrubFindings, Arc<JournalError>> {
         let step = self.journal.scrub_step(&mut self.scrub, bytes_max).map_err(Arc::new)?;
-        let rotten: BTreeSet<Position> = step.rotten.into_iter().collect();
-        let mut damaged = Vec::new();
-        if !rotten.is_empty() {
-            for lane in Lane::ALL {
-                let found = self.index.for_each(lane, &mut |group, id, position| {
-                    if rotten.contains(&position) {
-                        damaged.push((lane, Entry { group, id }));
-                    }
-                });
-                if let Err(error) = found {
-                    tracing::error!(%error, "the index could not be asked what a damaged record was");
-                }
-            }
-        }
+        let damaged = if step.rotten.is_empty() {
+            Vec::new()
+        } else {
+            self.damaged_from(&step.rotten)
+        };
         self.rotten += damaged.len() as u64;
         Ok((damaged, step.finished))
+    }
+
+    /// What stands where damage begins, and from there on up to the next whole record: one bad page takes several.
+    fn damaged_from(&self, begins: &[Position]) -> Vec<(Lane, Entry)> {
+        let segments: BTreeSet<u32> = begins.iter().map(|begin| begin.segment).collect();
+        let mut placed = BTreeMap::new();
+        for lane in Lane::ALL {
+            let found = self.index.for_each(lane, &mut |group, id, position| {
+                if segments.contains(&position.segment) {
+                    placed.insert(position, (lane, Entry { group, id }));
+                }
+            });
+            if let Err(error) = found {
+                tracing::error!(%error, "the index could not be asked what a damaged record was");
+            }
+        }
+        let mut damaged = Vec::new();
+        for begin in begins {
+            let end = Position {
+                segment: begin.segment,
+                offset: u64::MAX,
+            };
+            let behind = placed.range(*begin..end);
+            let unreadable = behind.take_while(|(position, _)| self.journal.read(**position).is_err());
+            damaged.extend(unreadable.map(|(_, held)| *held));
+        }
+        damaged
     }
 
     /// Bytes of journal and index on disk.
@@ -232,6 +249,12 @@ fn identify(body: &[u8]) -> Option<(Lane, Entry)> {
     Some((kept.lane, kept.entry))
 }
 
+/// What the index must know of a journal record.
+fn read_changes(position: Position, body: &[u8]) -> impl Iterator<Item = IndexChange> + use<> {
+    let kept = Kept::from_stored(body.to_vec());
+    kept.into_iter().flat_map(move |kept| index_changes(&kept, position))
+}
+
 /// What the index must know of something that stands at `position`.
 fn index_changes(kept: &Kept, position: Position) -> impl Iterator<Item = IndexChange> + use<> {
     let put = IndexChange::Put {
@@ -245,45 +268,6 @@ fn index_changes(kept: &Kept, position: Position) -> impl Iterator<Item = IndexC
         .begins
         .map(|(kind, owner)| IndexChange::Document { document, kind, owner });
     std::iter::once(put).chain(begun)
-}
-
-/// Puts journal records into the index, many at a time.
-struct Feeder<'a> {
-    index: &'a mut Index,
-    changes: Vec<IndexChange>,
-    failure: Option<IndexError>,
-}
-
-impl<'a> Feeder<'a> {
-    fn new(index: &'a mut Index) -> Self {
-        Self {
-            index,
-            changes: Vec::new(),
-            failure: None,
-        }
-    }
-
-    fn feed(&mut self, position: Position, body: &[u8]) {
-        let Some(kept) = Kept::from_stored(body.to_vec()) else {
-            return;
-        };
-        self.changes.extend(index_changes(&kept, position));
-        if self.changes.len() >= INDEX_BATCH {
-            self.flush(position);
-        }
-    }
-
-    /// Writes what was collected. The checkpoint stands at the last record fed: taking that one in twice does no harm.
-    fn flush(&mut self, checkpoint: Position) {
-        let written = self.index.apply(&self.changes, checkpoint);
-        self.failure = written.err().or(self.failure.take());
-        self.changes.clear();
-    }
-
-    fn finish(mut self, end: Position) -> Result<(), IndexError> {
-        self.flush(end);
-        self.failure.map_or(Ok(()), Err)
-    }
 }
 
 impl Shelf for DiskShelf {

@@ -12,6 +12,8 @@
 mod checksum;
 mod directory;
 mod layout;
+mod load;
+mod packed;
 mod sled;
 mod store;
 
@@ -30,9 +32,11 @@ use std::{
 
 use keys::ContentId;
 
+pub(crate) use self::load::Feeder;
 use self::{
     directory::{Marker, set_aside},
     layout::{Document, Summary},
+    packed::Packed,
     sled::SledStore,
     store::{IndexStore, IndexStoreError, Operation},
 };
@@ -101,7 +105,7 @@ pub(crate) enum IndexChange {
 type Changed = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// The index of this program.
-pub(crate) type Index = IndexOver<SledStore>;
+pub(crate) type Index = IndexOver<Packed<SledStore>>;
 
 /// An open index over some database. One thread owns it.
 pub(crate) struct IndexOver<S> {
@@ -467,19 +471,19 @@ impl<S: IndexStore> IndexOver<S> {
             checkpoint: self.summary.checkpoint,
             ..Summary::default()
         };
-        let mut batch = Vec::with_capacity(INDEX_COMPACT_BATCH);
+        let mut batch = BTreeMap::new();
         let mut written = Ok(());
         self.store()?.scan(&[], &mut |key, value| {
             if key != layout::SUMMARY {
                 copied.add(key, value);
             }
-            batch.push(Operation::Put(key.to_vec(), value.to_vec()));
+            batch.insert(key.to_vec(), value.to_vec());
             if batch.len() == INDEX_COMPACT_BATCH && written.is_ok() {
-                written = fresh.write(std::mem::take(&mut batch));
+                written = fresh.load(std::mem::take(&mut batch), &mut |_, _| {});
             }
         })?;
         written?;
-        fresh.write(batch)?;
+        fresh.load(batch, &mut |_, _| {})?;
         Ok(copied == self.summary)
     }
 }

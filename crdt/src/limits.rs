@@ -82,8 +82,9 @@ pub const SNAPSHOT_CHANGES_MIN: usize = 64;
 pub const SNAPSHOT_EVERY: usize = 256;
 /// Bytes of one snapshot that are read at all.
 pub const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Index entries written in one batch while the index is made anew.
-pub const INDEX_BATCH: usize = 1024;
+/// Changes of the index that are sorted and written together while it is made anew: about 100 MB at the time of writing, and each page
+/// of an index of a million documents is gone through four times.
+pub const INDEX_LOAD_BATCH: usize = 512 * 1024;
 /// Changes kept out because they made a view fail; more are judged anew each time they come.
 pub const QUARANTINED_MAX: usize = 4096;
 /// Notices about data keys that wait to be seen to; more are found by the regular round of asking.
@@ -162,6 +163,10 @@ pub const INDEX_COMPACT_BYTES_MIN: u64 = 16 * 1024 * 1024;
 pub const INDEX_COMPACT_FACTOR: u64 = 3;
 /// Changes written at once while an index is compacted.
 pub const INDEX_COMPACT_BATCH: usize = 4096;
+/// Pairs of the index that stand under one key of the database: about a kilobyte, which is what a write of one of them costs.
+pub const INDEX_CHUNK_MAX: usize = 32;
+/// Pairs of each part of a chunk that was divided, so that it does not need to be divided again soon.
+pub const INDEX_CHUNK_FILL: usize = 20;
 /// Such entries handed over at once: as many as fit a frame if each has 560 bytes.
 pub const DIRTY_HAND_OVER_MAX: usize = 900;
 /// Changes that a new base must cover at least beyond the one before: with fewer, a document opens quickly anyway.

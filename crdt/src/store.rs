@@ -482,6 +482,10 @@ impl Engine {
         if lost > 0 {
             tracing::error!(lost, "damaged records were found; they are asked of other nodes");
         }
+        // Once a day at most, and only when much of it is no longer used.
+        if finished && let Err(error) = self.shelf().compact() {
+            tracing::error!(%error, "the index could not be compacted");
+        }
         Ok(Scrubbed {
             damaged: lost,
             finished,

@@ -420,3 +420,32 @@ async fn a_scrub_finds_what_rots_and_the_other_node_heals_it() {
     assert_eq!(report.envelopes, 22, "{report:?}");
     assert_eq!(texts(&a, chat).await.len(), 20);
 }
+
+/// A page holds several records: the scrub must tell of each, or the node would promise to others what it cannot give.
+#[tokio::test]
+async fn a_scrub_finds_every_record_of_a_lost_page_and_the_other_node_heals_them() {
+    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (a, _a_outputs) = open(directories[0].path(), 1);
+    let (b, _b_outputs) = open(directories[1].path(), 2);
+    let (_, chat) = person_and_chat(&a).await;
+    for number in 0..40 {
+        say(&a, chat, &format!("{number}"), number).await;
+    }
+    reconcile(&a, &b).await;
+    let segment = files(&directories[0].path().join("store/journal"))
+        .into_iter()
+        .find(|file| file.extension().is_some_and(|extension| extension == "log"))
+        .unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[4096..8192].fill(0);
+    std::fs::write(&segment, &bytes).unwrap();
+    let scrubbed = a.scrub(u64::MAX).await.unwrap();
+    assert!(scrubbed.finished && scrubbed.damaged > 5, "{scrubbed:?}");
+    let (at_a, at_b) = (a.summary().await.unwrap(), b.summary().await.unwrap());
+    assert_eq!(at_a.envelopes + scrubbed.damaged, at_b.envelopes);
+    reconcile(&a, &b).await;
+    a.stop().await;
+    let (a, _a_outputs) = open(directories[0].path(), 1);
+    assert_eq!(texts(&a, chat).await.len(), 40, "every record is here again");
+    assert_eq!(a.summary().await.unwrap().root, at_b.root);
+}

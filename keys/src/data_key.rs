@@ -126,12 +126,16 @@ impl DataKey {
     /// [`SealError::OtherKey`] when another key is needed; [`SealError::Forged`] when the bytes or the context are not those that
     /// were sealed; nothing of the text is given out then.
     pub fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        let (id, body) = header(sealed)?;
-        if id != self.id {
-            return Err(SealError::OtherKey(id));
+        self.opener().open(context, sealed)
+    }
+
+    /// Opens many texts, for as long as they are read: the key is expanded once.
+    #[must_use]
+    pub fn opener(&self) -> Opener {
+        Opener {
+            cipher: self.cipher(),
+            id: self.id,
         }
-        let opened = self.cipher().decrypt([&sealed[..HEADER_BYTES], context], body);
-        opened.map_err(|_| SealError::Forged)
     }
 
     /// The secret is expanded for each use instead of kept expanded: half a microsecond, and half as much secret in memory.
@@ -140,6 +144,33 @@ impl DataKey {
         let mut expansion = blake3::Hasher::new_derive_key(CIPHER_KEY_CONTEXT);
         expansion.update(&**self.secret).finalize_xof().fill(&mut *key);
         Aes256Siv::new((&*key).into())
+    }
+}
+
+/// A key that stands ready to open texts; see [`DataKey::opener`].
+pub struct Opener {
+    cipher: Aes256Siv,
+    id: DataKeyId,
+}
+
+impl Opener {
+    /// What sealed texts call its key.
+    #[must_use]
+    pub const fn id(&self) -> DataKeyId {
+        self.id
+    }
+
+    /// As [`DataKey::open`].
+    ///
+    /// # Errors
+    /// As [`DataKey::open`].
+    pub fn open(&mut self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let (id, body) = header(sealed)?;
+        if id != self.id {
+            return Err(SealError::OtherKey(id));
+        }
+        let opened = self.cipher.decrypt([&sealed[..HEADER_BYTES], context], body);
+        opened.map_err(|_| SealError::Forged)
     }
 }
 

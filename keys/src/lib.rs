@@ -36,7 +36,7 @@ pub mod token;
 pub mod versioned;
 
 pub use content::ContentId;
-pub use data_key::{DataKey, DataKeyId, SealError};
+pub use data_key::{DataKey, DataKeyId, Opener, SealError};
 pub use identity::{NodeId, NodeKey};
 pub use signed::{Payload, Signed, SignedError};
 pub use timestamp::Timestamp;

@@ -1,4 +1,5 @@
 //! Measurements of the product, each figure one JSON line on standard output. `./x bench NAME` runs them; words go to standard error.
+//! Those of the replicated state are a program of their own, in `crdt/`.
 
 mod hop;
 
@@ -10,7 +11,7 @@ fn main() -> ExitCode {
         "hop" => hop::run(),
         "sim" => sim::figures::bench(),
         _ => {
-            eprintln!("bench: say which one: hop, sim");
+            eprintln!("bench: say which one: hop; ./x bench also knows crdt, mesh and sim");
             return ExitCode::from(2);
         }
     }

@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("tests/fuzz", &["keys", "crdt"]),
     ("tests/sim", &["keys", "mesh", "crdt"]),
+    ("tests/benches/crdt", &["keys", "crdt"]),
     ("tests/benches/mesh", &["keys", "mesh"]),
 ];
 

@@ -69,6 +69,12 @@ pub(super) fn document(document: &ContentId) -> Vec<u8> {
     [&[DOCUMENTS][..], &document.0].concat()
 }
 
+/// The document of a key of the table of documents; `None` in every other table.
+pub(super) fn parse_document(key: &[u8]) -> Option<ContentId> {
+    let id = key.strip_prefix(&[DOCUMENTS])?;
+    Some(ContentId(id.try_into().ok()?))
+}
+
 /// What a document is, and whose.
 pub(super) type Document = (RecordKind, Option<ContentId>);
 

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::{
-    redb::RedbStore,
-    tests::{at, id},
+    tests::{RedbStore, SledStore, at, id},
     *,
 };
 
@@ -15,6 +14,7 @@ const KINDS: [RecordKind; 3] = [RecordKind::Member, RecordKind::Session, RecordK
 #[derive(Clone, Debug)]
 enum Action {
     Apply(Vec<IndexChange>),
+    Load(Vec<IndexChange>),
     Reopen,
     Verify,
     Compact,
@@ -49,6 +49,11 @@ fn change() -> impl Strategy<Value = IndexChange> {
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         8 => prop::collection::vec(change(), 0..30).prop_map(Action::Apply),
+        4 => prop::collection::vec(change(), 0..30).prop_map(|mut changes| {
+            // What stands in a journal.
+            changes.retain(|change| matches!(change, IndexChange::Put { .. } | IndexChange::Document { .. }));
+            Action::Load(changes)
+        }),
         1 => Just(Action::Reopen),
         1 => Just(Action::Verify),
         1 => Just(Action::Compact),
@@ -159,6 +164,11 @@ fn run<S: IndexStore>(actions: Vec<Action>) {
             Action::Apply(changes) => {
                 let checkpoint = at(u32::try_from(number).unwrap());
                 index.apply(&changes, checkpoint).unwrap();
+                model.apply(&changes, checkpoint);
+            }
+            Action::Load(changes) => {
+                let checkpoint = at(u32::try_from(number).unwrap());
+                index.load(&changes, checkpoint).unwrap();
                 model.apply(&changes, checkpoint);
             }
             Action::Reopen => {

@@ -59,6 +59,33 @@ impl IndexStore for RedbStore {
         })
     }
 
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError> {
+        guarded(|| {
+            let transaction = self.database()?.begin_read().map_err(failed)?;
+            let table = match transaction.open_table(TABLE) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                table => table.map_err(failed)?,
+            };
+            let last = table.range(..=key).map_err(failed)?.next_back();
+            let pair = last.transpose().map_err(failed)?;
+            Ok(pair.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())))
+        })
+    }
+
+    fn after(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError> {
+        guarded(|| {
+            let transaction = self.database()?.begin_read().map_err(failed)?;
+            let table = match transaction.open_table(TABLE) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                table => table.map_err(failed)?,
+            };
+            let behind = (std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded);
+            let first = table.range::<&[u8]>(behind).map_err(failed)?.next();
+            let pair = first.transpose().map_err(failed)?;
+            Ok(pair.map(|(key, _)| key.value().to_vec()))
+        })
+    }
+
     fn write(&mut self, operations: Vec<Operation>) -> Result<(), IndexStoreError> {
         guarded(|| {
             let transaction = self.database()?.begin_write().map_err(failed)?;

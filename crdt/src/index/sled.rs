@@ -4,7 +4,7 @@
 //! can wait for ever; it lets go of its lock a moment after it was closed; its `flush` is no fsync on Linux, so nobody calls it, and
 //! its own thread syncs twice a second. It loses keys silently when a page rots, which only the index above can notice.
 
-use std::{path::Path, sync::mpsc, thread};
+use std::{collections::BTreeMap, path::Path, sync::mpsc, thread};
 
 use super::store::{IndexStore, IndexStoreError, Operation, guarded};
 use crate::limits::{INDEX_CACHE_BYTES, INDEX_CLOSE_WAIT, INDEX_LOCK_ATTEMPTS, INDEX_LOCK_WAIT};
@@ -61,6 +61,20 @@ impl IndexStore for SledStore {
         self.call(|database| Ok(database.get(key)?.map(|value| value.to_vec())))
     }
 
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError> {
+        self.call(|database| {
+            if let Some(value) = database.get(key)? {
+                return Ok(Some((key.to_vec(), value.to_vec())));
+            }
+            let before = database.get_lt(key)?;
+            Ok(before.map(|(key, value)| (key.to_vec(), value.to_vec())))
+        })
+    }
+
+    fn after(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError> {
+        self.call(|database| Ok(database.get_gt(key)?.map(|(key, _)| key.to_vec())))
+    }
+
     fn write(&mut self, operations: Vec<Operation>) -> Result<(), IndexStoreError> {
         let mut batch = ::sled::Batch::default();
         for operation in operations {
@@ -70,6 +84,22 @@ impl IndexStore for SledStore {
             }
         }
         self.call(|database| database.apply_batch(batch))
+    }
+
+    /// A batch of sled goes through its keys in no order; these go in theirs, so that one page after the other is filled.
+    fn load(
+        &mut self,
+        pairs: BTreeMap<Vec<u8>, Vec<u8>>,
+        replaced: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), IndexStoreError> {
+        self.call(|database| {
+            for (key, value) in pairs {
+                if let Some(before) = database.insert(&key, value)? {
+                    replaced(&key, &before);
+                }
+            }
+            Ok(())
+        })
     }
 
     fn scan(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), IndexStoreError> {

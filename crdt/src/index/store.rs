@@ -1,6 +1,7 @@
 //! What the index needs of a database: so little that changing it costs a file.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
@@ -31,9 +32,32 @@ pub(crate) trait IndexStore: Send + Sized {
     fn open(directory: &Path) -> Result<Self, IndexStoreError>;
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError>;
+    /// The greatest key that is not greater than this one, with its value.
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError>;
+    /// The smallest key that is greater than this one.
+    fn after(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError>;
     /// Makes all changes or none; the last one counts where a key comes twice. They need not be on disk yet, but never without
     /// those of earlier calls.
     fn write(&mut self, operations: Vec<Operation>) -> Result<(), IndexStoreError>;
+    /// Sets the values of many keys and tells the earlier value of each that had one. A crash may keep any part of it, but never
+    /// without those of earlier calls.
+    fn load(
+        &mut self,
+        pairs: BTreeMap<Vec<u8>, Vec<u8>>,
+        replaced: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), IndexStoreError> {
+        for key in pairs.keys() {
+            if let Some(before) = self.get(key)? {
+                replaced(key, &before);
+            }
+        }
+        self.write(
+            pairs
+                .into_iter()
+                .map(|(key, value)| Operation::Put(key, value))
+                .collect(),
+        )
+    }
     /// Visits every key that begins with `prefix`, in order, with its value.
     fn scan(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), IndexStoreError>;
 }

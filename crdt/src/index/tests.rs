@@ -2,8 +2,8 @@
 
 use std::{cell::Cell, fs};
 
+pub(crate) use super::store::IndexStore;
 use super::*;
-pub(crate) use super::{redb::RedbStore, sled::SledStore, store::IndexStore};
 use crate::journal::tests::trusting;
 
 /// Runs a test over each database.
@@ -32,6 +32,9 @@ over_both! {
     an_interrupted_compaction_is_tidied_up
     an_index_open_elsewhere_is_left_alone
 }
+
+pub(crate) type SledStore = Packed<super::sled::SledStore>;
+pub(crate) type RedbStore = Packed<super::redb::RedbStore>;
 
 pub(crate) fn id(number: u32) -> ContentId {
     ContentId::of(&number.to_le_bytes())
@@ -360,6 +363,16 @@ impl<S: IndexStore> IndexStore for Faulty<S> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError> {
         refused_if(FAULT.get() == Fault::Refusing)?;
         self.store.get(key)
+    }
+
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError> {
+        refused_if(FAULT.get() == Fault::Refusing)?;
+        self.store.at_or_before(key)
+    }
+
+    fn after(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError> {
+        refused_if(FAULT.get() == Fault::Refusing)?;
+        self.store.after(key)
     }
 
     fn write(&mut self, operations: Vec<Operation>) -> Result<(), IndexStoreError> {

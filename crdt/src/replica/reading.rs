@@ -1,9 +1,12 @@
 //! Reading documents and their forks.
 
-use std::{cell::Cell, collections::BTreeSet};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+};
 
 use automerge::AutoCommit;
-use keys::{ContentId, DataKey, NodeId};
+use keys::{ContentId, DataKey, NodeId, Opener};
 
 use super::{Event, Replica, Shelf, data_account};
 use crate::{
@@ -72,9 +75,16 @@ impl<S: Shelf> Replica<S> {
             Some(None) => Payload::Erased,
             None => Payload::Missing,
         };
+        // The texts of a document are almost always sealed under one key.
+        let opener: RefCell<Option<Opener>> = RefCell::new(None);
         let open = |context: &[u8], sealed: &[u8]| {
-            let key = DataKey::id_of(sealed).and_then(|id| self.keys.get(&account?, id));
-            let opened = key.and_then(|key| key.open(context, sealed).ok());
+            let opened = DataKey::id_of(sealed).and_then(|id| {
+                let mut opener = opener.borrow_mut();
+                if opener.as_ref().is_none_or(|ready| ready.id() != id) {
+                    *opener = Some(self.keys.get(&account?, id)?.opener());
+                }
+                opener.as_mut()?.open(context, sealed).ok()
+            });
             locked.set(locked.get() || opened.is_none());
             opened
         };

@@ -4,10 +4,7 @@
 //! Layout: the bytes `STARSNP2`, blake3 of the rest, then postcard of facts, automerge document and sealed payloads. Like the
 //! journal it holds ciphertexts only.
 
-use std::{
-    collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::{AutoCommit, LoadOptions, VerificationMode};
 use keys::{ContentId, DataKeyId};
@@ -19,12 +16,14 @@ use crate::{facts::Facts, rebase::names::Names};
 const MAGIC: &[u8; 8] = b"STARSNP2";
 const HEADER: usize = 8 + 32;
 
+/// Bytes are borrowed: read one by one they would take longer than everything else here.
 #[derive(Serialize, Deserialize)]
-struct Snapshot {
+struct Snapshot<'a> {
     facts: Facts,
     names: Names,
-    document: Vec<u8>,
-    payloads: BTreeMap<ContentId, Option<Vec<u8>>>,
+    document: &'a [u8],
+    #[serde(borrow)]
+    payloads: Vec<(ContentId, Option<&'a [u8]>)>,
     sealed_by: Option<[u8; 4]>,
     heads: Vec<[u8; 32]>,
     bytes: u64,
@@ -36,11 +35,13 @@ impl View {
         if self.facts.changes.values().any(|change| change.beside) {
             return None;
         }
+        let document = self.document.save_nocompress();
+        let payloads = self.payloads.iter().map(|(hash, payload)| (*hash, payload.as_deref()));
         let snapshot = Snapshot {
             facts: self.facts.clone(),
             names: self.names.clone(),
-            document: self.document.save_nocompress(),
-            payloads: self.payloads.clone(),
+            document: &document,
+            payloads: payloads.collect(),
             sealed_by: self.sealed_by.map(|key| key.0),
             heads: self.document.get_heads().iter().map(|head| head.0).collect(),
             bytes: self.bytes as u64,
@@ -59,7 +60,7 @@ impl View {
         if !header.starts_with(MAGIC) || header[MAGIC.len()..] != *blake3::hash(body).as_bytes() {
             return None;
         }
-        let (snapshot, rest): (Snapshot, _) = postcard::take_from_bytes(body).ok()?;
+        let (snapshot, rest): (Snapshot<'_>, _) = postcard::take_from_bytes(body).ok()?;
         if !rest.is_empty() {
             return None;
         }
@@ -67,7 +68,7 @@ impl View {
         // that what it read is what it wrote.
         let loaded = catch_unwind(AssertUnwindSafe(|| {
             AutoCommit::load_with_options(
-                &snapshot.document,
+                snapshot.document,
                 LoadOptions::new().verification_mode(VerificationMode::DontCheck),
             )
         }));
@@ -76,11 +77,14 @@ impl View {
         if heads != snapshot.heads {
             return None;
         }
+        let payloads = snapshot.payloads.into_iter();
         Some(Self {
             document,
             facts: snapshot.facts,
             names: snapshot.names,
-            payloads: snapshot.payloads,
+            payloads: payloads
+                .map(|(hash, payload)| (hash, payload.map(<[u8]>::to_vec)))
+                .collect(),
             sealed_by: snapshot.sealed_by.map(DataKeyId),
             used: 0,
             unsaved: 0,
