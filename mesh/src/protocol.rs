@@ -26,7 +26,7 @@ impl Protocol {
     pub const BLOB: Self = Self("/starling/blob/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::JOIN,
         Self::TRUST,
         Self::CONTROL,
