@@ -181,8 +181,12 @@ impl<S: Shelf> Replica<S> {
             return Received::Ignored;
         }
         let right = self.right(&envelope.author, source);
-        let facts = view.as_ref().map(|view| &view.facts);
-        let judgement = ingress::judge(&envelope, facts, right, self.settings.recoveries);
+        let judgement = ingress::judge(
+            &envelope,
+            view.as_ref().map(|view| &view.facts),
+            right,
+            self.settings.recoveries,
+        );
         let wants_it = matches!(judgement, Judgement::Accept(_) | Judgement::Park | Judgement::Twin(_));
         if wants_it && !self.charged(envelope.author, size, source, now) {
             self.put_back(document, view);
@@ -215,7 +219,7 @@ impl<S: Shelf> Replica<S> {
                 self.parked.keep(envelope, now, self.settings.recoveries.parking_bounds);
                 Received::Parked(id)
             }
-            Judgement::Park => Received::Ignored,
+            Judgement::Park | Judgement::UnknownAuthor => Received::Ignored,
             Judgement::Covered if !view.as_ref().is_some_and(|view| view.keeps(&envelope)) => Received::Ignored,
             // The view has it, but its record could not be read any more: it comes home. Or its base covers it, and not its texts.
             Judgement::Known | Judgement::Covered => {
@@ -225,7 +229,6 @@ impl<S: Shelf> Replica<S> {
                 self.keep(envelope, false);
                 Received::New
             }
-            Judgement::UnknownAuthor => Received::Ignored,
             Judgement::Reject(rejection) => {
                 tracing::warn!(author = %envelope.author.short(), %rejection, "refused a change");
                 Received::Rejected(rejection)
