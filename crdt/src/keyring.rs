@@ -267,7 +267,7 @@ impl Keyring {
                 let wanted = accounts.into_iter().filter(|(account, _)| allowed(account));
                 self.keep(wanted.flat_map(|(account, keys)| keys.into_iter().map(move |key| (account, key))))
             }
-            KeyFrame::Kept(_) => KeyAnswer::default(),
+            KeyFrame::Kept(_) | KeyFrame::Refused => KeyAnswer::default(),
         }
     }
 

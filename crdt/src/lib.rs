@@ -7,8 +7,8 @@
 //! 1. [`journal`]: append-only segments of self-verifying records: the truth. An acknowledged write has been `fdatasync`ed.
 //! 2. `index`: sled, rebuildable from the journal; deleting its directory loses nothing.
 //! 3. [`replica`]: everything a node does with the set, without disk, network, clock or randomness: [`ingress`] (what to do with
-//!    bytes from outside), [`set`] (what the other side is missing), [`erasure`] (what must be forgotten), `view` and `facts` (what
-//!    the set amounts to, with its forks). The simulator runs thousands of the same replicas.
+//!    bytes from outside), [`set`] (what the other side is missing), [`erasure`] (what must be forgotten), [`rebase`] (what may go because
+//!    it counts no more), `view` and `facts` (what the set amounts to, with its forks). The simulator runs thousands of the same replicas.
 //! 4. `engine`, behind the cloneable [`Store`]: the one thread that runs the replica on real disks.
 //! 5. [`records`]: what the network remembers, one file per record.
 //! 6. [`keyring`]: the data keys under which personal texts are sealed, in files of their own, so that they can be destroyed.
@@ -33,6 +33,10 @@
 //! *A document is read that lies elsewhere*: in a mesh of more than sixteen storage nodes ([`placement`]) -> [`FetchRequest`] to a
 //! holder -> [`Store::take_fetched`] -> ordinary ingress -> kept here as long as it is used. What is written here and belongs to others
 //! is offered to them until they have it on disk ([`Store::unconfirmed_for`]).
+//!
+//! *A document was overwritten thousands of times*: [`Store::rebase_long`] on the node that began it -> signed statement -> every node
+//! that has the history makes the same base from it, others get it from a peer -> the old envelopes go, and what is written without
+//! knowledge of it still takes its place.
 //!
 //! *A text is read on another node*: the envelope came by gossip, sealed; the account's key is asked of a member over a stream of its
 //! own ([`KeyNotice`], [`Store::answer_keys`]), once, and kept in the keyring there.

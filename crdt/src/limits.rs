@@ -168,7 +168,8 @@ pub const DIRTY_HAND_OVER_MAX: usize = 900;
 pub const REBASE_CHANGES_MIN: usize = 2000;
 /// A document is rebased when fewer than one in so many of these changes still counts.
 pub const REBASE_SHARE: usize = 8;
-/// Heads that a base covers up to: as many as fit into a statement.
+/// Heads that a base covers up to: as many as fit into a statement. This and the next two say which bases there are, so a node with
+/// others would refuse what the rest of the mesh stands on: a change of them is a new version of the base.
 pub const REBASE_HEADS_MAX: usize = 8;
 /// Changes that a base covers, those of the bases before it included: their traces take ten bytes each in one record.
 pub const COVERED_CHANGES_MAX: usize = 11_000;

@@ -12,7 +12,7 @@
 //! So a change that was made without knowledge of the rebase, on any old heads, has the same effect on the base as on the history:
 //! what it overwrote and what stands beside it as a conflict, which of them counts, and who wrote it. The property test in
 //! `rebase/tests.rs` holds the two against each other. *Changes never learn of it either*: what is signed, stored and sent names old
-//! hashes as if the history were there; only the view translates ([`Names`]), so nodes with a base and nodes with the whole
+//! hashes as if the history were there; only the view translates (`rebase/names.rs`), so nodes with a base and nodes with the whole
 //! history understand each other, and a change of a node that was away for a year, or was restored from a backup, is judged by the
 //! traces and takes its place. No node must be asked, waited for or known to be there.
 //!
@@ -28,12 +28,12 @@
 //! - Chats and audits only grow: nothing in them is overwritten. Outboxes and credentials live by counters and leases.
 //! - What is not a plain value in the document's flat map (objects, counters) cannot be kept under its operation id.
 //! - While a fork is known: both sides stay readable. An author that equivocates *afterwards*, against a change whose envelope has
-//!   gone, gets its change beside the main view on every node, but the other half of the proof is gone with the envelope.
-//! - More traces than fit into a record (about [`COVERED_CHANGES_MAX`] changes in the life of a document): then it grows as before.
+//!   gone, gets its change beside the main view on every node, readable as a fork, but the other half of the proof is gone.
+//! - More traces than fit into a record (eleven thousand changes in the life of a document): then it grows as before.
 //! - When the node that began the document does not come back: nobody else may.
 //!
 //! Should that node state two bases of which neither builds on the other (only after it was restored from a backup), both are kept, and
-//! the document stands on what they [cover together](Base::join).
+//! the document stands on what they cover together (`rebase/join.rs`).
 //!
 //! ## Whom it trusts
 //! A node that began a document could state a base that says something else than the history did. Nodes that hold the history refuse

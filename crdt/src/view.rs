@@ -210,7 +210,11 @@ impl View {
         let wanted = self.facts.with_ancestors(descendants);
         let changes = envelopes.iter().filter_map(stored_change);
         let mut changes: Vec<Change> = changes.filter(|change| wanted.contains(&change.hash().0)).collect();
-        let based = self.facts.base.clone();
+        let rival = changes.iter().find(|change| change.hash().0 == loser);
+        let based = self.facts.base.as_ref().map(|base| match rival {
+            Some(rival) => base.before(rival),
+            None => base.clone(),
+        });
         let based = based.and_then(|base| Self::on(&[base], self.facts.owner));
         let Some(mut based) = based else {
             return one_by_one(AutoCommit::new(), changes);

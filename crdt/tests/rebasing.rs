@@ -337,6 +337,43 @@ fn what_must_not_be_rebased_is_not() {
     refused(a.rebase(document), RebaseRefusal::Forked);
 }
 
+/// A member writes two changes in one turn; one of them goes into the base before the other one is known where it is stated.
+#[test]
+fn an_equivocation_against_a_covered_change_is_beside_on_every_node() {
+    let keys = MemoryKeys::default();
+    let (mut a, mut b) = (memory(1), memory(2));
+    let document = overwritten(&mut a, 10);
+    agree(&mut a, &mut b);
+    let mut rivals: Vec<Vec<u8>> = Vec::new();
+    for number in [5, 6] {
+        let mut hand = node(9, 77, &keys, b.below().clone());
+        set(&mut hand, document, "b", number);
+        rivals.extend(published(&mut hand));
+    }
+    // Each node may meet either of them first, and the one that is covered may have won or lost its turn until then.
+    for (covered, other) in [(0, 1), (1, 0)] {
+        let mut here = node(1, 21, &keys, a.below().clone());
+        let mut there = node(2, 22, &keys, b.below().clone());
+        assert_eq!(give(&mut here, &rivals[covered]), Received::New);
+        for rival in [&rivals[other], &rivals[covered]] {
+            assert_eq!(give(&mut there, rival), Received::New);
+        }
+        here.rebase(document).unwrap();
+        here.commit(NOW).unwrap();
+        agree(&mut there, &mut here);
+        let expected = of(&[("a", 9), ("b", 5 + covered as u64)]);
+        let forks = here.forks(document).unwrap();
+        assert_eq!((forks.len(), forks[0].author), (1, key(9).id()));
+        for replica in [&mut here, &mut there] {
+            assert_eq!(values(replica, document), expected);
+            assert_eq!(replica.forks(document).unwrap(), forks);
+            let aside: Settings = replica.read_fork(document, forks[0].id).unwrap();
+            assert_eq!(aside.values.get("b"), Some(&Setting::Number(5 + other as u64)));
+            assert_eq!(aside.values.get("a"), Some(&Setting::Number(9)));
+        }
+    }
+}
+
 #[test]
 fn sealed_texts_that_count_stay_with_the_envelopes_that_prove_them() {
     let keys = MemoryKeys::default();

@@ -93,7 +93,7 @@ impl Desk {
         let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
         let (notices, _) = broadcast::channel(ANSWER_EVENT_QUEUE);
         tokio::spawn(swarm::announce(mesh.clone(), engine.clone()));
-        tokio::spawn(serve::serve(engine.clone(), store.clone(), streams));
+        tokio::spawn(serve::serve(engine.clone(), store.clone(), mesh.clone(), streams));
         let workshop = actor::Workshop {
             engine: engine.clone(),
             store,

@@ -5,6 +5,7 @@ use crdt::{
     records::session::{Ending, Message, Session, SessionEdit, Speaker},
 };
 use keys::Timestamp;
+use mesh::Mesh;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -15,11 +16,19 @@ use crate::{
     template,
 };
 
+/// Whether this node, by its role, holds chats and can write an answer into one. A worker does not: whoever asked writes what it says.
+pub(crate) fn writes_answers(mesh: &Mesh) -> bool {
+    let roster = mesh.roster();
+    roster
+        .get(&mesh.node())
+        .is_some_and(|member| member.roles.holds_data_keys())
+}
+
 /// Runs a request to its end and reports every step to `report`; `stop` ends it early and keeps what was said. When nobody listens
-/// any more, the generation is cancelled.
+/// any more, the generation is cancelled. Beside the store stands whether answers are written into it ([`writes_answers`]).
 pub(crate) async fn run(
     engine: &Engine,
-    store: &Store,
+    store: (&Store, bool),
     request: Request,
     report: &mpsc::Sender<FromGenerator>,
     stop: impl Future<Output = ()>,
@@ -38,7 +47,7 @@ pub(crate) async fn run(
 
 async fn generate(
     engine: &Engine,
-    store: &Store,
+    store: (&Store, bool),
     request: Request,
     report: &mpsc::Sender<FromGenerator>,
     stop: impl Future<Output = ()>,
@@ -125,15 +134,21 @@ fn conversation_key(request: &Request) -> u64 {
     u64::from_le_bytes(key)
 }
 
-/// Writes the answer into the session, if the session has reached this node.
-async fn record(store: &Store, request: &Request, text: &str, model: &str, reason: FinishReason) -> FromGenerator {
+/// Writes the answer into the session, if this node may and the session has reached it.
+async fn record(
+    (store, writes): (&Store, bool),
+    request: &Request,
+    text: &str,
+    model: &str,
+    reason: FinishReason,
+) -> FromGenerator {
     let ending = match reason {
         FinishReason::Complete => Ending::Complete,
         FinishReason::Length => Ending::Length,
         FinishReason::Stopped => Ending::Stopped,
     };
     let mut message = Message::answer(request.question, text.trim(), Timestamp::now(), model, ending);
-    let recorded = match wait_for_session(store, request).await {
+    let recorded = match writes && wait_for_session(store, request).await {
         true => match store
             .edit(request.session, SessionEdit::PutMessage(message.clone()))
             .await

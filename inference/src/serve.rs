@@ -22,18 +22,19 @@ use crate::{
 const REPORT_QUEUE: usize = 64;
 
 /// Serves generations until the mesh stops.
-pub(crate) async fn serve(engine: Engine, store: Store, mut streams: mpsc::Receiver<(NodeId, Stream)>) {
+pub(crate) async fn serve(engine: Engine, store: Store, mesh: Mesh, mut streams: mpsc::Receiver<(NodeId, Stream)>) {
     while let Some((node, stream)) = streams.recv().await {
         let (engine, store) = (engine.clone(), store.clone());
+        let writes = generate::writes_answers(&mesh);
         tokio::spawn(async move {
-            if let Err(error) = serve_one(&engine, &store, stream).await {
+            if let Err(error) = serve_one(&engine, &store, writes, stream).await {
                 tracing::debug!(node = %node.short(), %error, "a generation for another node ended early");
             }
         });
     }
 }
 
-async fn serve_one(engine: &Engine, store: &Store, stream: Stream) -> Result<(), FrameError> {
+async fn serve_one(engine: &Engine, store: &Store, writes: bool, stream: Stream) -> Result<(), FrameError> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let first = tokio::time::timeout(SILENCE_MAX, read_frame(&mut reader, GENERATE_FRAME_BYTES_MAX)).await;
     let frame = first.map_err(|_| FrameError::Timeout(SILENCE_MAX))??;
@@ -60,7 +61,7 @@ async fn serve_one(engine: &Engine, store: &Store, stream: Stream) -> Result<(),
         writer.shutdown().await.map_err(FrameError::Io)
     };
     let run = async {
-        generate::run(engine, store, request, &report, stop).await;
+        generate::run(engine, (store, writes), request, &report, stop).await;
         drop(report);
     };
     tokio::pin!(write);

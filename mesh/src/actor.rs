@@ -1,5 +1,6 @@
 //! The mesh actor: owns the swarm, the roster, the dial plan and the links. One biased `select!` whose arms only call `handle_*`.
 
+mod bulk;
 mod links;
 mod members;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use keys::{
     membership::{Certificate, Evidence, MembershipError, Roster},
 };
 use libp2p::{
-    Swarm, gossipsub, mdns,
+    Multiaddr, Swarm, gossipsub, mdns,
     swarm::{ConnectionId, NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle, dial_opts::DialOpts},
 };
 use tokio::{
@@ -35,7 +36,7 @@ use crate::{
     join::{Asked, JoinError},
     limits::{self, GOSSIP_BYTES_MAX, GOSSIP_QUEUE, JUDGE_EVERY, LINK_EVENT_QUEUE, STOP_TIMEOUT, TRUST_NEWS},
     membership::{Membership, node_of, peer_of},
-    streams::{self, Opener},
+    streams::{self, ForBlobs, Opener},
     transport,
     trust::News,
 };
@@ -60,6 +61,7 @@ pub(crate) enum Command {
     Learn(Vec<Certificate>),
     Decide(Vec<Evidence>, oneshot::Sender<Result<(), MembershipError>>),
     Addresses(oneshot::Sender<Vec<SocketAddr>>),
+    Bulk(NodeId, bulk::Waiter),
     Stop(oneshot::Sender<()>),
 }
 
@@ -101,6 +103,8 @@ struct Connection {
     id: ConnectionId,
     dialled_by_us: bool,
     path: LinkPath,
+    /// Where its packets come from.
+    remote: Multiaddr,
 }
 
 struct Actor {
@@ -111,6 +115,8 @@ struct Actor {
     plan: DialPlan,
     own_addresses: Vec<SocketAddr>,
     connections: HashMap<NodeId, Vec<Connection>>,
+    /// Connections for blobs, which are no links.
+    bulk: bulk::Bulk,
     /// The present control stream of each link.
     controls: HashMap<NodeId, (u64, tokio::task::AbortHandle)>,
     next_control: u64,
@@ -167,6 +173,7 @@ pub(crate) fn spawn(
         plan,
         own_addresses: settings.public_addresses.clone(),
         connections: HashMap::new(),
+        bulk: bulk::Bulk::default(),
         controls: HashMap::new(),
         next_control: 0,
         trusts: HashMap::new(),
@@ -297,6 +304,7 @@ impl Actor {
             Command::Addresses(reply) => {
                 let _ = reply.send(self.own_addresses.clone());
             }
+            Command::Bulk(node, waiter) => self.handle_bulk_wanted(node, waiter),
             // Handled by the caller, because it ends the loop.
             Command::Stop(done) => drop(done),
         }
@@ -318,6 +326,9 @@ impl Actor {
     fn handle_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.handle_gossip(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(ForBlobs { node, connection })) => {
+                self.handle_their_bulk(node, connection);
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Nearby(mdns::Event::Discovered(found))) => self.handle_nearby(found),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
@@ -325,23 +336,23 @@ impl Actor {
                 endpoint,
                 ..
             } => {
-                if let Some(node) = node_of(&peer_id) {
+                if let Some(node) = node_of(&peer_id).filter(|_| !self.is_bulk(connection_id)) {
                     self.handle_connected(node, connection_id, &endpoint);
                 }
             }
             SwarmEvent::ConnectionClosed {
                 peer_id, connection_id, ..
             } => {
-                if let Some(node) = node_of(&peer_id) {
+                if let Some(node) = node_of(&peer_id).filter(|_| !self.was_bulk(connection_id)) {
                     self.handle_disconnected(node, connection_id);
                 }
             }
             SwarmEvent::OutgoingConnectionError {
                 peer_id: Some(peer),
                 error,
-                ..
+                connection_id,
             } => {
-                if let Some(node) = node_of(&peer) {
+                if let Some(node) = node_of(&peer).filter(|_| !self.was_bulk(connection_id)) {
                     tracing::debug!(node = %node.short(), error = %transport::why(&error), "dial failed");
                     self.plan.failed(&node, self.started.elapsed(), jitter());
                 }

@@ -212,6 +212,23 @@ impl Mesh {
         self.opener.token_streams().clone()
     }
 
+    /// Opens a stream for blobs: on a connection of its own where one can be had, so that bulk holds up nothing else, otherwise beside
+    /// the other streams.
+    pub(crate) async fn open_for_blobs(&self, node: NodeId) -> Result<Stream, OpenError> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.commands.send(Command::Bulk(node, reply)).await;
+        asked.map_err(|_| OpenError::Stopped)?;
+        let found = tokio::time::timeout(limits::OPEN_TIMEOUT, answer).await;
+        if let Ok(Ok(Some(connection))) = found {
+            match self.opener.open(node, Protocol::BULK, Some(connection)).await {
+                // It closed in between, or never was one.
+                Err(OpenError::NotConnected(_) | OpenError::Refused(..) | OpenError::Broken(..)) => {}
+                opened => return opened,
+            }
+        }
+        self.opener.open(node, Protocol::BLOB, None).await
+    }
+
     /// Gossips `content` to every member. Loss is possible; reconciliation repairs it.
     pub async fn publish(&self, content: Vec<u8>) {
         // A stopped mesh has nobody to tell.

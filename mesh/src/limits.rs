@@ -178,6 +178,8 @@ pub const BLOB_BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 pub const BLOB_PACE_UNDER_TOKENS: f64 = 0.3;
 /// What bulk may send at once after a pause: as long as timers are late.
 pub const BLOB_PACE_BURST: Duration = Duration::from_millis(20);
+/// A second in which bulk paused for so long does not say what a line carries.
+pub const BLOB_PACE_PAUSE: Duration = Duration::from_millis(500);
 /// Seconds of which the best says what a line carries.
 pub const BLOB_PACE_SECONDS: usize = 10;
 /// Bytes a second that a line is taken to carry before anything was measured: 100 Mbit.
@@ -216,3 +218,5 @@ pub const BLOB_REPORT_QUEUE: usize = 64;
 pub const BLOB_TICK: Duration = Duration::from_millis(100);
 /// The rate that people see is that of this time.
 pub const BLOB_PROGRESS_WINDOW: Duration = Duration::from_secs(3);
+/// Streams for blobs that wait for one connection to be dialled; further ones go over the link.
+pub const BULK_WAITERS_MAX: usize = 64;

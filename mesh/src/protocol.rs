@@ -24,6 +24,8 @@ impl Protocol {
 
     /// Blobs: files by their content, owned by this crate.
     pub const BLOB: Self = Self("/starling/blob/1");
+    /// The same as [`Protocol::BLOB`], and says that its connection is for nothing else.
+    pub const BULK: Self = Self("/starling/bulk/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
     pub const ALL: [Self; 8] = [
@@ -35,6 +37,7 @@ impl Protocol {
         Self::FETCH,
         Self::GENERATE,
         Self::BLOB,
+        Self::BULK,
     ];
 
     /// The name on the wire.

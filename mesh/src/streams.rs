@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
-pub(crate) use behaviour::Behaviour;
+pub(crate) use behaviour::{Behaviour, ForBlobs};
 
 use crate::{
     Protocol,
@@ -168,10 +168,14 @@ pub(crate) fn new(
     let (requests, open_requests) = mpsc::channel(OPEN_QUEUE);
     let mut inboxes = HashMap::new();
     let mut inbound = HashMap::new();
-    for protocol in protocols {
+    for protocol in protocols.iter().filter(|protocol| **protocol != Protocol::BULK) {
         let (sender, receiver) = mpsc::channel(INBOUND_STREAM_QUEUE);
         inboxes.insert(*protocol, sender);
         inbound.insert(*protocol, receiver);
+    }
+    // On whatever connection blobs are asked for, one serves them.
+    if let Some(sender) = inboxes.get(&Protocol::BLOB).cloned() {
+        inboxes.insert(Protocol::BULK, sender);
     }
     let name = |protocol: &Protocol| StreamProtocol::new(protocol.name());
     let offers = Offers {

@@ -24,10 +24,7 @@ pub async fn text(node: &Node) -> String {
             "\n  You are the first. This one-time link makes you the administrator (valid for 24 hours):\n\n    http://{http}{path}\n"
         );
     }
-    let terms = invite::Terms {
-        uses: 1,
-        expires_minutes: 60,
-    };
+    let terms = invite::Terms::default();
     match invite::issue(
         node.directory(),
         node.config(),

@@ -6,8 +6,17 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        self, backup::Target, erase::What, init::NewNode, invite::Terms, leave::Farewell, operator::Appointment,
-        renew::Renewed, restore::Sources, revoke::Revoked, run::Overrides,
+        self,
+        backup::Target,
+        erase::What,
+        init::{FirstNode, NewNode},
+        invite::Terms,
+        leave::Farewell,
+        operator::Appointment,
+        renew::Renewed,
+        restore::Sources,
+        revoke::Revoked,
+        run::Overrides,
     },
     data_directory,
 };
@@ -38,11 +47,13 @@ struct Cli {
 enum Command {
     /// Make a new mesh and its first node.
     #[command(
-        after_help = "Examples:\n  starling init\n  starling --data-dir /srv/starling init --name vds-1 --model none"
+        after_help = "Examples:\n  starling init\n  starling --data-dir /srv/starling init --name vds-1 --model none --residency ru"
     )]
-    Init(NewNode),
+    Init(FirstNode),
     /// Print an invite with which one more node becomes a member.
-    #[command(after_help = "Examples:\n  starling invite\n  starling invite --uses 5 --expires-minutes 1440")]
+    #[command(
+        after_help = "Examples:\n  starling invite\n  starling invite --uses 5 --expires 1d\n  starling invite --role worker --residency ru"
+    )]
     Invite(Terms),
     /// Become a member of a mesh with an invite.
     #[command(

@@ -170,6 +170,10 @@ pub struct MemberStatus {
     pub models: Vec<String>,
     /// Of 256 shards, how many it holds as this node sees it.
     pub shards: usize,
+    /// What it may do, for example `gateway,worker`.
+    pub roles: String,
+    /// Where it stands, if the operator said so.
+    pub residency: Option<String>,
     /// Days until its certificate ends unless it is renewed; negative when it has ended and still counts. An operator's does not end.
     pub certificate_days: Option<i64>,
 }

@@ -329,8 +329,8 @@ impl Node {
 
     fn members_status(&self, surroundings: &MeshSurroundings) -> Vec<MemberStatus> {
         let placement = self.0.placements.borrow().clone();
-        let nodes = surroundings.nodes().into_iter();
         let roster = self.0.mesh.roster();
+        let nodes = surroundings.nodes().into_iter();
         nodes
             .map(|view| member_status(view, placement.as_ref(), &roster))
             .collect()
@@ -394,6 +394,7 @@ fn member_status(view: gateway::NodeView, placement: Option<&Placement>, roster:
         (_, true) => "connected",
         _ => "unreachable",
     };
+    let member = roster.get(&view.node);
     MemberStatus {
         shards: placement.map_or(0, |placement| placement.scope_of(&view.node).len()),
         node_id: view.node.to_string(),
@@ -403,6 +404,10 @@ fn member_status(view: gateway::NodeView, placement: Option<&Placement>, roster:
         heard_ms_ago: view.heard_ms_ago,
         path: view.path.map(str::to_owned),
         models: view.offers.into_iter().map(|offer| offer.model).collect(),
+        roles: member.map_or_else(String::new, |member| member.roles.to_string()),
+        residency: member
+            .and_then(|member| member.residency.as_ref())
+            .map(ToString::to_string),
         certificate_days: roster
             .get(&view.node)
             .and_then(|member| standing::days_left(member, Timestamp::now())),
@@ -496,7 +501,7 @@ fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wi
     tasks.spawn("reconciliation", wiring::reconcile(mesh(), store(), tasks.clone()));
     tasks.spawn(
         "data key answers",
-        wiring::answer_keys(store(), tasks.clone(), wires.key_questions),
+        wiring::answer_keys(mesh(), store(), tasks.clone(), wires.key_questions),
     );
     tasks.spawn(
         "data keys",

@@ -1,5 +1,5 @@
 //! Reads the whole journal once a day, a little at a time, so that a record that rots on the disk is found while other nodes still
-//! have it.
+//! have it. When everything has been read, documents with a long history of overwriting are put on bases.
 
 use std::time::Duration;
 
@@ -34,9 +34,20 @@ pub async fn run(store: Store, tasks: Tasks) {
                 );
                 tasks.note_error("scrub", &found);
             }
-            Ok(scrubbed) if scrubbed.finished => tracing::info!("scrub: the whole journal has been read"),
+            Ok(scrubbed) if scrubbed.finished => {
+                tracing::info!("scrub: the whole journal has been read");
+                rebase(&store, &tasks).await;
+            }
             Ok(_) => {}
             Err(error) => tasks.note_error("scrub", &error),
         }
+    }
+}
+
+async fn rebase(store: &Store, tasks: &Tasks) {
+    match store.rebase_long().await {
+        Ok(0) => {}
+        Ok(documents) => tracing::info!(documents, "scrub: long documents were put on bases"),
+        Err(error) => tasks.note_error("scrub", &error),
     }
 }

@@ -9,6 +9,7 @@
 
 mod backup;
 mod command_line;
+mod roles;
 mod strangers;
 mod thread;
 mod trust;

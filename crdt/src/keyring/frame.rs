@@ -12,6 +12,7 @@ pub const KEY_FRAME_VERSION: u8 = 1;
 const ASK: u8 = 1;
 const GIVE: u8 = 2;
 const KEPT: u8 = 3;
+const REFUSED: u8 = 4;
 const HEADER_BYTES: usize = 4;
 
 /// One message about data keys.
@@ -24,6 +25,8 @@ pub enum KeyFrame {
     Give(Vec<(ContentId, Vec<DataKey>)>),
     /// "I have these, and they are on my disk": the answer to a `Give`.
     Kept(Vec<(ContentId, DataKeyId)>),
+    /// "One of us has no role that needs data keys": the answer to an `Ask` or a `Give` between such members.
+    Refused,
 }
 
 /// Why a frame was refused.
@@ -56,6 +59,7 @@ impl KeyFrame {
                 (GIVE, accounts.len(), sizes.sum())
             }
             Self::Kept(keys) => (KEPT, keys.len(), 36 * keys.len()),
+            Self::Refused => (REFUSED, 0, 0),
         };
         let count = check_count(count, KEY_FRAME_ACCOUNTS_MAX)?;
         if HEADER_BYTES + size > KEY_FRAME_BYTES_MAX {
@@ -81,6 +85,7 @@ impl KeyFrame {
                     bytes.extend_from_slice(&id.0);
                 }
             }
+            Self::Refused => {}
         }
         Ok(bytes)
     }
@@ -105,6 +110,7 @@ impl KeyFrame {
             ASK => Self::Ask(rest.list(count, Rest::account)?),
             GIVE => Self::Give(rest.list(count, Rest::given)?),
             KEPT => Self::Kept(rest.list(count, |rest| Ok((rest.account()?, DataKeyId(rest.take()?))))?),
+            REFUSED if count == 0 => Self::Refused,
             _ => return Err(KeyFrameError::Malformed),
         };
         match rest.0 {
@@ -165,13 +171,14 @@ mod tests {
 
     use super::*;
 
-    fn frames() -> [KeyFrame; 3] {
+    fn frames() -> [KeyFrame; 4] {
         let (one, two) = (ContentId([1; 32]), ContentId([2; 32]));
         let key = |number: u8| DataKey::from_bytes(&[number; 32]);
         [
             KeyFrame::Ask(vec![one, two]),
             KeyFrame::Give(vec![(one, vec![key(3), key(4)]), (two, vec![])]),
             KeyFrame::Kept(vec![(one, DataKeyId([5; 4]))]),
+            KeyFrame::Refused,
         ]
     }
 
@@ -181,6 +188,7 @@ mod tests {
             [&[1, 1, 2, 0][..], &[1; 32], &[2; 32]].concat(),
             [&[1, 2, 2, 0][..], &[1; 32], &[2], &[3; 32], &[4; 32], &[2; 32], &[0]].concat(),
             [&[1, 3, 1, 0][..], &[1; 32], &[5; 4]].concat(),
+            vec![1, 4, 0, 0],
         ];
         for (frame, expected) in frames().into_iter().zip(expected) {
             assert_eq!(*frame.encode().unwrap(), expected);
@@ -205,7 +213,8 @@ mod tests {
             );
         }
         assert_eq!(KeyFrame::decode(&[2, 1, 0, 0]), Err(KeyFrameError::UnknownVersion(2)));
-        assert_eq!(KeyFrame::decode(&[1, 4, 0, 0]), Err(KeyFrameError::Malformed));
+        assert_eq!(KeyFrame::decode(&[1, 5, 0, 0]), Err(KeyFrameError::Malformed));
+        assert_eq!(KeyFrame::decode(&[1, 4, 1, 0]), Err(KeyFrameError::Malformed));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A base and its bytes: the byte 6, then postcard of document, kind, heads, actors, values that count and traces of what is covered,
 //! each list in its one order.
 
-use automerge::ScalarValue;
+use automerge::{Change, ScalarValue};
 use keys::{ContentId, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -215,6 +215,26 @@ impl Base {
             Plain::Bytes(bytes) => bytes.windows(reference.len()).any(|window| window == reference),
             _ => false,
         })
+    }
+
+    /// The base without what the author of a change wrote in its turn and later, so that this change can take their place: how the
+    /// document looks to one who follows the other branch of a fork. What those overwrote is gone.
+    pub(crate) fn before(&self, rival: &Change) -> Self {
+        let mut before = self.clone();
+        let (actor, start) = (rival.actor_id().to_bytes(), rival.start_op().get());
+        let place = before
+            .actors
+            .binary_search_by(|known| known.actor.as_slice().cmp(actor));
+        let Ok(place) = place else { return before };
+        let covered = &mut before.actors[place];
+        if rival.seq() <= covered.turns {
+            covered.turns = rival.seq().saturating_sub(1);
+            covered.highest = covered.highest.min(start.saturating_sub(1));
+            before
+                .live
+                .retain(|live| live.actor as usize != place || live.counter < start);
+        }
+        before
     }
 
     /// Whether an envelope goes when the document stands on this base.

@@ -325,18 +325,42 @@ fn a_snapshot_of_a_document_on_a_base_is_written_on() {
 fn every_flipped_bit_of_a_base_is_another_base_or_none() {
     let base = overwritten(20).base(0);
     let bytes = base.to_bytes();
+    let mut shown = 0;
     for bit in 0..bytes.len() * 8 {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
         if let Ok(other) = Base::open(&damaged) {
             assert_ne!(other.id(), base.id(), "bit {bit}");
+            // Whatever it says, it is shown or not, and automerge's panics stay inside.
+            shown += usize::from(other.can_be_shown());
         }
     }
+    assert!(shown > 0, "some say something else");
     for length in 0..bytes.len() {
         assert_eq!(Base::open(&bytes[..length]), Err(BaseError::Malformed));
     }
     let large = vec![BASE; BASE_BYTES_MAX + 1];
     assert_eq!(Base::open(&large), Err(BaseError::TooLarge(BASE_BYTES_MAX + 1)));
+}
+
+/// The control: it is the base that makes a change of a node that was away understood, not what is left of the history.
+#[test]
+fn without_the_base_nobody_can_judge_what_was_written_beside_it() {
+    let mut nodes = overwritten(20);
+    nodes.merge(1, 0);
+    nodes.put(0, 1, 99);
+    let base = nodes.base(0);
+    nodes.put(1, 2, 7);
+    let late = nodes.envelopes.last().unwrap().clone();
+    let left: Vec<Envelope> = nodes.envelopes[..22]
+        .iter()
+        .filter(|envelope| !base.drops(envelope))
+        .cloned()
+        .collect();
+    assert_eq!(left.len(), 1, "what certifies the document");
+    assert!(is_accepted(&on(&base, &left), &late));
+    assert!(!is_accepted(&whole(&left), &late));
+    assert_ne!(content(&whole(&left)), content(&on(&base, &left)));
 }
 
 #[test]
@@ -396,13 +420,32 @@ fn a_turn_taken_anew_after_the_rebase_is_beside_on_every_node() {
         assert_eq!(content(view), content(&nodes.views[0]));
         assert_eq!(view.facts.forks(), [(stored_change(&rival).unwrap().hash().0, None)]);
     }
-    // A node on which the rival won its turn makes the same base of what is below the heads.
-    let mut forked = whole(&with_rival);
-    let direct = Base::of(nodes.document, &mut forked, base.heads());
-    let mut below = forked.below(base.heads(), &[], &with_rival);
-    assert_eq!(Base::of(nodes.document, &mut below, base.heads()).unwrap(), base);
-    assert!(
-        direct.is_ok_and(|direct| direct == base)
-            || forked.facts.changes.values().filter(|change| change.beside).count() > 1
+}
+
+/// Until it hears of the base, such a node shows the rival, which has the smaller hash.
+#[test]
+fn a_node_on_which_a_rival_has_won_makes_the_same_base() {
+    let mut nodes = overwritten(20);
+    let base = nodes.base(0);
+    let document = Some(nodes.document);
+    let first = stored_change(&nodes.envelopes[1]).unwrap().hash();
+    let rivals = (0u64..).map(|number| {
+        let mut twin = whole(&nodes.envelopes[..1]);
+        sign(&mut twin, 0, 1, document, |document| {
+            document.put(ROOT, "k1", number).unwrap()
+        })
+        .unwrap()
+    });
+    let mut winners = rivals.filter(|rival| stored_change(rival).unwrap().hash() < first);
+    let rival = winners.next().unwrap();
+    let all = [nodes.envelopes.clone(), vec![rival]].concat();
+    let mut forked = whole(&all);
+    assert_ne!(content(&forked), content(&nodes.views[0]));
+    assert_eq!(
+        Base::of(nodes.document, &mut forked, base.heads()),
+        Err(RebaseRefusal::Forked)
     );
+    let mut below = forked.below(base.heads(), &[], &all);
+    assert_eq!(Base::of(nodes.document, &mut below, base.heads()).unwrap(), base);
+    assert_eq!(content(&on(&base, &all)), content(&nodes.views[0]));
 }

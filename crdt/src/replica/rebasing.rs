@@ -75,7 +75,8 @@ impl<S: Shelf> Replica<S> {
         let documents: Vec<ContentId> = kinds.flat_map(|kind| self.documents_of(kind)).collect();
         let mut rebased = 0;
         for document in documents {
-            if self.envelopes_of(&document).len() < REBASE_CHANGES_MIN {
+            let is_long = self.envelopes_of(&document).len() >= REBASE_CHANGES_MIN;
+            if !is_long || self.beginner(&document) != Some(self.node()) {
                 continue;
             }
             // What is refused now may be possible later.
@@ -156,6 +157,12 @@ impl<S: Shelf> Replica<S> {
 
     /// Takes a base from a peer: one that the node which began the document has stated, and that is not refuted by what is here.
     pub(super) fn receive_base(&mut self, bytes: &[u8], now: Timestamp) -> Received {
+        let id = ContentId::of(bytes);
+        let mut named = self.rebases.stated.values().flatten();
+        // Before it is read: nobody else's is looked at.
+        if !named.any(|(_, rebase)| rebase.base == id) {
+            return Received::Ignored;
+        }
         let Ok(base) = Base::open(bytes) else {
             return Received::Rejected(Rejection::Malformed);
         };

@@ -398,7 +398,7 @@ impl Keys for MemoryKeys {
                 }
                 KeyFrame::Kept(kept)
             }
-            KeyFrame::Kept(_) => return KeyAnswer::default(),
+            KeyFrame::Kept(_) | KeyFrame::Refused => return KeyAnswer::default(),
         };
         KeyAnswer {
             reply: Some(reply),

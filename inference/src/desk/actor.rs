@@ -305,7 +305,8 @@ impl Workshop {
                         std::future::pending::<()>().await;
                     }
                 };
-                generate::run(&self.engine, &self.store, request.clone(), &report, stopped).await;
+                let writes = generate::writes_answers(&self.mesh);
+                generate::run(&self.engine, (&self.store, writes), request.clone(), &report, stopped).await;
                 drop(report);
                 Ok(())
             } else {

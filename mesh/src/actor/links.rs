@@ -53,6 +53,7 @@ impl Actor {
             id,
             dialled_by_us,
             path,
+            remote: endpoint.get_remote_address().clone(),
         });
         self.plan.connected(&node);
         self.keep_one_connection(node);

@@ -1,8 +1,8 @@
 //! How fast bulk may go: a leaky bucket that gives way to tokens.
 //!
 //! A person who waits for words must not notice that a model is being copied. While a token stream is open on this node, bulk goes
-//! at 30 % of what the line can do; otherwise at all of it. What the line can do is either set or measured: the best second of the
-//! last ten in which bulk went unhindered.
+//! at 30 % of what the line can do; otherwise at all of it. What the line can do is either set or measured: the best of the last ten
+//! seconds in which bulk went unhindered and without a pause.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::limits::{BLOB_PACE_ASSUMED, BLOB_PACE_BURST, BLOB_PACE_SECONDS, BLOB_PACE_UNDER_TOKENS};
+use crate::limits::{BLOB_PACE_ASSUMED, BLOB_PACE_BURST, BLOB_PACE_PAUSE, BLOB_PACE_SECONDS, BLOB_PACE_UNDER_TOKENS};
 
 /// Counts the token streams that are open on this node. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +63,10 @@ struct Bucket {
     level: Duration,
     second: u64,
     bytes: f64,
-    /// Bytes of the last unhindered seconds.
+    /// Whether there was no pause in this second so far: a small picture now and then says nothing of the line.
+    busy: bool,
+    last: Duration,
+    /// Bytes of the last seconds that were unhindered and busy.
     best: VecDeque<f64>,
 }
 
@@ -74,6 +77,8 @@ impl Bucket {
             level: Duration::ZERO,
             second: 0,
             bytes: 0.0,
+            busy: false,
+            last: Duration::ZERO,
             best: VecDeque::new(),
         }
     }
@@ -98,14 +103,18 @@ impl Bucket {
     }
 
     fn measure(&mut self, now: Duration, bytes: f64) {
+        let paused = now.saturating_sub(self.last) > BLOB_PACE_PAUSE;
+        self.last = now;
         if now.as_secs() != self.second {
-            // A second in which nothing waited to be sent says little; the best ones say what the line carries.
-            self.best.push_back(self.bytes);
+            if self.busy && !paused {
+                self.best.push_back(self.bytes);
+            }
             if self.best.len() > BLOB_PACE_SECONDS {
                 self.best.pop_front();
             }
-            (self.second, self.bytes) = (now.as_secs(), 0.0);
+            (self.second, self.bytes, self.busy) = (now.as_secs(), 0.0, true);
         }
+        self.busy &= !paused;
         self.bytes += bytes;
     }
 
@@ -185,6 +194,23 @@ mod tests {
         // Nothing was measured yet: a modest line is assumed.
         let beside = run(&mut Bucket::new(Rate::Measured), Duration::ZERO, true);
         assert!((beside / (BLOB_PACE_ASSUMED * BLOB_PACE_UNDER_TOKENS) - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn small_pictures_now_and_then_do_not_make_the_line_a_slow_one() {
+        let mut bucket = Bucket::new(Rate::Measured);
+        for second in 0..30 {
+            assert!(
+                bucket
+                    .take(Duration::from_millis(second * 900), 50_000, false)
+                    .is_zero()
+            );
+        }
+        let beside = run(&mut bucket, Duration::from_secs(40), true);
+        assert!(
+            (beside / (BLOB_PACE_ASSUMED * BLOB_PACE_UNDER_TOKENS) - 1.0).abs() < 0.01,
+            "{beside}"
+        );
     }
 
     #[test]

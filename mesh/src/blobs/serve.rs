@@ -179,14 +179,17 @@ async fn give(
             return say(writer, &missing).await;
         }
     };
+    // Of a part only what is here is read: the rest is not damaged but yet to come.
+    let held = store.held_from(blob, first, count);
     let size = reader.size;
     say(writer, &Answer::Begin { ask, size }).await?;
     let mut walk = reader.walk(first..first + count);
     let mut sent = 0;
-    loop {
+    while sent < held {
         let reading = reader.clone();
         let (groups, error, back) = off_the_runtime(move || {
-            let (groups, error) = reading.next(&mut walk, BLOB_READ_GROUPS);
+            let at_once = usize::try_from(held - sent).unwrap_or(usize::MAX).min(BLOB_READ_GROUPS);
+            let (groups, error) = reading.next(&mut walk, at_once);
             (groups, error, walk)
         })
         .await?;
@@ -203,10 +206,9 @@ async fn give(
             tracing::warn!(%error, "a blob could not be read");
             return say(writer, &missing).await;
         }
-        if walk.is_over() {
-            return say(writer, &Answer::End { ask, end: End::Sent }).await;
-        }
     }
+    let end = if held == count { End::Sent } else { End::Missing };
+    say(writer, &Answer::End { ask, end }).await
 }
 
 /// Reading and hashing wait for the disk: they run where nothing else waits for them.

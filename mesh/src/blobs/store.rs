@@ -264,6 +264,18 @@ impl BlobStore {
         })
     }
 
+    /// How many groups from `first` on are here, `count` at most.
+    pub(super) fn held_from(&self, blob: BlobId, first: u64, count: u64) -> u64 {
+        match locked(&self.0.entries).get(&blob).map(|entry| &entry.state) {
+            None => 0,
+            Some(State::Whole | State::Reference(_)) => count,
+            Some(State::Partial(groups)) => match locked(groups).next_run(first) {
+                Some(run) if run.start == first => count.min(run.end - first),
+                _ => 0,
+            },
+        }
+    }
+
     /// Marks groups as missing, because the disk does not give what they are. A file of somebody else is never written to, so such a
     /// blob is forgotten whole.
     pub(super) fn damaged(&self, blob: BlobId, range: Range<u64>) -> Result<(), BlobError> {

@@ -45,8 +45,7 @@ struct Node {
     id: NodeId,
     mesh: Mesh,
     blobs: Option<mpsc::Receiver<(NodeId, Stream)>>,
-    /// Held, so that streams of the other protocols find somebody.
-    _inputs: Inputs,
+    inputs: Inputs,
     directory: tempfile::TempDir,
     store: BlobStore,
 }
@@ -67,7 +66,7 @@ impl Node {
             id: key.id(),
             mesh,
             blobs: inputs.streams.remove(&Protocol::BLOB),
-            _inputs: inputs,
+            inputs,
             directory,
             store,
         }
@@ -103,13 +102,16 @@ struct Town {
 
 impl Town {
     async fn of(others: usize) -> Self {
-        let (root, key) = (NodeKey::generate(), NodeKey::generate());
+        Self::with(NodeKey::generate(), (0..others).map(|_| NodeKey::generate())).await
+    }
+
+    async fn with(key: NodeKey, others: impl IntoIterator<Item = NodeKey>) -> Self {
+        let root = NodeKey::generate();
         let certificate = Certificate::found(&root, key.id(), "home", random_bytes(), Timestamp::now()).unwrap();
         let address = free_address();
         let home = Node::start(&key, address, vec![], Roster::new(certificate).unwrap());
         let mut town = Self { home, others: vec![] };
-        for number in 0..others {
-            let other = NodeKey::generate();
+        for (number, other) in others.into_iter().enumerate() {
             let terms = Terms::new(Roles::NODE, 1, Timestamp::now().plus(60_000));
             let mesh = town.home.mesh.roster().mesh();
             let invite = Invite::issue(&root, mesh, key.id(), vec![address], random_bytes(), terms).unwrap();
@@ -381,6 +383,64 @@ async fn empty_small_and_odd_blobs_travel_and_a_damaged_seeder_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_is_given_on_while_it_grows_and_what_is_not_here_is_not_called_damaged() {
+    let mut town = Town::of(2).await;
+    let ids = town.ids();
+    let truth = content(3 * MIB, 80);
+    let blob = town.give(&truth);
+    // The first has the first half only, the other all but the first MiB.
+    let all = town.others[0].store.reader(blob).unwrap();
+    let groups = |range: std::ops::Range<u64>| {
+        let (frames, _) = all.next(&mut all.walk(range.clone()), 256);
+        let mut walk = super::tree::Walk::new(blob, all.size, range);
+        let verified: Vec<_> = frames.into_iter().map(|frame| walk.verify(frame).unwrap()).collect();
+        verified
+    };
+    for (node, range) in [(0, 0..100), (1, 64..192)] {
+        let part = groups(range);
+        town.others[node].store.remove(blob).unwrap();
+        let mut partial = town.others[node].store.fill(blob, 3 * MIB).unwrap();
+        assert!(part.iter().all(|group| partial.write(group).unwrap()));
+    }
+    let serving: Vec<_> = town.others.iter_mut().map(|node| node.serve(Rate::Measured)).collect();
+    // A question beyond what is here is answered with what is, and an end.
+    let mut stream = town.home.mesh.open(ids[0], Protocol::BLOB).await.unwrap();
+    let (ask, first, count) = (3, 90, 20);
+    let get = wire::request(&Request::Get {
+        ask,
+        blob,
+        first,
+        count,
+    });
+    write_frame(&mut stream, &get, BLOB_REQUEST_BYTES_MAX).await.unwrap();
+    let mut came = 0;
+    loop {
+        let frame = read_frame(&mut stream, BLOB_FRAME_BYTES_MAX).await.unwrap().unwrap();
+        match wire::read_answer(&frame).unwrap() {
+            Answer::Begin { size, .. } => assert_eq!(size, 3 * MIB),
+            Answer::Group(_) => came += 1,
+            answer => {
+                let end = wire::End::Missing;
+                assert_eq!(answer, Answer::End { ask, end });
+                break;
+            }
+        }
+    }
+    assert_eq!(came, 10);
+    let fetched = town.fetch(blob, &ids, Checks::On).await.unwrap();
+    assert_eq!((fetched.received, fetched.again), (3 * MIB, 0));
+    assert_eq!(std::fs::read(town.home.store.path(blob).unwrap()).unwrap(), truth);
+    let first = town.others[0].store.have(blob).unwrap();
+    assert_eq!(
+        first.status,
+        BlobStatus::Partial {
+            bytes: 100 * GROUP_BYTES
+        }
+    );
+    serving.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bulk_gives_way_while_a_token_stream_is_open() {
     let mut town = Town::of(1).await;
     let ids = town.ids();
@@ -402,6 +462,66 @@ async fn bulk_gives_way_while_a_token_stream_is_open() {
     let share = seconds[0] / seconds[1];
     assert!((0.2..0.45).contains(&share), "{share} ({seconds:?})");
     serving.abort();
+}
+
+/// One of the two orders of ids in which the node that fetches, which was dialled by the other, may dial a second connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_travel_on_a_connection_of_their_own_and_the_link_does_not_notice() {
+    for home_is_lower in [false, true] {
+        let mut keys = [NodeKey::generate(), NodeKey::generate()];
+        keys.sort_by_key(|key| key.id().0);
+        let [lower, higher] = keys;
+        let (home, other) = if home_is_lower {
+            (lower, higher)
+        } else {
+            (higher, lower)
+        };
+        let mut town = Town::with(home, [other]).await;
+        let ids = town.ids();
+        // Opened on the link before there is another connection, by either side.
+        let mut there = town.home.mesh.open(ids[0], Protocol::GENERATE).await.unwrap();
+        let mut back = town.others[0]
+            .mesh
+            .open(town.home.id, Protocol::GENERATE)
+            .await
+            .unwrap();
+        let serving = town.others[0].serve(Rate::Measured);
+        let blob = town.give(&content(4 * MIB, 70));
+        town.fetch(blob, &ids, Checks::On).await.unwrap();
+        let counters = town.home.mesh.counters();
+        assert_eq!(counters.bulk_dialled, u64::from(!home_is_lower));
+        // While it stands, a new stream of the other side does not go there: otherwise it would not close for want of use.
+        let mut new = town.others[0]
+            .mesh
+            .open(town.home.id, Protocol::GENERATE)
+            .await
+            .unwrap();
+        let closed = async {
+            let mut look = tokio::time::interval(Duration::from_millis(50));
+            while town.home.mesh.counters().bulk_closed < counters.bulk_dialled {
+                look.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, closed)
+            .await
+            .expect("it closes when nothing uses it");
+        // Every stream on the link still carries.
+        let mut queue = town.home.inputs.streams.remove(&Protocol::GENERATE).unwrap();
+        for stream in [&mut back, &mut new] {
+            write_frame(stream, b"word", 16).await.unwrap();
+            let (_, mut heard) = queue.recv().await.unwrap();
+            assert_eq!(read_frame(&mut heard, 16).await.unwrap().unwrap(), b"word");
+        }
+        let mut queue = town.others[0].inputs.streams.remove(&Protocol::GENERATE).unwrap();
+        write_frame(&mut there, b"word", 16).await.unwrap();
+        let (_, mut heard) = queue.recv().await.unwrap();
+        assert_eq!(read_frame(&mut heard, 16).await.unwrap().unwrap(), b"word");
+        // And blobs come again after it closed.
+        let blob = town.give(&content(MIB, 71));
+        town.fetch(blob, &ids, Checks::On).await.unwrap();
+        assert_eq!(town.home.mesh.counters().bulk_dialled, 2 * u64::from(!home_is_lower));
+        serving.abort();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,13 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    convert::Infallible,
     fmt,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use futures::stream::FuturesUnordered;
+use keys::NodeId;
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Offers, Open, OpenError,
-    handler::{Handler, Offer},
+    handler::{CarriesBlobs, Handler, Offer},
 };
 use crate::{
     Protocol,
@@ -42,12 +42,22 @@ impl fmt::Display for Denied {
 
 impl std::error::Error for Denied {}
 
+/// A connection that the other side dialled is for blobs and nothing else.
+#[derive(Debug)]
+pub(crate) struct ForBlobs {
+    pub(crate) node: NodeId,
+    pub(crate) connection: ConnectionId,
+}
+
 pub(crate) struct Behaviour {
     membership: Membership,
     offers: Offers,
     requests: mpsc::Receiver<Open>,
     connections: HashMap<PeerId, Vec<ConnectionId>>,
     strangers: HashSet<ConnectionId>,
+    /// Connections for blobs: other streams are opened there only on purpose.
+    bulk: HashSet<ConnectionId>,
+    news: VecDeque<ForBlobs>,
     counters: Arc<Counters>,
 }
 
@@ -64,8 +74,20 @@ impl Behaviour {
             requests,
             connections: HashMap::new(),
             strangers: HashSet::new(),
+            bulk: HashSet::new(),
+            news: VecDeque::new(),
             counters,
         }
+    }
+
+    /// Says that a connection, standing or yet to be dialled, is for blobs.
+    pub(crate) fn mark_bulk(&mut self, connection: ConnectionId) {
+        self.bulk.insert(connection);
+    }
+
+    fn forget(&mut self, connection: &ConnectionId) {
+        self.strangers.remove(connection);
+        self.bulk.remove(connection);
     }
 
     fn handler(&mut self, connection: ConnectionId, peer: PeerId) -> Result<Handler, ConnectionDenied> {
@@ -86,6 +108,8 @@ impl Behaviour {
         Ok(Handler {
             node,
             member,
+            bulk: self.bulk.contains(&connection),
+            bulk_news: false,
             offer: Offer(offered.clone()),
             inboxes: self.offers.inboxes.clone(),
             opens: VecDeque::new(),
@@ -100,7 +124,10 @@ impl Behaviour {
         let peer = peer_of(&open.node)?;
         let connections = self.connections.get(&peer)?;
         let usable = |connection: &&ConnectionId| {
-            let wanted = open.connection.is_none_or(|wanted| wanted == **connection);
+            let wanted = match open.connection {
+                Some(wanted) => wanted == **connection,
+                None => !self.bulk.contains(connection),
+            };
             wanted && (open.protocol == Protocol::JOIN || !self.strangers.contains(connection))
         };
         connections
@@ -113,7 +140,7 @@ impl Behaviour {
 
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
-    type ToSwarm = Infallible;
+    type ToSwarm = ForBlobs;
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -145,7 +172,7 @@ impl NetworkBehaviour for Behaviour {
                     .push(established.connection_id);
             }
             FromSwarm::ConnectionClosed(closed) => {
-                self.strangers.remove(&closed.connection_id);
+                self.forget(&closed.connection_id);
                 if let Some(connections) = self.connections.get_mut(&closed.peer_id) {
                     connections.retain(|connection| *connection != closed.connection_id);
                     if connections.is_empty() {
@@ -154,20 +181,32 @@ impl NetworkBehaviour for Behaviour {
                 }
             }
             FromSwarm::DialFailure(failure) => {
-                self.strangers.remove(&failure.connection_id);
+                self.forget(&failure.connection_id);
             }
             FromSwarm::ListenFailure(failure) => {
-                self.strangers.remove(&failure.connection_id);
+                self.forget(&failure.connection_id);
             }
             _ => {}
         }
     }
 
-    fn on_connection_handler_event(&mut self, _peer: PeerId, _id: ConnectionId, never: THandlerOutEvent<Self>) {
-        match never {}
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        CarriesBlobs: THandlerOutEvent<Self>,
+    ) {
+        self.bulk.insert(connection);
+        if let Some(node) = node_of(&peer) {
+            // Once for each connection, so it is bounded by them.
+            self.news.push_back(ForBlobs { node, connection });
+        }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<ForBlobs, THandlerInEvent<Self>>> {
+        if let Some(news) = self.news.pop_front() {
+            return Poll::Ready(ToSwarm::GenerateEvent(news));
+        }
         while let Poll::Ready(Some(open)) = self.requests.poll_recv(cx) {
             match self.destination(&open) {
                 Some((peer_id, connection)) => {

@@ -47,9 +47,16 @@ impl libp2p::core::upgrade::InboundUpgrade<libp2p::Stream> for Offer {
 
 type Answering = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
+/// The other side opened a stream by which it says that this connection is for blobs and nothing else.
+#[derive(Debug)]
+pub(crate) struct CarriesBlobs;
+
 pub(crate) struct Handler {
     pub(super) node: NodeId,
     pub(super) member: bool,
+    /// It is for blobs, and closes when nothing uses it.
+    pub(super) bulk: bool,
+    pub(super) bulk_news: bool,
     pub(super) offer: Offer,
     pub(super) inboxes: Inboxes,
     pub(super) opens: VecDeque<Open>,
@@ -65,6 +72,9 @@ impl Handler {
         let (Some(inbox), true) = (inbox, self.answering.len() < ANSWERING_STREAMS_MAX) else {
             return;
         };
+        if protocol == Some(Protocol::BULK) && !self.bulk {
+            (self.bulk, self.bulk_news) = (true, true);
+        }
         let node = self.node;
         // Dropping the future (when the connection goes) resets the stream, so nothing waits for ever.
         match inbox.clone().try_reserve_owned() {
@@ -91,7 +101,7 @@ impl Handler {
 
 impl ConnectionHandler for Handler {
     type FromBehaviour = Open;
-    type ToBehaviour = Infallible;
+    type ToBehaviour = CarriesBlobs;
     type InboundProtocol = Offer;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
@@ -102,12 +112,18 @@ impl ConnectionHandler for Handler {
     }
 
     fn connection_keep_alive(&self) -> bool {
-        self.member
+        self.member && !self.bulk
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Open, Infallible>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Open, CarriesBlobs>> {
         // A failed answer means the stream is gone; its opener sees that on its own side.
         while let Poll::Ready(Some(_)) = self.answering.poll_next_unpin(cx) {}
+        if std::mem::take(&mut self.bulk_news) {
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(CarriesBlobs));
+        }
         match self.opens.pop_front() {
             Some(open) => {
                 let upgrade = ReadyUpgrade::new(StreamProtocol::new(open.protocol.name()));

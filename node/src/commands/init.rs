@@ -6,7 +6,7 @@ use clap::Args;
 use keys::{
     NodeKey, Timestamp,
     identity::random_bytes,
-    membership::{Certificate, Roster},
+    membership::{Certificate, Residency, Roster},
 };
 
 use super::{CommandError, launcher, machine_name};
@@ -33,16 +33,35 @@ pub struct NewNode {
     pub model: String,
 }
 
+/// A new mesh's first node.
+#[derive(Args)]
+pub struct FirstNode {
+    /// What every new node is told.
+    #[command(flatten)]
+    pub node: NewNode,
+    /// Where this node stands, for example `ru`: personal data can be kept on nodes of one residency. Nodes that join get theirs
+    /// from their invite.
+    #[arg(long, value_name = "LABEL")]
+    pub residency: Option<Residency>,
+}
+
 /// Makes keys, genesis and configuration in `path`.
 ///
 /// # Errors
 /// When the directory is not free or cannot be written; nothing is changed then.
-pub fn run(path: &Path, new: &NewNode) -> Result<(), CommandError> {
+pub fn run(path: &Path, FirstNode { node: new, residency }: &FirstNode) -> Result<(), CommandError> {
     DataDirectory::check_free(path)?;
     check_model(&new.model)?;
     let (root, key) = (NodeKey::generate(), NodeKey::generate());
     let name = new.name.clone().unwrap_or_else(machine_name);
-    let certificate = Certificate::found(&root, key.id(), &name, random_bytes(), Timestamp::now())?;
+    let certificate = Certificate::found_in(
+        residency.clone(),
+        &root,
+        key.id(),
+        &name,
+        random_bytes(),
+        Timestamp::now(),
+    )?;
     let roster = Roster::new(certificate)?;
     let http = new.http.unwrap_or_else(ports::free_http);
     let config = config::render(http, new.mesh_listen.unwrap_or_else(ports::free_mesh), &[], &new.model);

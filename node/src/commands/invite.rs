@@ -1,16 +1,18 @@
 //! `starling invite`: one line of text that brings in one more node.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     path::Path,
+    str::FromStr,
 };
 
 use clap::Args;
 use keys::{
-    Timestamp,
+    NodeKey, Timestamp,
     identity::random_bytes,
     invite::Invite,
-    membership::{Powers, Roles},
+    membership::{Powers, Residency, Roles, Roster},
 };
 
 use super::{CommandError, launcher};
@@ -26,9 +28,78 @@ pub struct Terms {
     /// How many nodes may join with it.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub uses: u32,
-    /// When it ends, in minutes.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=525_600))]
-    pub expires_minutes: u64,
+    /// When it ends: a number of minutes, hours or days, such as `30m`, `2h` or `7d`.
+    #[arg(long, default_value = "1h", value_name = "TIME")]
+    pub expires: Lifetime,
+    /// What nodes that join with it may do: `gateway`, `worker`, `relay`, `storage`, `operator`, separated by commas. A usual node
+    /// is all of these but an operator; a worker alone answers questions and is given nobody's chats to read.
+    #[arg(long = "role", default_value_t = Roles::NODE, value_name = "ROLES")]
+    pub roles: Roles,
+    /// Where nodes that join with it stand, for example `ru`: personal data can be kept on nodes of one residency.
+    #[arg(long, value_name = "LABEL")]
+    pub residency: Option<Residency>,
+}
+
+impl Default for Terms {
+    /// One usual node, within an hour: the same as the command line's defaults.
+    fn default() -> Self {
+        Self {
+            uses: 1,
+            expires: Lifetime(60),
+            roles: Roles::NODE,
+            residency: None,
+        }
+    }
+}
+
+/// How long an invite is good, in minutes; a year at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime(u64);
+
+/// Why a text is not a lifetime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LifetimeError {
+    /// Not a number with a unit.
+    #[error("a time is a number with a unit, such as 30m, 2h or 7d")]
+    Form,
+    /// Zero, or more than a year.
+    #[error("an invite is good for a minute at least and {LIFETIME_DAYS_MAX} days at most")]
+    Range,
+}
+
+/// Whoever needs a longer one makes another: a lost invite should not be good for ever.
+const LIFETIME_DAYS_MAX: u64 = 365;
+
+impl FromStr for Lifetime {
+    type Err = LifetimeError;
+
+    fn from_str(text: &str) -> Result<Self, LifetimeError> {
+        let units = [('m', 1), ('h', 60), ('d', 24 * 60)];
+        let split = units
+            .iter()
+            .find_map(|(unit, minutes)| Some((text.strip_suffix(*unit)?, minutes)));
+        let (number, minutes) = split.ok_or(LifetimeError::Form)?;
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number {
+            return Err(LifetimeError::Form);
+        }
+        // Digits that do not fit are a number that is too large.
+        let number: u64 = number.parse().map_err(|_| LifetimeError::Range)?;
+        match number.checked_mul(*minutes) {
+            Some(minutes @ 1..) if minutes <= LIFETIME_DAYS_MAX * 24 * 60 => Ok(Self(minutes)),
+            _ => Err(LifetimeError::Range),
+        }
+    }
+}
+
+impl fmt::Display for Lifetime {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            minutes if minutes % (24 * 60) == 0 => write!(formatter, "{} day(s)", minutes / (24 * 60)),
+            minutes if minutes % 60 == 0 => write!(formatter, "{} hour(s)", minutes / 60),
+            minutes => write!(formatter, "{minutes} minute(s)"),
+        }
+    }
 }
 
 /// Why there is no invite.
@@ -39,6 +110,11 @@ pub enum InviteError {
         "this node may not invite: it has no root key and is no operator; ask an operator, or have the root make it one with \"starling operator\""
     )]
     NoRight,
+    /// An operator cannot make operators.
+    #[error(
+        "only the root makes operators: invite the node without that role, then say \"starling operator NODE --root-key FILE\""
+    )]
+    RootOnly,
     /// The data directory.
     #[error(transparent)]
     DataDirectory(#[from] DataDirectoryError),
@@ -60,9 +136,13 @@ pub fn run(path: &Path, terms: &Terms) -> Result<(), CommandError> {
         .unwrap_or_default();
     let text = issue(&directory, &config, &known, terms)?;
     println!("{text}");
+    let residency = terms
+        .residency
+        .as_ref()
+        .map_or_else(String::new, |label| format!(" in {label}"));
     eprintln!(
-        "Valid for {} node(s) and {} minutes. On the new machine:",
-        terms.uses, terms.expires_minutes
+        "Valid for {} node(s) and {}, as {}{residency}. On the new machine:",
+        terms.uses, terms.expires, terms.roles
     );
     eprintln!("  {command} join {text}\n  {command} run", command = launcher());
     if known.is_empty() {
@@ -83,14 +163,27 @@ pub fn issue(
 ) -> Result<String, InviteError> {
     let key = directory.key()?;
     let roster = directory.roster(&key)?;
-    // The root's signature is understood by nodes of the release before, too.
-    let is_operator = roster.powers(&key.id()).contains(Powers::INVITE);
-    let issuer = directory.root_key()?.or_else(|| is_operator.then(|| key.clone()));
-    let issuer = issuer.ok_or(InviteError::NoRight)?;
-    let expires = Timestamp::now().plus(terms.expires_minutes.saturating_mul(60_000));
+    let issuer = issuer(directory.root_key()?, &key, &roster, terms.roles)?;
+    let expires = Timestamp::now().plus(terms.expires.0.saturating_mul(60_000));
     let addresses = best_addresses(config, known);
-    let terms = keys::invite::Terms::new(Roles::NODE, terms.uses, expires);
+    let terms = keys::invite::Terms {
+        roles: terms.roles,
+        uses_max: terms.uses,
+        expires,
+        residency: terms.residency.clone(),
+    };
     Ok(Invite::issue(&issuer, roster.mesh(), key.id(), addresses, random_bytes(), terms)?.to_text())
+}
+
+/// Whose key signs: the root's when it is at hand, because nodes of the release before understand that, too; otherwise this node's own
+/// when it is an operator's.
+fn issuer(root: Option<NodeKey>, key: &NodeKey, roster: &Roster, roles: Roles) -> Result<NodeKey, InviteError> {
+    match root {
+        Some(root) => Ok(root),
+        None if !roster.powers(&key.id()).contains(Powers::INVITE) => Err(InviteError::NoRight),
+        None if roles.contains(Roles::OPERATOR) => Err(InviteError::RootOnly),
+        None => Ok(key.clone()),
+    }
 }
 
 /// Configured public addresses first, then this machine's, loopback last.
@@ -116,6 +209,32 @@ fn best_addresses(config: &Config, known: &[SocketAddr]) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lifetime_has_a_unit_and_ends_within_a_year() {
+        for (text, minutes, words) in [
+            ("1m", 1, "1 minute(s)"),
+            ("90m", 90, "90 minute(s)"),
+            ("2h", 120, "2 hour(s)"),
+            ("48h", 2880, "2 day(s)"),
+            ("365d", 525_600, "365 day(s)"),
+        ] {
+            let lifetime: Lifetime = text.parse().unwrap();
+            assert_eq!((lifetime, lifetime.to_string().as_str()), (Lifetime(minutes), words));
+        }
+        for text in ["", "h", "2", "2 h", "-2h", "+2h", "2w", "1h30m", "д"] {
+            assert_eq!(text.parse::<Lifetime>(), Err(LifetimeError::Form), "{text}");
+        }
+        for text in [
+            "0m",
+            "366d",
+            "525601m",
+            "99999999999999999999d",
+            "18446744073709551615d",
+        ] {
+            assert_eq!(text.parse::<Lifetime>(), Err(LifetimeError::Range), "{text}");
+        }
+    }
 
     #[test]
     fn addresses_that_others_can_use_come_first() {

@@ -113,9 +113,13 @@ fn print_members(status: &Status) {
             256 => String::new(),
             shards => format!("; {shards} of 256 shards"),
         };
+        let residency = member
+            .residency
+            .as_ref()
+            .map_or_else(String::new, |label| format!(" in {label}"));
         println!(
-            "  {:<20} {}{path}{round_trip}; {models}{shards}{certificate}",
-            member.name, member.state
+            "  {:<20} {}{path}{round_trip}; {models}; {}{residency}{shards}{certificate}",
+            member.name, member.state, member.roles
         );
     }
     if !status.former_members.is_empty() {

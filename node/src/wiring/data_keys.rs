@@ -1,5 +1,6 @@
 //! Data keys between members: a new account's key is given to every member that can be reached, and a key that is missing here is
-//! asked of them. They travel over member streams only, never by gossip.
+//! asked of them. They travel over member streams only, never by gossip, and only to members whose role needs them
+//! ([`Roles::holds_data_keys`](keys::membership::Roles::holds_data_keys)): a worker answers what it is asked and reads no chat.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,7 +9,7 @@ use crdt::{
     keyring::{KeyFrame, KeyFrameError},
     limits::{KEY_FRAME_ACCOUNTS_MAX, KEY_FRAME_BYTES_MAX},
 };
-use keys::{ContentId, NodeId};
+use keys::{ContentId, NodeId, membership::Roster};
 use mesh::{
     Mesh, Protocol, Stream,
     frame::{FrameError, read_frame, write_frame},
@@ -35,18 +36,51 @@ enum KeyTalkError {
     KeyFrame(#[from] KeyFrameError),
     #[error("the other side ended the stream without an answer")]
     NoAnswer,
+    #[error("it has no role that needs data keys, and was given none")]
+    NotItsRole,
+    #[error("this node has no role that needs data keys, and takes and gives none")]
+    NotOurRole,
+    #[error("the other side refused: it sees no role that needs data keys")]
+    Refused,
+}
+
+fn holds_data_keys(roster: &Roster, node: &NodeId) -> bool {
+    roster.get(node).is_some_and(|member| member.roles.holds_data_keys())
 }
 
 /// Answers what others ask and takes what they give.
-pub async fn answer_keys(store: Store, tasks: Tasks, mut streams: mpsc::Receiver<(NodeId, Stream)>) {
+pub async fn answer_keys(mesh: Mesh, store: Store, tasks: Tasks, mut streams: mpsc::Receiver<(NodeId, Stream)>) {
     while let Some((node, mut stream)) = streams.recv().await {
-        let (store, tasks) = (store.clone(), tasks.clone());
+        let (mesh, store, tasks) = (mesh.clone(), store.clone(), tasks.clone());
         tokio::spawn(async move {
-            if let Err(error) = answer(&store, &mut stream).await {
+            let result = match allowed(&mesh.roster(), &mesh.node(), &node) {
+                Ok(()) => answer(&store, &mut stream).await,
+                Err(reason) => refuse(&mut stream, reason).await,
+            };
+            if let Err(error) = result {
                 tasks.note_error("data key answers", &format!("{}: {error}", node.short()));
             }
         });
     }
+}
+
+/// Whether keys may go between this node and another.
+fn allowed(roster: &Roster, own: &NodeId, other: &NodeId) -> Result<(), KeyTalkError> {
+    if !holds_data_keys(roster, other) {
+        return Err(KeyTalkError::NotItsRole);
+    }
+    if !holds_data_keys(roster, own) {
+        return Err(KeyTalkError::NotOurRole);
+    }
+    Ok(())
+}
+
+/// Says so at once, instead of leaving the other side waiting; the reason is for this node's own log.
+async fn refuse(stream: &mut Stream, reason: KeyTalkError) -> Result<(), KeyTalkError> {
+    // Nothing that it sent is decoded, but reading it keeps an orderly end of the stream.
+    let _ = tokio::time::timeout(FRAME_TIMEOUT, read_frame(stream, KEY_FRAME_BYTES_MAX)).await;
+    write(stream, &KeyFrame::Refused).await?;
+    Err(reason)
 }
 
 async fn answer(store: &Store, stream: &mut Stream) -> Result<(), KeyTalkError> {
@@ -86,11 +120,19 @@ pub async fn exchange_keys(mesh: Mesh, store: Store, tasks: Tasks, mut notices: 
 }
 
 async fn exchange(mesh: &Mesh, store: &Store, ungiven: &mut BTreeSet<ContentId>) -> Result<(), KeyTalkError> {
-    let wanted = store.wanted_keys().await?;
+    let roster = mesh.roster();
+    // A worker asks for nothing. It gives what was made here all the same: such a key could be the only one.
+    let asks = holds_data_keys(&roster, &mesh.node());
+    let wanted = if asks { store.wanted_keys().await? } else { Vec::new() };
     if wanted.is_empty() && ungiven.is_empty() {
         return Ok(());
     }
-    let reachable: Vec<NodeId> = mesh.view().borrow().reachable().map(|(node, _)| *node).collect();
+    let view = mesh.view();
+    let reachable = view.borrow().reachable().map(|(node, _)| *node).collect::<Vec<_>>();
+    let reachable: Vec<NodeId> = reachable
+        .into_iter()
+        .filter(|node| holds_data_keys(&roster, node))
+        .collect();
     let mut failure = None;
     for node in &reachable {
         if let Err(error) = give(mesh, store, *node, ungiven).await {
@@ -100,7 +142,7 @@ async fn exchange(mesh: &Mesh, store: &Store, ungiven: &mut BTreeSet<ContentId>)
     if !reachable.is_empty() && failure.is_none() {
         ungiven.clear();
     }
-    for node in &reachable {
+    for node in reachable.iter().filter(|_| asks) {
         let wanted = store.wanted_keys().await?;
         if wanted.is_empty() {
             break;
@@ -119,7 +161,9 @@ async fn give(mesh: &Mesh, store: &Store, node: NodeId, accounts: &BTreeSet<Cont
         if let Some(frame) = store.answer_keys(ask).await? {
             let mut stream = mesh.open(node, Protocol::KEYS).await?;
             write(&mut stream, &frame).await?;
-            read(&mut stream).await?;
+            if matches!(read(&mut stream).await?, KeyFrame::Refused) {
+                return Err(KeyTalkError::Refused);
+            }
         }
     }
     Ok(())
@@ -130,8 +174,12 @@ async fn ask(mesh: &Mesh, store: &Store, node: NodeId, accounts: Vec<ContentId>)
         let mut stream = mesh.open(node, Protocol::KEYS).await?;
         write(&mut stream, &KeyFrame::Ask(accounts.to_vec())).await?;
         let given = read(&mut stream).await?;
-        if matches!(given, KeyFrame::Give(_)) {
-            store.answer_keys(given).await?;
+        match given {
+            KeyFrame::Give(_) => {
+                store.answer_keys(given).await?;
+            }
+            KeyFrame::Refused => return Err(KeyTalkError::Refused),
+            KeyFrame::Ask(_) | KeyFrame::Kept(_) => {}
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use super::{
     source::{Checks, TalkError, say},
 };
 use crate::{
-    Mesh, Protocol,
+    Mesh,
     blobs::{
         BlobError, BlobId,
         tree::groups_of,
@@ -56,7 +56,7 @@ pub(super) async fn prove(
 
 async fn prove_one(mesh: &Mesh, blob: BlobId, node: NodeId, checks: Checks) -> Result<Option<u64>, TalkError> {
     let asking = async {
-        let stream = mesh.open(node, Protocol::BLOB).await?;
+        let stream = mesh.open_for_blobs(node).await?;
         ask(stream, blob, checks).await
     };
     let asked = tokio::time::timeout(BLOB_CONNECT_TIMEOUT, asking).await;

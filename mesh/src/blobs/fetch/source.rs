@@ -14,7 +14,7 @@ use tokio::{
 
 use super::writer::{Report, Work};
 use crate::{
-    Mesh, OpenError, Protocol,
+    Mesh, OpenError,
     blobs::{
         BlobId, Pace,
         groups::Groups,
@@ -111,7 +111,7 @@ impl Conversation {
         node: NodeId,
         commands: mpsc::Receiver<Command>,
     ) -> Result<std::convert::Infallible, TalkError> {
-        let stream = self.mesh.open(node, Protocol::BLOB).await?;
+        let stream = self.mesh.open_for_blobs(node).await?;
         let (reader, writer) = tokio::io::split(stream);
         let asked = Asked::default();
         let hearing = self.hear(reader, about, &asked);
