@@ -103,6 +103,11 @@ impl<S: Shelf> Replica<S> {
         self.quotas.charge(author, way, bytes, now)
     }
 
+    fn judge(&self, envelope: &Envelope, view: Option<&View>, source: Option<Source>) -> Judgement {
+        let right = self.right(&envelope.author, source);
+        ingress::judge(envelope, view.map(|view| &view.facts), right, self.settings.recoveries)
+    }
+
     /// What an author may do with something that came in this way: a member passes on what it holds of an author that is out.
     fn right(&self, author: &NodeId, source: Option<Source>) -> Right {
         let handed_over = match source {
@@ -180,13 +185,7 @@ impl<S: Shelf> Replica<S> {
         if self.settings.recoveries.tombstones && self.erasures.covers(&document, owner.as_ref()) {
             return Received::Ignored;
         }
-        let right = self.right(&envelope.author, source);
-        let judgement = ingress::judge(
-            &envelope,
-            view.as_ref().map(|view| &view.facts),
-            right,
-            self.settings.recoveries,
-        );
+        let judgement = self.judge(&envelope, view.as_ref(), source);
         let wants_it = matches!(judgement, Judgement::Accept(_) | Judgement::Park | Judgement::Twin(_));
         if wants_it && !self.charged(envelope.author, size, source, now) {
             self.put_back(document, view);

@@ -13,7 +13,10 @@ use super::{ADDRESSES, Actor, Connection, Event, jitter};
 use crate::{
     LinkPath, LinkView, Protocol, Stream,
     control::{self, Heard, LinkEnd},
-    limits::{ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, NEARBY_FOUND_MAX, REDIAL_FIRST, TRUST_FIRST},
+    limits::{
+        ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, NEARBY_FOUND_MAX, REDIAL_FIRST, REDIAL_REFUSED,
+        TRUST_FIRST, TRUST_STREAMS_MAX,
+    },
     membership::{node_of, peer_of},
     streams::{OpenError, Opener},
     transport::quic_address,
