@@ -69,6 +69,8 @@ pub(crate) enum Command {
 enum Event {
     /// A trust stream was opened by us; whoever waits for it opens the control stream then.
     Trusting(NodeId, ConnectionId, Stream, oneshot::Sender<()>),
+    /// A trust stream ended, and whether the other side had misused it.
+    TrustEnded(NodeId, u64, bool),
     /// A neighbour told us who is a member, or is no longer.
     Told(NodeId, Vec<Evidence>),
     /// A control stream was opened by us.
@@ -118,8 +120,8 @@ struct Actor {
     /// The present control stream of each link.
     controls: HashMap<NodeId, (u64, tokio::task::AbortHandle)>,
     next_control: u64,
-    /// The present trust stream of each link.
-    trusts: HashMap<NodeId, tokio::task::AbortHandle>,
+    /// The trust streams of each link: two for a moment, when both sides have dialled.
+    trusts: HashMap<NodeId, Vec<(u64, tokio::task::AbortHandle)>>,
     /// What the trust streams tell the neighbours.
     news: broadcast::Sender<News>,
     /// Evidence that cannot be judged before other evidence comes.

@@ -15,9 +15,9 @@ pub(crate) struct Counters {
     pub(crate) strangers_met: AtomicU64,
     pub(crate) strangers_refused: AtomicU64,
     pub(crate) refused_by_others: AtomicU64,
+    pub(crate) members_dropped: AtomicU64,
     pub(crate) bulk_dialled: AtomicU64,
     pub(crate) bulk_closed: AtomicU64,
-    pub(crate) members_dropped: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -39,12 +39,12 @@ pub struct CounterValues {
     pub strangers_refused: u64,
     /// Times another node told this one that it is not a member there.
     pub refused_by_others: u64,
+    /// Links that were cut because their node is a member no longer.
+    pub members_dropped: u64,
     /// Connections for blobs that this node dialled.
     pub bulk_dialled: u64,
     /// Of them, those that are closed again or could not be had.
     pub bulk_closed: u64,
-    /// Links that were cut because their node is a member no longer.
-    pub members_dropped: u64,
 }
 
 impl Counters {
@@ -64,9 +64,9 @@ impl Counters {
             strangers_met: read(&self.strangers_met),
             strangers_refused: read(&self.strangers_refused),
             refused_by_others: read(&self.refused_by_others),
+            members_dropped: read(&self.members_dropped),
             bulk_dialled: read(&self.bulk_dialled),
             bulk_closed: read(&self.bulk_closed),
-            members_dropped: read(&self.members_dropped),
         }
     }
 }

@@ -75,6 +75,8 @@ pub const TRUST_NEWS: usize = 256;
 pub const TRUST_AGAIN: Duration = Duration::from_secs(30);
 /// A neighbour that does not read its trust stream for so long loses it.
 pub const TRUST_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Trust streams of one link; a member that opens more loses the oldest.
+pub const TRUST_STREAMS_MAX: usize = 4;
 /// A link is used without agreement on who is a member when that takes longer: a slow comparison must not cost a link.
 pub const TRUST_FIRST: Duration = Duration::from_secs(3);
 /// Evidence that waits for other evidence (whoever admitted its node); more is dropped and comes again. Verifying it anew with each

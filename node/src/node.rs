@@ -1,6 +1,6 @@
 //! The struct that lists the system: one field per part, started in order, stopped in reverse.
 
-use std::{fs::File, sync::Arc, time::Duration};
+use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{GatewaySettings, Surroundings};
@@ -142,12 +142,7 @@ impl Node {
         tracing::info!(listen = %config.mesh.listen, "start: mesh");
         let (store, outputs) = open_store(&directory, &key, &mesh).await?;
         let tasks = Tasks::default();
-        let mut streams = |protocol| {
-            inputs
-                .streams
-                .remove(&protocol)
-                .unwrap_or_else(|| tokio::sync::mpsc::channel(1).1)
-        };
+        let mut streams = |protocol| streams_of(&mut inputs.streams, protocol);
         let generations = streams(Protocol::GENERATE);
         let (saved, saved_roster) = watch::channel(ContentId([0; 32]));
         let placer = wiring::Placer::start(mesh.clone(), store.clone()).await?;
@@ -199,14 +194,14 @@ impl Node {
         };
         let node = Self(Arc::new(parts));
         node.serve_people(listener, gateway_stopping);
-        node.answer_control()?;
+        node.serve_commands()?;
         tracing::info!(http = %node.0.config.gateway.listen, "start: gateway; the node is up");
         Ok(node)
     }
 
-    fn answer_control(&self) -> Result<(), ControlError> {
-        let control = control::listen(&self.0.directory.control_path())?;
-        let serving = control::serve(control, self.clone(), self.0.tasks.clone());
+    fn serve_commands(&self) -> Result<(), ControlError> {
+        let socket = control::listen(&self.0.directory.control_path())?;
+        let serving = control::serve(socket, self.clone(), self.0.tasks.clone());
         self.0.tasks.spawn("control socket", serving);
         Ok(())
     }
@@ -415,6 +410,14 @@ fn member_status(view: gateway::NodeView, placement: Option<&Placement>, roster:
             .get(&view.node)
             .and_then(|member| standing::days_left(member, Timestamp::now())),
     }
+}
+
+/// The streams that others open in one protocol, each of which has one owner.
+fn streams_of(
+    streams: &mut HashMap<Protocol, mpsc::Receiver<(NodeId, mesh::Stream)>>,
+    protocol: Protocol,
+) -> mpsc::Receiver<(NodeId, mesh::Stream)> {
+    streams.remove(&protocol).unwrap_or_else(|| mpsc::channel(1).1)
 }
 
 /// The members this node knew last, unless it is one no longer.

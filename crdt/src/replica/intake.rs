@@ -110,6 +110,11 @@ impl<S: Shelf> Replica<S> {
         self.quotas.charge(author, way, bytes, now)
     }
 
+    fn judge(&self, envelope: &Envelope, view: Option<&View>, source: Option<Source>) -> Judgement {
+        let right = self.right(&envelope.author, source);
+        ingress::judge(envelope, view.map(|view| &view.facts), right, self.settings.recoveries)
+    }
+
     /// What an author may do with something that came in this way: a member passes on what it holds of an author that is out.
     fn right(&self, author: &NodeId, source: Option<Source>) -> Right {
         let handed_over = match source {
@@ -184,9 +189,7 @@ impl<S: Shelf> Replica<S> {
         if self.settings.recoveries.tombstones && self.erasures.covers(&document, owner.as_ref()) {
             return Received::Ignored;
         }
-        let right = self.right(&envelope.author, source);
-        let facts = view.as_ref().map(|view| &view.facts);
-        let judgement = ingress::judge(&envelope, facts, right, self.settings.recoveries);
+        let judgement = self.judge(&envelope, view.as_ref(), source);
         let wants_it = matches!(judgement, Judgement::Accept(_) | Judgement::Park | Judgement::Twin(_));
         if wants_it && !self.charged(envelope.author, size, source, now) {
             self.put_back(document, view);
@@ -219,7 +222,7 @@ impl<S: Shelf> Replica<S> {
                 self.parked.keep(envelope, now, self.settings.recoveries.parking_bounds);
                 Received::Parked(id)
             }
-            Judgement::Park => Received::Ignored,
+            Judgement::Park | Judgement::UnknownAuthor => Received::Ignored,
             Judgement::Covered if !view.as_ref().is_some_and(|view| view.keeps(&envelope)) => Received::Ignored,
             // The view has it, but its record could not be read any more: it comes home. Or its base covers it, and not its texts.
             Judgement::Known | Judgement::Covered => {
@@ -229,7 +232,6 @@ impl<S: Shelf> Replica<S> {
                 self.keep(envelope, false);
                 Received::New
             }
-            Judgement::UnknownAuthor => Received::Ignored,
             Judgement::Reject(rejection) => {
                 tracing::warn!(author = %envelope.author.short(), %rejection, "refused a change");
                 Received::Rejected(rejection)

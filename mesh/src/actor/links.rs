@@ -4,18 +4,34 @@ use std::time::Duration;
 
 use keys::NodeId;
 use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{ADDRESSES, Actor, Connection, Event, jitter};
 use crate::{
     LinkPath, LinkView, Protocol, Stream,
     control::{self, Heard, LinkEnd},
-    limits::{ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, NEARBY_FOUND_MAX, REDIAL_FIRST, TRUST_FIRST},
+    limits::{
+        ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, NEARBY_FOUND_MAX, REDIAL_FIRST, REDIAL_REFUSED,
+        TRUST_FIRST, TRUST_STREAMS_MAX,
+    },
     membership::{node_of, peer_of},
-    streams::OpenError,
+    streams::{OpenError, Opener},
     transport::quic_address,
-    trust::{self, Ends},
+    trust::{self, Ends, TrustEnd},
 };
+
+/// Opens a trust stream and waits until both sides have compared what they hold, but not for ever.
+async fn open_trust(opener: &Opener, events: &mpsc::Sender<Event>, node: NodeId, id: ConnectionId) {
+    if let Ok(stream) = opener.open(node, Protocol::TRUST, Some(id)).await {
+        let (agreed, agreement) = oneshot::channel();
+        // A stopped actor needs no news. The agreement ends with an error when its sender is dropped, which says the same.
+        let _ = events.send(Event::Trusting(node, id, stream, agreed)).await;
+        let _ = tokio::time::timeout(TRUST_FIRST, agreement).await;
+    }
+}
 
 /// What the address section holds.
 type AddressBook = Vec<(NodeId, Vec<std::net::SocketAddr>)>;
@@ -99,7 +115,7 @@ impl Actor {
 
     /// Ends what runs on the connections with a node.
     pub(super) fn drop_link(&mut self, node: &NodeId) {
-        if let Some(trust) = self.trusts.remove(node) {
+        for (_, trust) in self.trusts.remove(node).unwrap_or_default() {
             trust.abort();
         }
         self.drop_control(node);
@@ -147,12 +163,7 @@ impl Actor {
         let (opener, events) = (self.opener.clone(), self.events.clone());
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
-            if let Ok(stream) = opener.open(node, Protocol::TRUST, Some(id)).await {
-                let (agreed, agreement) = oneshot::channel();
-                let _ = events.send(Event::Trusting(node, id, stream, agreed)).await;
-                // It ends with an error when the sender is dropped, which says the same.
-                let _ = tokio::time::timeout(TRUST_FIRST, agreement).await;
-            }
+            open_trust(&opener, &events, node, id).await;
             let event = match opener.open(node, Protocol::CONTROL, Some(id)).await {
                 Ok(stream) => Event::Opened(node, id, stream),
                 Err(error) => Event::NotOpened(node, id, error),
@@ -162,7 +173,8 @@ impl Actor {
         });
     }
 
-    /// Runs a trust stream, ours or theirs; a newer one of the same neighbour replaces it.
+    /// Runs a trust stream, ours or theirs. When both sides have dialled there are two for a moment; the one on the connection that
+    /// is closed ends with it.
     pub(super) fn handle_trust_stream(&mut self, node: NodeId, stream: Stream, agreed: Option<oneshot::Sender<()>>) {
         if !self.connections.contains_key(&node) {
             return;
@@ -176,6 +188,8 @@ impl Actor {
             report,
             agreed,
         };
+        self.next_control += 1;
+        let number = self.next_control;
         let task = tokio::spawn(async move {
             let forward = async {
                 while let Some(evidence) = told.recv().await {
@@ -186,9 +200,31 @@ impl Actor {
             };
             let (end, ()) = tokio::join!(trust::run(stream, ends), forward);
             tracing::debug!(node = %node.short(), reason = %end, "trust stream ended");
+            let misused = matches!(end, TrustEnd::Malformed);
+            let _ = events.send(Event::TrustEnded(node, number, misused)).await;
         });
-        if let Some(old) = self.trusts.insert(node, task.abort_handle()) {
-            old.abort();
+        let running = self.trusts.entry(node).or_default();
+        if running.len() >= TRUST_STREAMS_MAX {
+            running.remove(0).1.abort();
+        }
+        running.push((number, task.abort_handle()));
+    }
+
+    /// A link without a trust stream would not hear of a revocation: the side that dialled opens another.
+    fn handle_trust_end(&mut self, node: NodeId, number: u64, misused: bool) {
+        let Some(running) = self.trusts.get_mut(&node) else {
+            return;
+        };
+        running.retain(|(other, _)| *other != number);
+        let ours = self.connections.get(&node);
+        let ours = ours.and_then(|all| all.iter().find(|one| one.dialled_by_us));
+        if let (Some(connection), true) = (ours, running.is_empty()) {
+            let (opener, events, id) = (self.opener.clone(), self.events.clone(), connection.id);
+            let after = if misused { REDIAL_REFUSED } else { REDIAL_FIRST };
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                open_trust(&opener, &events, node, id).await;
+            });
         }
     }
 
@@ -209,6 +245,7 @@ impl Actor {
                     self.handle_trust_stream(node, stream, Some(agreed));
                 }
             }
+            Event::TrustEnded(node, number, misused) => self.handle_trust_end(node, number, misused),
             Event::Told(node, evidence) => {
                 // Refusals were said in the log.
                 let _ = self.take(evidence, Some(node));

@@ -1,6 +1,6 @@
 //! Membership: who asks to come in, what others say of us, who is put out, and the roster that results.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use keys::{
     NodeId, Timestamp,
@@ -15,7 +15,7 @@ use crate::{
     counters::Counters,
     join::{self, Asked, JoinError},
     limits::EVIDENCE_WAITING_MAX,
-    membership::peer_of,
+    membership::{node_of, peer_of},
     trust::News,
 };
 
@@ -190,9 +190,11 @@ impl Actor {
 
     fn drop_former_members(&mut self) {
         let roster = self.outputs.roster.borrow().clone();
-        let known = self.connections.keys().chain(self.controls.keys());
-        let mut gone: Vec<NodeId> = known.filter(|node| roster.get(node).is_none()).copied().collect();
-        gone.dedup();
+        let linked = self.connections.keys().chain(self.controls.keys());
+        let mut gone: BTreeSet<NodeId> = linked.filter(|node| roster.get(node).is_none()).copied().collect();
+        // Connections that belong to no link, too.
+        let connected = self.swarm.connected_peers().filter_map(node_of);
+        gone.extend(connected.filter(|node| roster.former(node).is_some()));
         for former in roster.formers() {
             self.plan.forget(&former.member.node);
         }

@@ -9,10 +9,10 @@ use std::{
 
 use clap::Args;
 use keys::{
-    Timestamp,
+    NodeKey, Timestamp,
     identity::random_bytes,
     invite::Invite,
-    membership::{Powers, Residency, Roles},
+    membership::{Powers, Residency, Roles, Roster},
 };
 
 use super::{CommandError, launcher};
@@ -110,6 +110,11 @@ pub enum InviteError {
         "this node may not invite: it has no root key and is no operator; ask an operator, or have the root make it one with \"starling operator\""
     )]
     NoRight,
+    /// An operator cannot make operators.
+    #[error(
+        "only the root makes operators: invite the node without that role, then say \"starling operator NODE --root-key FILE\""
+    )]
+    RootOnly,
     /// The data directory.
     #[error(transparent)]
     DataDirectory(#[from] DataDirectoryError),
@@ -158,10 +163,7 @@ pub fn issue(
 ) -> Result<String, InviteError> {
     let key = directory.key()?;
     let roster = directory.roster(&key)?;
-    // The root's signature is understood by nodes of the release before, too.
-    let is_operator = roster.powers(&key.id()).contains(Powers::INVITE);
-    let issuer = directory.root_key()?.or_else(|| is_operator.then(|| key.clone()));
-    let issuer = issuer.ok_or(InviteError::NoRight)?;
+    let issuer = issuer(directory.root_key()?, &key, &roster, terms.roles)?;
     let expires = Timestamp::now().plus(terms.expires.0.saturating_mul(60_000));
     let addresses = best_addresses(config, known);
     let terms = keys::invite::Terms {
@@ -171,6 +173,17 @@ pub fn issue(
         residency: terms.residency.clone(),
     };
     Ok(Invite::issue(&issuer, roster.mesh(), key.id(), addresses, random_bytes(), terms)?.to_text())
+}
+
+/// Whose key signs: the root's when it is at hand, because nodes of the release before understand that, too; otherwise this node's own
+/// when it is an operator's.
+fn issuer(root: Option<NodeKey>, key: &NodeKey, roster: &Roster, roles: Roles) -> Result<NodeKey, InviteError> {
+    match root {
+        Some(root) => Ok(root),
+        None if !roster.powers(&key.id()).contains(Powers::INVITE) => Err(InviteError::NoRight),
+        None if roles.contains(Roles::OPERATOR) => Err(InviteError::RootOnly),
+        None => Ok(key.clone()),
+    }
 }
 
 /// Configured public addresses first, then this machine's, loopback last.
