@@ -81,7 +81,7 @@ async fn start(key: NodeKey, roster: Roster, bootstrap: Vec<(NodeId, SocketAddr)
     tasks.spawn("fetch answers", wiring::answer_fetches(m(), s(), t(), questions));
     tasks.spawn("hand-over", wiring::hand_over(m(), s(), t()));
     let questions = streams(&mut inputs.streams, Protocol::KEYS);
-    tasks.spawn("data key answers", wiring::answer_keys(s(), t(), questions));
+    tasks.spawn("data key answers", wiring::answer_keys(m(), s(), t(), questions));
     tasks.spawn("data keys", wiring::exchange_keys(m(), s(), t(), outputs.keys));
     Running {
         key,
