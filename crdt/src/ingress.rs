@@ -9,11 +9,19 @@
 //!
 //! What a judgement depends on is part of the change's own causal past, so all nodes judge alike. What a node only lacks for now
 //! (a dependency, the author's membership, room in the author's quota) is never a refusal: the change comes again.
+//!
+//! ## Authors that were revoked
+//! A change says nothing of when it was written, so the changes of a revoked node from before and after cannot be told apart by
+//! themselves. Two things must not happen: that it goes on writing, and that nodes which have met its changes before the
+//! revocation and nodes which have not can never agree again (what honest members wrote on top of them would hang in the air, and
+//! two members would reconcile the same difference for ever). So once a node knows of a revocation it refuses the author's changes
+//! from the author itself and by gossip, and still takes them from a member in good standing that holds them
+//! ([`Right::Former`]). A revoked node has no connection with any member that knows, so only what it gave to someone before that one
+//! knew gets in. A member that would pass on more of it could as well write it in its own name.
 
 mod columns;
 
 use automerge::Change;
-use keys::NodeId;
 
 use crate::{
     envelope::Envelope,
@@ -27,6 +35,9 @@ use crate::{
 pub enum Right {
     /// It is a member.
     Member,
+    /// It was a member and is one no longer. What it wrote is taken from a member that holds it, in a reconciliation, and never from
+    /// itself or by gossip.
+    Former,
     /// Not known here; that may change with the next certificate.
     Unknown,
 }
@@ -86,16 +97,11 @@ pub(crate) enum Judgement {
     Reject(Rejection),
 }
 
-/// Judges a verified envelope. `facts` are those of its document, if the document is known; of `recoveries`, some are off only in a
-/// simulation that must fail.
-pub(crate) fn judge(
-    envelope: &Envelope,
-    facts: Option<&Facts>,
-    right: impl Fn(&NodeId) -> Right,
-    recoveries: Recoveries,
-) -> Judgement {
+/// Judges a verified envelope whose author has this `right`. `facts` are those of its document, if the document is known; of
+/// `recoveries`, some are off only in a simulation that must fail.
+pub(crate) fn judge(envelope: &Envelope, facts: Option<&Facts>, right: Right, recoveries: Recoveries) -> Judgement {
     let start_rule = recoveries.start_rule;
-    if right(&envelope.author) == Right::Unknown {
+    if right != Right::Member {
         return Judgement::UnknownAuthor;
     }
     if envelope.change.len() > CHANGE_BYTES_MAX {

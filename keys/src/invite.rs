@@ -2,7 +2,8 @@
 //!
 //! `starling1` followed by base32 of a compact structure. It leaves out what the reader can derive (the ticket's public key) or
 //! will be told by any member (the genesis), so that it fits one QR code. An invite that says where the new node stands begins
-//! with `starling2` and has that label at its end; any other is still written as the release before reads it.
+//! with `starling2` and has that label at its end; any other is still written as the release before reads it. One that the member
+//! it names has signed itself, as an operator, begins with `starling3`: the root key need not be at hand.
 
 use std::net::SocketAddr;
 
@@ -18,6 +19,7 @@ use crate::{
 
 const PREFIX: &str = "starling1";
 const LABELLED_PREFIX: &str = "starling2";
+const OPERATOR_PREFIX: &str = "starling3";
 
 /// What an invite allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,9 @@ pub struct Invite {
     /// Written behind the rest, and only when there is one.
     #[serde(skip)]
     residency: Option<Residency>,
+    /// Whether the member signed it as an operator; otherwise the root did.
+    #[serde(skip)]
+    by_operator: bool,
 }
 
 /// Why a text is not an invite.
@@ -93,12 +98,12 @@ impl Drop for Invite {
 }
 
 impl Invite {
-    /// Issues an invite with the mesh's root key.
+    /// Issues an invite with the mesh's root key, or with the key of `member`, which must be an operator then.
     ///
     /// # Errors
     /// When signing fails.
     pub fn issue(
-        root: &NodeKey,
+        issuer: &NodeKey,
         mesh: ContentId,
         member: NodeId,
         addresses: Vec<SocketAddr>,
@@ -120,7 +125,7 @@ impl Invite {
             residency,
         };
         let residency = grant.residency.clone();
-        let grant = grant.sign(root)?;
+        let grant = grant.sign(issuer)?;
         let bytes = grant.signature_bytes();
         let mut signature = ([0; 32], [0; 32]);
         signature.0.copy_from_slice(&bytes[..32]);
@@ -136,6 +141,7 @@ impl Invite {
             expires,
             signature,
             residency,
+            by_operator: issuer.id() == member,
         };
         // The last address is the least useful one.
         while invite.to_text().len() > INVITE_CHARACTERS_MAX && invite.addresses.pop().is_some() {}
@@ -148,7 +154,10 @@ impl Invite {
         // Writing fixed-size fields and short lists into a growing vector cannot fail.
         let mut bytes = postcard::to_stdvec(self).unwrap_or_default();
         let mut prefix = PREFIX;
-        if let Some(residency) = &self.residency {
+        if self.by_operator {
+            bytes = postcard::to_extend(&self.residency, bytes).unwrap_or_default();
+            prefix = OPERATOR_PREFIX;
+        } else if let Some(residency) = &self.residency {
             bytes = postcard::to_extend(residency, bytes).unwrap_or_default();
             prefix = LABELLED_PREFIX;
         }
@@ -166,11 +175,10 @@ impl Invite {
             return Err(InviteError::NotAnInvite);
         }
         let lower = text.to_ascii_lowercase();
-        let (labelled, body) = match (lower.strip_prefix(PREFIX), lower.strip_prefix(LABELLED_PREFIX)) {
-            (Some(body), _) => (false, body),
-            (None, Some(body)) => (true, body),
-            (None, None) => return Err(InviteError::NotAnInvite),
-        };
+        let (prefix, body) = [PREFIX, LABELLED_PREFIX, OPERATOR_PREFIX]
+            .into_iter()
+            .find_map(|prefix| Some((prefix, lower.strip_prefix(prefix)?)))
+            .ok_or(InviteError::NotAnInvite)?;
         let bytes = BASE32_NOPAD
             .decode(body.to_ascii_uppercase().as_bytes())
             .map_err(|_| InviteError::Damaged)?;
@@ -179,9 +187,16 @@ impl Invite {
             return Err(InviteError::Damaged);
         }
         let (mut invite, mut rest) = postcard::take_from_bytes::<Self>(content).map_err(|_| InviteError::Damaged)?;
-        if labelled {
-            let (residency, behind) = postcard::take_from_bytes(rest).map_err(|_| InviteError::Damaged)?;
-            (invite.residency, rest) = (Some(residency), behind);
+        match prefix {
+            LABELLED_PREFIX => {
+                let (residency, behind) = postcard::take_from_bytes(rest).map_err(|_| InviteError::Damaged)?;
+                (invite.residency, rest) = (Some(residency), behind);
+            }
+            OPERATOR_PREFIX => {
+                (invite.residency, rest) = postcard::take_from_bytes(rest).map_err(|_| InviteError::Damaged)?;
+                invite.by_operator = true;
+            }
+            _ => {}
         }
         if rest.is_empty() && invite.addresses.len() <= INVITE_ADDRESSES_MAX {
             Ok(invite)
@@ -200,6 +215,18 @@ impl Invite {
     #[must_use]
     pub const fn roles(&self) -> Roles {
         self.roles
+    }
+
+    /// The operator that signed it; `None` when the root did.
+    #[must_use]
+    pub fn operator(&self) -> Option<NodeId> {
+        self.by_operator.then_some(self.member)
+    }
+
+    /// What names the ticket in it, to revoke it.
+    #[must_use]
+    pub fn ticket(&self) -> NodeId {
+        NodeKey::from_seed(&self.ticket_seed).id()
     }
 
     /// When members stop accepting it.
@@ -254,18 +281,18 @@ pub struct JoinRequest {
 }
 
 impl JoinRequest {
-    /// The signed grant, whose author the member knows: its mesh's root.
+    /// The signed grant, whose author the member knows: its mesh's root, or an operator.
     ///
     /// # Errors
-    /// When the root did not sign this grant with this label.
+    /// When the issuer did not sign this grant with this label.
     pub fn into_parts(
         self,
-        root: NodeId,
+        issuer: NodeId,
         residency: Option<Residency>,
     ) -> Result<(Signed<TicketGrant>, Signed<Redemption>), MembershipError> {
         let signature = [self.signature.0, self.signature.1].concat();
         let signature: [u8; 64] = signature.try_into().map_err(|_| MembershipError::BrokenChain)?;
-        Ok((self.grant.signed_by(root, residency, &signature)?, self.redemption))
+        Ok((self.grant.signed_by(issuer, residency, &signature)?, self.redemption))
     }
 }
 

@@ -12,6 +12,20 @@ pub const MEMBERS_MAX: usize = 4096;
 pub const NODE_NAME_BYTES_MAX: usize = 64;
 /// Bytes of a residency label: a country or a region is said in fewer, and it must fit into an invite.
 pub const RESIDENCY_BYTES_MAX: usize = 16;
+/// Bytes of the reason for a revocation: one line of a terminal.
+pub const REASON_BYTES_MAX: usize = 200;
+/// A certificate lives 30 days: a node that nobody renews is out of the mesh by itself within about a month.
+pub const CERTIFICATE_MILLISECONDS: u64 = 30 * 24 * 3600 * 1000;
+/// A certificate is renewed from a third of its life on, so that an operator may be away for three weeks.
+pub const CERTIFICATE_RENEWAL_MILLISECONDS: u64 = CERTIFICATE_MILLISECONDS / 3;
+/// After its end a certificate still counts for so long: a split or a holiday must not end a mesh.
+pub const CERTIFICATE_GRACE_MILLISECONDS: u64 = 7 * 24 * 3600 * 1000;
+/// Certificates that are kept of one node: it may have joined on both sides of a split, or joined again.
+pub const CERTIFICATES_PER_NODE_MAX: usize = 4;
+/// Decrees that a node keeps: for each member of a full mesh a renewal by two operators and a revocation, and as many again.
+pub const DECREES_MAX: usize = 6 * MEMBERS_MAX;
+/// Bytes of one certificate or decree: a certificate has about 800.
+pub const EVIDENCE_BYTES_MAX: usize = 4 * 1024;
 /// How far two honest clocks may differ when an expiry is judged.
 pub const CLOCK_SKEW_MILLISECONDS: u64 = 10 * 60 * 1000;
 /// A session token lives this long (the short-lived tokens with rotation of the accounts work replace it).

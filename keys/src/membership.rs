@@ -1,11 +1,16 @@
 //! Membership: who belongs to a mesh, proven by signatures alone and merged by a pure function.
 //!
-//! A [`Certificate`] carries its whole chain (genesis, grant, redemption, admission), so any node verifies it without asking
-//! anyone. A [`Roster`] is the set of certificates a node knows; its content depends on that set only, never on the order in
-//! which certificates arrived. What a member may do ([`Roles`]) and where it stands ([`Residency`]) are part of the chain: they
-//! are signed with the root key, so a node cannot give itself another role or another country.
+//! A [`Certificate`] carries its chain (genesis, grant, redemption, admission), so any node verifies it without asking anyone.
+//! A [`Decree`] is what the root or an operator decided since: revocations, renewals, and who is an operator. Both are
+//! [`Evidence`], and a [`Roster`] is the set of it that a node knows: who is a member depends on that set and on the time only,
+//! never on the order in which evidence arrived. What a member may do ([`Roles`]) and where it stands ([`Residency`]) are signed
+//! with the root's or an operator's key, so a node cannot give itself another role or another country.
 
 mod chain;
+mod deciding;
+mod decree;
+mod evidence;
+mod judgement;
 mod residency;
 mod roles;
 mod roster;
@@ -17,13 +22,19 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::chain::UnlabelledGrant;
 pub use self::{
     chain::{Admission, Founding, Genesis, Redemption, TicketGrant},
+    decree::{Decree, OperatorGrant, Powers, Renewal, Revocation, Target},
+    evidence::{Evidence, EvidenceError},
+    judgement::{Former, Out},
     residency::{Residency, ResidencyError},
     roles::{Roles, RolesError},
-    roster::Roster,
+    roster::{Roster, Taken},
 };
 use crate::{
     ContentId, NodeId, NodeKey, Signed, SignedError, Timestamp,
-    limits::{CLOCK_SKEW_MILLISECONDS, MEMBERS_MAX, NODE_NAME_BYTES_MAX},
+    limits::{
+        CERTIFICATE_MILLISECONDS, CERTIFICATE_RENEWAL_MILLISECONDS, CLOCK_SKEW_MILLISECONDS, DECREES_MAX, MEMBERS_MAX,
+        NODE_NAME_BYTES_MAX, REASON_BYTES_MAX,
+    },
 };
 
 /// How a node came in.
@@ -33,7 +44,7 @@ pub enum Proof {
     Founding(Signed<Founding>),
     /// It redeemed a ticket before a member.
     Ticket {
-        /// Signed by the root.
+        /// Signed by the root or an operator.
         grant: Signed<TicketGrant>,
         /// Signed by the ticket key.
         redemption: Signed<Redemption>,
@@ -64,6 +75,12 @@ pub struct Member {
     pub residency: Option<Residency>,
     /// Who admitted it; `None` for the first node.
     pub admitted_by: Option<NodeId>,
+    /// Since when.
+    pub since: Timestamp,
+    /// When its certificate ends unless it is renewed.
+    pub until: Timestamp,
+    /// The key that let it in: the root's, or an operator's.
+    issuer: NodeId,
     /// The ticket it used with the number of uses it allows; `None` for the first node.
     ticket: Option<(NodeId, u32)>,
 }
@@ -89,12 +106,52 @@ pub enum MembershipError {
     /// The admitting node is not a member this node knows (yet).
     #[error("the certificate was issued by a node that is not a known member")]
     UnknownAdmitter,
+    /// The key that issued the ticket or signed the decree is not one that this node knows as an operator's (yet).
+    #[error("it was signed by a key that is not a known operator of this mesh")]
+    UnknownOperator,
+    /// The key may not decide that.
+    #[error(
+        "this key may not do that: only the root may make or unmake operators, and an operator needs the power for it"
+    )]
+    NotAllowed,
+    /// The node, or the ticket, was revoked.
+    #[error("it was revoked")]
+    Revoked,
+    /// What brought the node in was revoked.
+    #[error("what brought this node in was revoked, and no operator has vouched for it; ask an operator")]
+    NotVouched,
+    /// The node's certificate has ended.
+    #[error("this node's certificate has ended; ask an operator to renew it")]
+    Ended,
+    /// There is no such member, ticket or operator.
+    #[error("there is no such member, ticket or operator")]
+    NoSuchTarget,
+    /// The reason is too long or holds control characters.
+    #[error("a reason has at most {REASON_BYTES_MAX} bytes and no control characters")]
+    BadReason,
     /// The name is empty, too long or holds control characters.
     #[error("a node's name must be 1 to {NODE_NAME_BYTES_MAX} bytes without control characters")]
     BadName,
     /// The roster is full.
     #[error("the mesh has reached {MEMBERS_MAX} members")]
     Full,
+    /// There are too many decrees.
+    #[error("the mesh has reached {DECREES_MAX} revocations and renewals")]
+    TooManyDecrees,
+}
+
+impl Member {
+    /// Whether its certificate should be renewed now.
+    #[must_use]
+    pub const fn is_due(&self, now: Timestamp) -> bool {
+        self.until.since(now) <= CERTIFICATE_MILLISECONDS - CERTIFICATE_RENEWAL_MILLISECONDS
+    }
+
+    /// The ticket it came in with; `None` for the first node.
+    #[must_use]
+    pub fn ticket(&self) -> Option<NodeId> {
+        self.ticket.map(|(ticket, _)| ticket)
+    }
 }
 
 impl Certificate {
@@ -142,7 +199,8 @@ impl Certificate {
         })
     }
 
-    /// Checks the whole chain except whether the admitting node is itself a member, which only a [`Roster`] knows.
+    /// Checks the whole chain except whether the admitting node is itself a member and whether a ticket that the root did not sign
+    /// was issued by an operator, which only a [`Roster`] knows.
     ///
     /// # Errors
     /// What is wrong with the chain.
@@ -177,6 +235,9 @@ fn verify_founding(founding: &Signed<Founding>, genesis: &Genesis, mesh: Content
         roles,
         residency: founded.residency,
         admitted_by: None,
+        since: genesis.created,
+        until: genesis.created.plus(CERTIFICATE_MILLISECONDS),
+        issuer: genesis.root,
         ticket: None,
     })
 }
@@ -192,15 +253,16 @@ fn verify_ticket(
     let redeemed = redemption.open()?;
     let admitted = admission.open()?;
     let one_mesh = granted.mesh == mesh && redeemed.mesh == mesh && admitted.mesh == mesh;
-    let chained = grant.author() == genesis.root
-        && redemption.author() == granted.ticket
-        && admitted.node == redeemed.node
-        && admission.author() != redeemed.node;
+    let chained =
+        redemption.author() == granted.ticket && admitted.node == redeemed.node && admission.author() != redeemed.node;
     if !(one_mesh && chained) {
         return Err(MembershipError::BrokenChain);
     }
     if admitted.at > granted.expires.plus(CLOCK_SKEW_MILLISECONDS) {
         return Err(MembershipError::Expired);
+    }
+    if granted.roles.contains(Roles::OPERATOR) && grant.author() != genesis.root {
+        return Err(MembershipError::NotAllowed);
     }
     Ok(Member {
         node: redeemed.node,
@@ -208,6 +270,9 @@ fn verify_ticket(
         roles: granted.roles,
         residency: granted.residency,
         admitted_by: Some(admission.author()),
+        since: admitted.at,
+        until: admitted.at.plus(CERTIFICATE_MILLISECONDS),
+        issuer: grant.author(),
         ticket: Some((granted.ticket, granted.uses_max)),
     })
 }

@@ -15,15 +15,15 @@ use std::{
 
 use futures::StreamExt;
 use keys::{
-    NodeId, NodeKey,
-    membership::{Certificate, MembershipError, Roster},
+    ContentId, NodeId, NodeKey,
+    membership::{Certificate, Evidence, MembershipError, Roster},
 };
 use libp2p::{
     Multiaddr, Swarm, gossipsub, mdns,
     swarm::{ConnectionId, NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle, dial_opts::DialOpts},
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{broadcast, mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -34,10 +34,11 @@ use crate::{
     dial::DialPlan,
     gate::Gated,
     join::{Asked, JoinError},
-    limits::{self, GOSSIP_BYTES_MAX, GOSSIP_QUEUE, LINK_EVENT_QUEUE, STOP_TIMEOUT},
+    limits::{self, GOSSIP_BYTES_MAX, GOSSIP_QUEUE, JUDGE_EVERY, LINK_EVENT_QUEUE, STOP_TIMEOUT, TRUST_NEWS},
     membership::{Membership, node_of, peer_of},
     streams::{self, ForBlobs, Opener},
     transport,
+    trust::News,
 };
 
 /// The one gossip topic: signed changes. Its name carries the version of what travels in it.
@@ -58,6 +59,7 @@ pub(crate) enum Command {
     Publish(Vec<u8>),
     Judge(GossipTicket, Verdict),
     Learn(Vec<Certificate>),
+    Decide(Vec<Evidence>, oneshot::Sender<Result<(), MembershipError>>),
     Addresses(oneshot::Sender<Vec<SocketAddr>>),
     Bulk(NodeId, bulk::Waiter),
     Stop(oneshot::Sender<()>),
@@ -65,6 +67,10 @@ pub(crate) enum Command {
 
 /// What tasks of the mesh report to the actor.
 enum Event {
+    /// A trust stream was opened by us; whoever waits for it opens the control stream then.
+    Trusting(NodeId, ConnectionId, Stream, oneshot::Sender<()>),
+    /// A neighbour told us who is a member, or is no longer.
+    Told(NodeId, Vec<Evidence>),
     /// A control stream was opened by us.
     Opened(NodeId, ConnectionId, Stream),
     /// A control stream could not be opened.
@@ -112,6 +118,12 @@ struct Actor {
     /// The present control stream of each link.
     controls: HashMap<NodeId, (u64, tokio::task::AbortHandle)>,
     next_control: u64,
+    /// The present trust stream of each link.
+    trusts: HashMap<NodeId, tokio::task::AbortHandle>,
+    /// What the trust streams tell the neighbours.
+    news: broadcast::Sender<News>,
+    /// Evidence that cannot be judged before other evidence comes.
+    waiting: BTreeMap<ContentId, Evidence>,
     opener: Opener,
     sections: watch::Receiver<Sections>,
     /// What the links write: the node's sections and our own address book.
@@ -143,6 +155,7 @@ pub(crate) fn spawn(
     let queues = Queues {
         commands,
         events: event_queue,
+        trusts: take(&mut inbound, Protocol::TRUST),
         controls: take(&mut inbound, Protocol::CONTROL),
         joins: take(&mut inbound, Protocol::JOIN),
     };
@@ -161,6 +174,9 @@ pub(crate) fn spawn(
         bulk: bulk::Bulk::default(),
         controls: HashMap::new(),
         next_control: 0,
+        trusts: HashMap::new(),
+        news: broadcast::channel(TRUST_NEWS).0,
+        waiting: BTreeMap::new(),
         opener: opener.clone(),
         sections,
         outgoing: watch::channel(BTreeMap::new()).0,
@@ -229,6 +245,7 @@ fn gossip() -> Result<gossipsub::Behaviour, TransportError> {
 struct Queues {
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
+    trusts: mpsc::Receiver<(NodeId, Stream)>,
     controls: mpsc::Receiver<(NodeId, Stream)>,
     joins: mpsc::Receiver<(NodeId, Stream)>,
 }
@@ -236,6 +253,8 @@ struct Queues {
 impl Actor {
     async fn run(mut self, mut queues: Queues) {
         self.publish_sections();
+        // The first tick is at once: what ended while this node was off has ended.
+        let mut time = tokio::time::interval(JUDGE_EVERY);
         loop {
             let next_dial = self.plan.next().map(|elapsed| self.started + elapsed);
             tokio::select! {
@@ -247,8 +266,10 @@ impl Actor {
                     None => return self.handle_stop(oneshot::channel().0).await,
                 },
                 Some(event) = queues.events.recv() => self.handle_event(event),
+                Some((node, stream)) = queues.trusts.recv() => self.handle_trust_stream(node, stream, None),
                 Some((node, stream)) = queues.controls.recv() => self.handle_control_stream(node, stream),
                 Some((node, stream)) = queues.joins.recv() => self.handle_join_stream(node, stream),
+                _ = time.tick() => self.handle_time(),
                 Ok(()) = self.sections.changed() => self.publish_sections(),
                 () = sleep_until(next_dial.unwrap_or_else(Instant::now)), if next_dial.is_some() => self.handle_dials_due(),
                 event = self.swarm.select_next_some() => self.handle_swarm(event),
@@ -275,6 +296,9 @@ impl Actor {
                 gossip.report_message_validation_result(&ticket.message, &ticket.source, verdict);
             }
             Command::Learn(certificates) => self.learn(certificates),
+            Command::Decide(evidence, reply) => {
+                let _ = reply.send(self.take(evidence, None));
+            }
             Command::Addresses(reply) => {
                 let _ = reply.send(self.own_addresses.clone());
             }

@@ -128,6 +128,9 @@ pub enum BlobError {
         /// Whom we asked, and how it ended.
         tried: Vec<(NodeId, SourceState)>,
     },
+    /// The process stops, or the code that speaks with the disk failed.
+    #[error("reading and writing blobs was cut short")]
+    Stopped,
     /// The disk or the system.
     #[error("{path}: {source}")]
     Io {

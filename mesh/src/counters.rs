@@ -17,6 +17,7 @@ pub(crate) struct Counters {
     pub(crate) refused_by_others: AtomicU64,
     pub(crate) bulk_dialled: AtomicU64,
     pub(crate) bulk_closed: AtomicU64,
+    pub(crate) members_dropped: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -42,6 +43,8 @@ pub struct CounterValues {
     pub bulk_dialled: u64,
     /// Of them, those that are closed again or could not be had.
     pub bulk_closed: u64,
+    /// Links that were cut because their node is a member no longer.
+    pub members_dropped: u64,
 }
 
 impl Counters {
@@ -63,6 +66,7 @@ impl Counters {
             refused_by_others: read(&self.refused_by_others),
             bulk_dialled: read(&self.bulk_dialled),
             bulk_closed: read(&self.bulk_closed),
+            members_dropped: read(&self.members_dropped),
         }
     }
 }

@@ -159,6 +159,11 @@ impl DialPlan {
         }
     }
 
+    /// A node is a member no longer: it is not dialled again.
+    pub(crate) fn forget(&mut self, node: &NodeId) {
+        self.targets.remove(node);
+    }
+
     /// The addresses known of a node.
     pub(crate) fn addresses(&self, node: &NodeId) -> Vec<SocketAddr> {
         self.targets

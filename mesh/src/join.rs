@@ -9,7 +9,7 @@ use futures::StreamExt;
 use keys::{
     NodeId, NodeKey,
     invite::{Invite, JoinRequest},
-    membership::{Certificate, MembershipError, Residency, Roster},
+    membership::{Certificate, Evidence, MembershipError, Residency, Roster},
 };
 use libp2p::{
     Swarm,
@@ -21,7 +21,7 @@ use crate::{
     Protocol,
     counters::Counters,
     frame::{FrameError, read_frame, write_frame},
-    limits::{JOIN_CERTIFICATES_MAX, JOIN_FRAME_BYTES_MAX, JOIN_TIMEOUT},
+    limits::{JOIN_CERTIFICATES_MAX, JOIN_EVIDENCE_MAX, JOIN_FRAME_BYTES_MAX, JOIN_TIMEOUT},
     membership::{Membership, peer_of},
     streams::{self, OpenError, Opener, Stream},
     transport::{self, multiaddresses},
@@ -38,6 +38,10 @@ pub(crate) enum Request {
     Present(u32),
     /// "I hold an invite that says where I stand." The last variant, so that members of the release before read the others.
     RedeemLabelled(JoinRequest, Residency),
+    /// "I am a member already": so many pieces of evidence follow, one a frame.
+    PresentEvidence(u32),
+    /// "I hold an invite that this operator has signed."
+    RedeemOfOperator(JoinRequest, Option<Residency>, NodeId),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -48,10 +52,15 @@ enum Reply {
     Refused(String),
 }
 
-/// A request together with the certificates that came with it.
+/// A request together with what came with it.
 pub(crate) enum Asked {
-    Redeem(JoinRequest, Option<Residency>),
-    Present(Vec<Certificate>),
+    Redeem {
+        request: JoinRequest,
+        residency: Option<Residency>,
+        /// Who signed the invite; the root when there is none.
+        operator: Option<NodeId>,
+    },
+    Present(Vec<Evidence>),
 }
 
 /// Why a join did not come about.
@@ -120,13 +129,43 @@ async fn receive_certificates(stream: &mut Stream, count: u32) -> Result<Vec<Cer
     Ok(certificates)
 }
 
+async fn receive_evidence(stream: &mut Stream, count: u32) -> Result<Vec<Evidence>, JoinError> {
+    if count as usize > JOIN_EVIDENCE_MAX {
+        return Err(JoinError::Malformed);
+    }
+    let mut evidence = Vec::new();
+    for _ in 0..count {
+        let frame = read_frame(stream, JOIN_FRAME_BYTES_MAX).await?;
+        let frame = frame.ok_or(JoinError::Malformed)?;
+        evidence.push(Evidence::from_bytes(&frame).map_err(|_| JoinError::Malformed)?);
+    }
+    Ok(evidence)
+}
+
 /// Server side, first half: reads what the stranger asks.
 pub(crate) async fn read_request(stream: &mut Stream) -> Result<Asked, JoinError> {
     within(async {
         Ok(match receive(stream).await? {
-            Request::Redeem(request) => Asked::Redeem(request, None),
-            Request::RedeemLabelled(request, residency) => Asked::Redeem(request, Some(residency)),
-            Request::Present(count) => Asked::Present(receive_certificates(stream, count).await?),
+            Request::Redeem(request) => Asked::Redeem {
+                request,
+                residency: None,
+                operator: None,
+            },
+            Request::RedeemLabelled(request, residency) => Asked::Redeem {
+                request,
+                residency: Some(residency),
+                operator: None,
+            },
+            Request::RedeemOfOperator(request, residency, operator) => Asked::Redeem {
+                request,
+                residency,
+                operator: Some(operator),
+            },
+            Request::Present(count) => {
+                let certificates = receive_certificates(stream, count).await?;
+                Asked::Present(certificates.into_iter().map(Evidence::Certificate).collect())
+            }
+            Request::PresentEvidence(count) => Asked::Present(receive_evidence(stream, count).await?),
         })
     })
     .await
@@ -159,11 +198,11 @@ async fn within<T>(work: impl Future<Output = Result<T, JoinError>>) -> Result<T
         .unwrap_or(Err(JoinError::Broken(FrameError::Timeout(JOIN_TIMEOUT))))
 }
 
-async fn ask(stream: &mut Stream, request: Request, presented: &[Certificate]) -> Result<Vec<Certificate>, JoinError> {
+async fn ask(stream: &mut Stream, request: Request, presented: &[Vec<u8>]) -> Result<Vec<Certificate>, JoinError> {
     within(async {
         send(stream, &request).await?;
-        for certificate in presented {
-            send(stream, certificate).await?;
+        for frame in presented {
+            write_frame(stream, frame, JOIN_FRAME_BYTES_MAX).await?;
         }
         match receive(stream).await? {
             Reply::Welcome(count) => receive_certificates(stream, count).await,
@@ -175,8 +214,18 @@ async fn ask(stream: &mut Stream, request: Request, presented: &[Certificate]) -
 
 /// Proves this node's membership to a node that does not know it yet; returns that node's roster.
 pub(crate) async fn present(opener: &Opener, node: NodeId, roster: &Roster) -> Result<Vec<Certificate>, JoinError> {
+    if roster.has_decrees() {
+        let evidence: Vec<_> = roster.evidence().map(|(_, evidence)| evidence.to_bytes()).collect();
+        let count = u32::try_from(evidence.len()).unwrap_or(u32::MAX);
+        let mut stream = opener.open(node, Protocol::JOIN, None).await?;
+        match ask(&mut stream, Request::PresentEvidence(count), &evidence).await {
+            // A member of the release before does not know the question.
+            Err(JoinError::Malformed | JoinError::Broken(FrameError::Io(_))) => {}
+            answer => return answer,
+        }
+    }
     let mut stream = opener.open(node, Protocol::JOIN, None).await?;
-    let certificates: Vec<_> = roster.certificates().cloned().collect();
+    let certificates: Vec<_> = roster.certificates().map(encode).collect();
     let count = u32::try_from(certificates.len()).unwrap_or(u32::MAX);
     ask(&mut stream, Request::Present(count), &certificates).await
 }
@@ -190,9 +239,10 @@ pub async fn join(key: &NodeKey, invite: &Invite, name: &str) -> Result<Roster, 
     let (behaviour, opener, _inbound) = streams::new(Membership::Nobody, &[Protocol::JOIN], counters);
     let mut swarm = transport::swarm(key, transport::Congestion::default(), behaviour)?;
     let request = invite.redeem(key.id(), name).map_err(MembershipError::from)?;
-    let request = match invite.residency() {
-        None => Request::Redeem(request),
-        Some(residency) => Request::RedeemLabelled(request, residency.clone()),
+    let request = match (invite.operator(), invite.residency().cloned()) {
+        (Some(operator), residency) => Request::RedeemOfOperator(request, residency, operator),
+        (None, None) => Request::Redeem(request),
+        (None, Some(residency)) => Request::RedeemLabelled(request, residency),
     };
     connect(&mut swarm, invite).await?;
     let conversation = async {

@@ -10,6 +10,7 @@
 //! - `gate` and `streams`: what a connection may speak is decided when it is established, from the roster, after TLS has proven
 //!   the other side's key. A stranger is offered [`Protocol::JOIN`] and nothing else: not gossip, not identify, not ping.
 //! - `join`: redeeming an invite, and proving a membership that the other side has not heard of.
+//! - `trust`: before anything else two members agree on who is a member; whoever was revoked loses its connections at once.
 //! - `control`: one stream per link with heartbeats every 250 ms and the newest announcement of each section. Load and offers
 //!   travel here, never through gossip, where each message would cost every node CPU time.
 //! - [`blobs`]: files by their content, from several nodes at once, verified group by group, paced so that tokens keep flowing.
@@ -39,13 +40,14 @@ mod membership;
 mod protocol;
 mod streams;
 mod transport;
+mod trust;
 mod view;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use keys::{
     NodeId, NodeKey,
-    membership::{Certificate, Roster},
+    membership::{Certificate, Decree, Evidence, MembershipError, Roster},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -241,6 +243,18 @@ impl Mesh {
     /// Takes in certificates that came by another way (the replicated member records).
     pub async fn learn(&self, certificates: Vec<Certificate>) {
         let _ = self.commands.send(Command::Learn(certificates)).await;
+    }
+
+    /// Takes in decisions of the root or an operator and tells every neighbour; whoever is put out by them loses its connections.
+    ///
+    /// # Errors
+    /// The first reason for which one of them is refused; the others count.
+    pub async fn decide(&self, decrees: Vec<Decree>) -> Result<(), MembershipError> {
+        let (reply, answer) = oneshot::channel();
+        let evidence = decrees.into_iter().map(Evidence::Decree).collect();
+        let _ = self.commands.send(Command::Decide(evidence, reply)).await;
+        // A stopped mesh decides nothing, and is not asked again.
+        answer.await.unwrap_or(Ok(()))
     }
 
     /// Announces the newest content of `section` to every neighbour; an older one not yet sent is skipped.

@@ -59,6 +59,29 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub const JOIN_FRAME_BYTES_MAX: usize = 8 * 1024;
 /// Certificates that a member presents or hands out at once.
 pub const JOIN_CERTIFICATES_MAX: usize = keys::limits::MEMBERS_MAX;
+/// Certificates and decrees that a member presents at once.
+pub const JOIN_EVIDENCE_MAX: usize = 4 * keys::limits::MEMBERS_MAX;
+/// Bytes of one frame of the trust protocol: a thousand ids of 16 bytes, or twenty certificates.
+pub const TRUST_FRAME_BYTES_MAX: usize = 20 * 1024;
+/// Ids in one frame.
+pub const TRUST_IDS_PER_FRAME: usize = 1024;
+/// Bytes of evidence in one frame: with one more piece it still fits.
+pub const TRUST_EVIDENCE_BYTES: usize = TRUST_FRAME_BYTES_MAX - keys::limits::EVIDENCE_BYTES_MAX - 1024;
+/// Answers of one trust stream that wait to be written: a full mesh's evidence. Further ones are dropped; the next digest repairs it.
+pub const TRUST_QUEUE: usize = 1024;
+/// News for the links that wait for the slowest one, which then compares digests instead.
+pub const TRUST_NEWS: usize = 256;
+/// The two sides of a link compare digests this often.
+pub const TRUST_AGAIN: Duration = Duration::from_secs(30);
+/// A neighbour that does not read its trust stream for so long loses it.
+pub const TRUST_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A link is used without agreement on who is a member when that takes longer: a slow comparison must not cost a link.
+pub const TRUST_FIRST: Duration = Duration::from_secs(3);
+/// Evidence that waits for other evidence (whoever admitted its node); more is dropped and comes again. Verifying it anew with each
+/// piece of news costs 40 ms at most.
+pub const EVIDENCE_WAITING_MAX: usize = 256;
+/// How often certificates that have ended, or are to be renewed, are looked for.
+pub const JUDGE_EVERY: Duration = Duration::from_secs(60);
 /// A heartbeat on every link this often: four in a row missed make a link suspect after a second.
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// A neighbour that was not heard for this long is suspect: new work goes elsewhere, but its streams are kept, because a blip is

@@ -9,6 +9,8 @@ pub struct Protocol(&'static str);
 impl Protocol {
     /// Asking for membership, or proving it: all that a stranger may speak.
     pub const JOIN: Self = Self("/starling/join/1");
+    /// Who is a member, agreed upon before anything else on a link, owned by this crate.
+    pub const TRUST: Self = Self("/starling/trust/1");
     /// Heartbeats and announcements of one link, owned by this crate.
     pub const CONTROL: Self = Self("/starling/control/1");
     /// Exchange of what the other side is missing, owned by `crdt`.
@@ -26,8 +28,9 @@ impl Protocol {
     pub const BULK: Self = Self("/starling/bulk/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::JOIN,
+        Self::TRUST,
         Self::CONTROL,
         Self::RECONCILE,
         Self::KEYS,

@@ -40,8 +40,8 @@ pub async fn text(node: &Node) -> String {
                  To try it on this machine, put a data directory of its own before each: STARLING_DATA_DIR=$HOME/starling-2\n"
             );
         }
-        // Only the node with the root key invites.
-        Err(invite::InviteError::NoRootKey) => {}
+        // Only the node with the root key, and operators, invite.
+        Err(invite::InviteError::NoRight) => {}
         Err(error) => {
             let _ = writeln!(text, "\n  (No invite: {error})");
         }

@@ -11,7 +11,11 @@ use crate::{
         erase::What,
         init::{FirstNode, NewNode},
         invite::Terms,
+        leave::Farewell,
+        operator::Appointment,
+        renew::Renewed,
         restore::Sources,
+        revoke::Revoked,
         run::Overrides,
     },
     data_directory,
@@ -76,6 +80,24 @@ enum Command {
     /// Who is in the mesh, as the running node knows it.
     #[command(after_help = "Example:\n  starling members")]
     Members,
+    /// Put a node, an invite or an operator out, everywhere and for ever.
+    #[command(
+        after_help = "Examples:\n  starling revoke pc-home --reason \"sold\"\n  starling revoke 1a2b3c4d --reason stolen --yes\n  \
+            starling revoke starling1abc... --reason \"pasted into a chat\"\n  \
+            starling revoke vds-2 --operator --root-key /media/usb/root.key --reason \"left the team\""
+    )]
+    Revoke(Revoked),
+    /// Take this node out of its mesh, for ever.
+    #[command(after_help = "Example:\n  starling leave --reason \"this machine is given away\"")]
+    Leave(Farewell),
+    /// Make a node an operator: it may invite, renew and revoke. Needs the root key.
+    #[command(
+        after_help = "Examples:\n  starling operator vds-2\n  starling operator vds-2 --may invite --root-key /media/usb/root.key"
+    )]
+    Operator(Appointment),
+    /// Renew the certificate of a node, also of one whose certificate has ended.
+    #[command(after_help = "Example:\n  starling renew pc-home")]
+    Renew(Renewed),
     /// Have a person or a chat forgotten on every node, for ever.
     #[command(after_help = "Examples:\n  starling erase --account Rita\n  starling erase --session 0f3a... --yes")]
     Erase {
@@ -127,6 +149,10 @@ pub fn main() -> ExitCode {
             Command::Run(settings) => commands::run::run(&directory, &settings),
             Command::Status { json } => commands::status::run(&directory, json),
             Command::Members => commands::status::members(&directory),
+            Command::Revoke(what) => commands::revoke::run(&directory, &what),
+            Command::Leave(farewell) => commands::leave::run(&directory, &farewell),
+            Command::Operator(appointment) => commands::operator::run(&directory, &appointment),
+            Command::Renew(renewed) => commands::renew::run(&directory, &renewed),
             Command::Erase { what, yes } => commands::erase::run(&directory, what, yes),
             Command::Erasures { json } => commands::erase::list(&directory, json),
             Command::Backup(target) => commands::backup::run(&directory, &target),

@@ -1,14 +1,21 @@
 //! What each command does, one file each.
 
 pub mod backup;
+mod decision;
 pub mod doctor;
 pub mod erase;
 pub mod init;
 pub mod invite;
 pub mod join;
+pub mod leave;
+pub mod operator;
+pub mod renew;
 pub mod restore;
+pub mod revoke;
 pub mod run;
 pub mod status;
+
+use std::io::{self, BufRead, IsTerminal, Write as _};
 
 /// Anything that ends a command with one clear sentence.
 pub type CommandError = Box<dyn std::error::Error>;
@@ -20,6 +27,19 @@ pub fn launcher() -> String {
         Ok(launcher) if !launcher.is_empty() && launcher.len() < 200 => launcher,
         _ => "starling".to_owned(),
     }
+}
+
+/// Whether a person says yes to what cannot be undone; a script must say --yes.
+fn is_confirmed(words: &str) -> io::Result<bool> {
+    if !io::stdin().is_terminal() {
+        eprintln!("{words} Say --yes to do it.");
+        return Ok(false);
+    }
+    eprint!("{words} Type yes to go on: ");
+    io::stderr().flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim() == "yes")
 }
 
 /// The machine's own name, for a node that was given none.

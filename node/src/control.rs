@@ -17,8 +17,8 @@ use tokio::{
 
 use crate::{node::Node, tasks::Tasks};
 
-/// Longest request: one line of JSON with a name in it.
-const REQUEST_BYTES_MAX: u64 = 1024;
+/// Longest request: a revocation together with a renewal for everyone in a full mesh who would fall with it.
+const REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Longest answer that is read: a mesh of thousands of nodes.
 const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// How long either side waits for the other.
@@ -34,6 +34,15 @@ pub enum Request {
     Erase(EraseRequest),
     /// What was erased, and by which nodes.
     Erasures,
+    /// To take in signed decisions about members and to tell everyone, each as [`keys::membership::Evidence::to_text`] writes it.
+    Decide(Vec<String>),
+}
+
+/// What became of a decision.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Decided {
+    /// Neighbours that have a link now, and so know of it.
+    pub told: usize,
 }
 
 /// What shall be forgotten.
@@ -109,6 +118,8 @@ pub struct Status {
     pub answers_generated: u64,
     /// Every member.
     pub members: Vec<MemberStatus>,
+    /// Nodes that were members and are no longer.
+    pub former_members: Vec<FormerStatus>,
     /// Changes this node holds.
     pub changes: usize,
     /// Root over them: two nodes with equal roots hold the same.
@@ -163,6 +174,19 @@ pub struct MemberStatus {
     pub roles: String,
     /// Where it stands, if the operator said so.
     pub residency: Option<String>,
+    /// Days until its certificate ends unless it is renewed; negative when it has ended and still counts. An operator's does not end.
+    pub certificate_days: Option<i64>,
+}
+
+/// A node that was a member, in [`Status`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FormerStatus {
+    /// The node's id.
+    pub node_id: String,
+    /// The node's name.
+    pub name: String,
+    /// Why it is out, in words.
+    pub why: String,
 }
 
 /// Why the running node could not be asked.
@@ -236,6 +260,7 @@ async fn answer(stream: UnixStream, node: &Node) -> io::Result<()> {
     let text = match serde_json::from_str(&line) {
         Ok(Request::Status) => encode(Ok(node.status().await)),
         Ok(Request::Erase(what)) => encode(node.erase(&what).await.map_err(|error| error.to_string())),
+        Ok(Request::Decide(decrees)) => encode(node.decide(&decrees).await.map_err(|error| error.to_string())),
         Ok(Request::Erasures) => encode(node.erasures().await.map_err(|error| error.to_string())),
         Err(error) => encode::<()>(Err(format!("unknown request: {error}"))),
     };

@@ -13,13 +13,15 @@ use crdt::{
 };
 use keys::{
     NodeKey,
-    membership::{Certificate, Roster},
+    membership::{Certificate, Evidence, Roster},
     secret_file::SecretFileError,
 };
 
-/// First byte of the membership file.
-const MEMBERSHIP_VERSION: u8 = 1;
-/// Bytes of the membership file: as many certificates as a mesh has members.
+/// First byte of the membership file: evidence.
+const MEMBERSHIP_VERSION: u8 = 2;
+/// First byte of one that holds certificates only; still read.
+const MEMBERSHIP_VERSION_1: u8 = 1;
+/// Bytes of the membership file: as many certificates and decrees as a mesh may have.
 const MEMBERSHIP_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Why a data directory cannot be used.
@@ -314,18 +316,18 @@ impl DataDirectory {
             return Err(damaged("it is too large".into()));
         }
         let bytes = fs::read(&path).map_err(io_error(&path))?;
-        let certificates: Vec<Certificate> = match bytes.split_first() {
-            Some((&MEMBERSHIP_VERSION, body)) => {
-                postcard::from_bytes(body).map_err(|error| damaged(error.to_string()))?
+        let evidence = read_membership(&bytes).map_err(&damaged)?;
+        let own = evidence.iter().find_map(|one| match one {
+            Evidence::Certificate(certificate) => {
+                let is_own = certificate.verify().is_ok_and(|(_, member)| member.node == key.id());
+                is_own.then(|| certificate.clone())
             }
-            _ => return Err(damaged("it is empty or of another version".into())),
-        };
-        let is_own = |certificate: &Certificate| certificate.verify().is_ok_and(|(_, member)| member.node == key.id());
-        let own = certificates.iter().find(|certificate| is_own(certificate)).cloned();
+            Evidence::Decree(_) => None,
+        });
         let own = own.ok_or_else(|| damaged("this node is not in it".into()))?;
         let mut roster = Roster::new(own).map_err(|error| damaged(error.to_string()))?;
-        for (_, error) in roster.insert_all(certificates) {
-            tracing::warn!(%error, "a stored certificate was left out");
+        for (_, error) in roster.take(evidence).refused {
+            tracing::warn!(%error, "a stored certificate or decree was left out");
         }
         Ok(roster)
     }
@@ -336,12 +338,24 @@ impl DataDirectory {
     /// When the disk refuses; the old file stays then.
     pub fn save_roster(&self, roster: &Roster) -> Result<(), DataDirectoryError> {
         let path = self.membership_path();
-        let certificates: Vec<_> = roster.certificates().cloned().collect();
-        let bytes = postcard::to_extend(&certificates, vec![MEMBERSHIP_VERSION]);
+        let evidence: Vec<_> = roster.evidence().map(|(_, evidence)| evidence).collect();
+        let bytes = postcard::to_extend(&evidence, vec![MEMBERSHIP_VERSION]);
         let bytes = bytes.map_err(|error| io_error(&path)(io::Error::other(error)))?;
         let partial = path.with_extension("new");
         write_synced(&partial, &bytes)?;
         fs::rename(&partial, &path).map_err(io_error(&path))
+    }
+}
+
+/// The evidence in the bytes of a membership file, or what is wrong with them.
+fn read_membership(bytes: &[u8]) -> Result<Vec<Evidence>, String> {
+    match bytes.split_first() {
+        Some((&MEMBERSHIP_VERSION, body)) => postcard::from_bytes(body).map_err(|error| error.to_string()),
+        Some((&MEMBERSHIP_VERSION_1, body)) => {
+            let certificates: Vec<Certificate> = postcard::from_bytes(body).map_err(|error| error.to_string())?;
+            Ok(certificates.into_iter().map(Evidence::Certificate).collect())
+        }
+        _ => Err("it is empty or of another version".into()),
     }
 }
 
@@ -393,8 +407,15 @@ mod tests {
         assert!(matches!(create(&path), Err(DataDirectoryError::AlreadyANode(_))));
         let key = made.key().unwrap();
         assert_eq!(made.roster(&key).unwrap().members().count(), 1);
-        fs::write(path.join("membership"), b"\x01garbage").unwrap();
-        assert!(matches!(made.roster(&key), Err(DataDirectoryError::Membership { .. })));
+        // What the release before wrote is read.
+        let certificates: Vec<_> = made.roster(&key).unwrap().certificates().cloned().collect();
+        let older = postcard::to_extend(&certificates, vec![MEMBERSHIP_VERSION_1]).unwrap();
+        fs::write(path.join("membership"), older).unwrap();
+        assert_eq!(made.roster(&key).unwrap().members().count(), 1);
+        for garbage in [b"\x01garbage".as_slice(), b"\x02garbage", b"\x09", b""] {
+            fs::write(path.join("membership"), garbage).unwrap();
+            assert!(matches!(made.roster(&key), Err(DataDirectoryError::Membership { .. })));
+        }
 
         let other = base.path().join("other");
         fs::create_dir(&other).unwrap();

@@ -10,6 +10,9 @@
 //!
 //! *A node joins*: `starling invite` on a member signs a ticket; `starling join` on the new machine asks the member it names, makes
 //! the data directory in one rename, and `starling run` does the rest.
+//!
+//! *A node is put out*: `starling revoke` signs the decision with the keys at hand and gives it to the running node, which takes it
+//! in, writes it to the disk and tells every neighbour; each closes its connections with the node that is out.
 
 pub mod backups;
 pub mod banner;
@@ -18,12 +21,14 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod data_directory;
+mod deciding;
 mod erasing;
 pub mod logging;
 pub mod node;
 pub mod ports;
 pub mod scrub;
 pub mod seed;
+mod standing;
 pub mod surroundings;
 pub mod tasks;
 pub mod wiring;

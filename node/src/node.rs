@@ -5,7 +5,7 @@ use std::{fs::File, sync::Arc, time::Duration};
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus};
-use keys::{ContentId, NodeId, NodeKey, membership::Roster};
+use keys::{ContentId, NodeId, NodeKey, Timestamp, membership::Roster};
 use mesh::{
     Mesh, MeshSettings, Protocol,
     blobs::{BlobError, BlobLimits, BlobStore, Pace, Rate},
@@ -22,7 +22,7 @@ use crate::{
     config::{self, Config},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
-    scrub, seed,
+    scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::Tasks,
     wiring,
@@ -53,6 +53,8 @@ struct Parts {
     tasks: Tasks,
     /// The other nodes.
     mesh: Mesh,
+    /// The digest of the roster that is on the disk.
+    saved_roster: watch::Receiver<ContentId>,
     /// What the network remembers.
     store: Store,
     /// Who holds what.
@@ -77,6 +79,11 @@ pub enum StartError {
     /// The data directory.
     #[error(transparent)]
     DataDirectory(#[from] DataDirectoryError),
+    /// It was put out, or has left.
+    #[error(
+        "this node is a member of its mesh no longer: {0}. With a new invite this machine can join again, into another data directory"
+    )]
+    NotAMember(String),
     /// The mesh's port or network.
     #[error("{0}. Choose another port with --mesh-listen or in the configuration")]
     Mesh(#[from] mesh::TransportError),
@@ -126,7 +133,7 @@ impl Node {
     pub async fn start(directory: DataDirectory, config: Config) -> Result<Self, StartError> {
         let lock = directory.lock()?;
         let key = directory.key()?;
-        let roster = directory.roster(&key)?;
+        let roster = own_roster(&directory, &key)?;
         let mesh_id = roster.mesh();
         tracing::info!(node = %key.id().short(), directory = %directory.path().display(), "start: data directory");
         // The page's port is taken first: it is the one a person notices.
@@ -142,9 +149,11 @@ impl Node {
                 .unwrap_or_else(|| tokio::sync::mpsc::channel(1).1)
         };
         let generations = streams(Protocol::GENERATE);
+        let (saved, saved_roster) = watch::channel(ContentId([0; 32]));
         let placer = wiring::Placer::start(mesh.clone(), store.clone()).await?;
         let placements = placer.placements();
         let wires = Wires {
+            saved,
             outgoing: outputs.outgoing,
             gossip: inputs.gossip,
             released: outputs.released,
@@ -178,6 +187,7 @@ impl Node {
             mesh_id,
             tasks,
             mesh,
+            saved_roster,
             store,
             placements,
             blobs,
@@ -315,6 +325,11 @@ impl Node {
         self.surroundings().name_of(node)
     }
 
+    /// The digest of the roster on the disk, which a start would read.
+    pub(crate) fn saved_roster(&self) -> watch::Receiver<ContentId> {
+        self.0.saved_roster.clone()
+    }
+
     fn members_status(&self, surroundings: &MeshSurroundings) -> Vec<MemberStatus> {
         let placement = self.0.placements.borrow().clone();
         let roster = self.0.mesh.roster();
@@ -353,6 +368,7 @@ impl Node {
         });
         let placement = self.placement_status().await;
         let surroundings = self.surroundings();
+        let roster = parts.mesh.roster();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_id: parts.key.id().to_string(),
@@ -365,6 +381,7 @@ impl Node {
             engine_detail,
             answers_generated: parts.engine.load().borrow().finished,
             members: self.members_status(&surroundings),
+            former_members: standing::formers(&roster, Timestamp::now()),
             placement,
             changes,
             root,
@@ -394,6 +411,20 @@ fn member_status(view: gateway::NodeView, placement: Option<&Placement>, roster:
         residency: member
             .and_then(|member| member.residency.as_ref())
             .map(ToString::to_string),
+        certificate_days: roster
+            .get(&view.node)
+            .and_then(|member| standing::days_left(member, Timestamp::now())),
+    }
+}
+
+/// The members this node knew last, unless it is one no longer.
+fn own_roster(directory: &DataDirectory, key: &NodeKey) -> Result<Roster, StartError> {
+    let mut roster = directory.roster(key)?;
+    let now = Timestamp::now();
+    roster.advance(now);
+    match roster.former(&key.id()).filter(|former| standing::is_final(former)) {
+        Some(former) => Err(StartError::NotAMember(standing::why(&roster, former, now))),
+        None => Ok(roster),
     }
 }
 
@@ -418,9 +449,13 @@ async fn open_store(
         directory: directory.store_path(),
         keys: directory.keys_path(),
         key: key.clone(),
-        right: Arc::new(move |node| match rosters.borrow().get(node) {
-            Some(_) => Right::Member,
-            None => Right::Unknown,
+        right: Arc::new(move |node| {
+            let roster = rosters.borrow();
+            match (roster.get(node), roster.former(node)) {
+                (Some(_), _) => Right::Member,
+                (None, Some(_)) => Right::Former,
+                (None, None) => Right::Unknown,
+            }
         }),
     };
     let opened = tokio::task::spawn_blocking(move || Store::open(settings)).await;
@@ -443,6 +478,7 @@ async fn open_store(
 
 /// What comes into the wiring.
 struct Wires {
+    saved: watch::Sender<ContentId>,
     outgoing: mpsc::Receiver<Vec<u8>>,
     gossip: mpsc::Receiver<mesh::GossipMessage>,
     released: mpsc::Receiver<ContentId>,
@@ -487,7 +523,7 @@ fn wire(tasks: &Tasks, mesh: &Mesh, store: &Store, directory: &DataDirectory, wi
     tasks.spawn("hand-over", wiring::hand_over(mesh(), store(), tasks.clone()));
     tasks.spawn(
         "members",
-        wiring::members(mesh(), store(), directory.clone(), tasks.clone()),
+        wiring::members(mesh(), store(), directory.clone(), tasks.clone(), wires.saved),
     );
     tasks.spawn("scrub", scrub::run(store(), tasks.clone()));
 }

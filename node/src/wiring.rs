@@ -20,7 +20,7 @@ use crdt::{
 };
 use keys::{ContentId, membership::Roster};
 use mesh::{GossipMessage, GossipTicket, Mesh, Verdict};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::{data_directory::DataDirectory, tasks::Tasks};
 
@@ -80,23 +80,30 @@ pub async fn receive(
     }
 }
 
-/// Keeps the roster in three places alike: the mesh's, the replicated member records, and the file that the next start reads.
-pub async fn members(mesh: Mesh, store: Store, directory: DataDirectory, tasks: Tasks) {
+/// Keeps the roster in three places alike: the mesh's, the replicated member records, and the file that the next start reads, which
+/// comes first: what was revoked must stay so. `saved` is the digest of the roster in the file.
+pub async fn members(
+    mesh: Mesh,
+    store: Store,
+    directory: DataDirectory,
+    tasks: Tasks,
+    saved: watch::Sender<ContentId>,
+) {
     let mut rosters = mesh.roster_updates();
     let mut changes = store.changes();
     loop {
         let roster = rosters.borrow_and_update().clone();
+        if *saved.borrow() != roster.digest() {
+            let (directory, roster) = (directory.clone(), Arc::clone(&roster));
+            let digest = roster.digest();
+            match tokio::task::spawn_blocking(move || directory.save_roster(&roster)).await {
+                Ok(Ok(())) => drop(saved.send_replace(digest)),
+                Ok(Err(error)) => tasks.note_error("members", &error),
+                Err(error) => tasks.note_error("members", &error),
+            }
+        }
         if let Err(error) = share_members(&mesh, &store, &roster).await {
             tasks.note_error("members", &error);
-        }
-        let saved = {
-            let (directory, roster) = (directory.clone(), Arc::clone(&roster));
-            tokio::task::spawn_blocking(move || directory.save_roster(&roster)).await
-        };
-        match saved {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tasks.note_error("members", &error),
-            Err(error) => tasks.note_error("members", &error),
         }
         tokio::select! {
             changed = rosters.changed() => if changed.is_err() { return },

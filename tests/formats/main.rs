@@ -5,6 +5,7 @@
 
 mod document;
 mod records;
+mod trust;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -4,7 +4,9 @@ mod backup;
 mod base;
 mod change;
 mod envelope;
+mod evidence;
 mod fetch;
+mod invite;
 mod journal;
 mod reconcile;
 mod statement;
@@ -49,6 +51,16 @@ pub const TARGETS: &[Target] = &[
         name: "statement",
         run: statement::run,
         seeds: statement::seeds,
+    },
+    Target {
+        name: "evidence",
+        run: evidence::run,
+        seeds: evidence::seeds,
+    },
+    Target {
+        name: "invite",
+        run: invite::run,
+        seeds: invite::seeds,
     },
     Target {
         name: "backup",

@@ -12,3 +12,4 @@ mod command_line;
 mod roles;
 mod strangers;
 mod thread;
+mod trust;

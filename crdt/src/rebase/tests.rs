@@ -176,7 +176,7 @@ fn is_accepted(view: &View, envelope: &Envelope) -> bool {
     let judged = judge(
         envelope,
         Some(&view.facts),
-        |_| Right::Member,
+        Right::Member,
         crate::replica::Recoveries::default(),
     );
     matches!(judged, Judgement::Accept(_))

@@ -110,6 +110,20 @@ impl<S: Shelf> Replica<S> {
         self.quotas.charge(author, way, bytes, now)
     }
 
+    /// What an author may do with something that came in this way: a member passes on what it holds of an author that is out.
+    fn right(&self, author: &NodeId, source: Option<Source>) -> Right {
+        let handed_over = match source {
+            Some(Source::Talk(peer)) => peer != *author,
+            Some(Source::Gossip) => false,
+            // It was parked, and was judged when it came.
+            None => true,
+        };
+        match (self.settings.right)(author) {
+            Right::Former if handed_over => Right::Member,
+            right => right,
+        }
+    }
+
     fn receive_statement(&mut self, bytes: &[u8], source: Source, now: Timestamp) -> Received {
         let Ok(statement) = Statement::open(bytes) else {
             return Received::Rejected(Rejection::Malformed);
@@ -118,7 +132,7 @@ impl<S: Shelf> Replica<S> {
             group: statement.group(),
             id: statement.id,
         };
-        let member = (self.settings.right)(&statement.author) == Right::Member;
+        let member = self.right(&statement.author, Some(source)) == Right::Member;
         if self.sets.of(Lane::Statements).contains(&entry)
             || !member
             || !self.charged(statement.author, bytes.len(), Some(source), now)
@@ -170,9 +184,9 @@ impl<S: Shelf> Replica<S> {
         if self.settings.recoveries.tombstones && self.erasures.covers(&document, owner.as_ref()) {
             return Received::Ignored;
         }
-        let right = self.settings.right.clone();
+        let right = self.right(&envelope.author, source);
         let facts = view.as_ref().map(|view| &view.facts);
-        let judgement = ingress::judge(&envelope, facts, |author| right(author), self.settings.recoveries);
+        let judgement = ingress::judge(&envelope, facts, right, self.settings.recoveries);
         let wants_it = matches!(judgement, Judgement::Accept(_) | Judgement::Park | Judgement::Twin(_));
         if wants_it && !self.charged(envelope.author, size, source, now) {
             self.put_back(document, view);
@@ -228,7 +242,7 @@ impl<S: Shelf> Replica<S> {
     /// What is not this node's to keep is still passed on, or others would not get it; but only for members, and no more of it than
     /// they may push.
     fn pass_on(&mut self, envelope: &Envelope, size: usize, source: Option<Source>, now: Timestamp) -> Received {
-        let is_member = (self.settings.right)(&envelope.author) == Right::Member;
+        let is_member = self.right(&envelope.author, source) == Right::Member;
         let is_erased = self.erasures.covers(&envelope.document, envelope.owner.as_ref());
         if is_member && !is_erased && self.charged(envelope.author, size, source, now) {
             Received::Elsewhere

@@ -49,6 +49,12 @@ impl Roles {
         Self(self.0 | other.0)
     }
 
+    /// This set less the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether every role of `other` is in this set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {

@@ -1,15 +1,70 @@
-//! The members a node knows, merged by a pure function.
+//! The members a node knows: a set of evidence, and who is a member by it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Admission, Certificate, Member, MembershipError, Proof, Redemption, TicketGrant};
-use crate::{ContentId, NodeId, NodeKey, Signed, Timestamp, limits::MEMBERS_MAX};
+use super::{
+    Admission, Certificate, Decree, Evidence, Former, Genesis, Member, MembershipError, Out, Powers, Proof, Redemption,
+    Revocation, Roles, Target, TicketGrant,
+    decree::Opened,
+    judgement::{Case, Judgement, named_operators},
+};
+use crate::{
+    ContentId, NodeId, NodeKey, Signed, Timestamp,
+    limits::{CERTIFICATES_PER_NODE_MAX, DECREES_MAX, MEMBERS_MAX},
+};
 
-/// The members a node knows. A pure value: the same set of certificates gives the same roster everywhere.
+/// The members a node knows. A pure value: the same evidence and time give the same roster everywhere. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Roster {
     mesh: ContentId,
-    members: BTreeMap<NodeId, (Member, Certificate)>,
+    root: NodeId,
+    genesis: Signed<Genesis>,
+    anchor: NodeId,
+    certificates: BTreeMap<NodeId, Vec<Arc<HeldCertificate>>>,
+    decrees: BTreeMap<Slot, Arc<HeldDecree>>,
+    /// Who was ever named an operator.
+    named: BTreeMap<NodeId, Powers>,
+    at: Timestamp,
+    judged: Arc<Judgement>,
+    digest: ContentId,
+}
+
+/// A certificate whose chain was verified.
+#[derive(Debug)]
+pub(super) struct HeldCertificate {
+    pub(super) id: ContentId,
+    pub(super) certificate: Certificate,
+    pub(super) member: Member,
+}
+
+/// A decree whose signature was verified.
+#[derive(Debug)]
+pub(super) struct HeldDecree {
+    pub(super) id: ContentId,
+    pub(super) decree: Decree,
+    pub(super) author: NodeId,
+    pub(super) opened: Opened,
+}
+
+/// What a decree is about: of several in one slot one is kept, so that nobody can make the set grow for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Slot {
+    Revocation(Target, NodeId),
+    Operator(NodeId, u8),
+    Renewal(NodeId, NodeId),
+}
+
+/// What became of evidence that another node sent.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    /// What was news, to be passed on.
+    pub news: Vec<Evidence>,
+    /// What was refused, with the reason. [`MembershipError::UnknownAdmitter`] and [`MembershipError::UnknownOperator`] may succeed
+    /// later, when more is known.
+    pub refused: Vec<(Evidence, MembershipError)>,
 }
 
 impl Roster {
@@ -19,10 +74,22 @@ impl Roster {
     /// When the certificate does not verify.
     pub fn new(certificate: Certificate) -> Result<Self, MembershipError> {
         let (mesh, member) = certificate.verify()?;
-        Ok(Self {
+        let genesis = certificate.genesis.clone();
+        let mut roster = Self {
             mesh,
-            members: BTreeMap::from([(member.node, (member, certificate))]),
-        })
+            root: genesis.author(),
+            genesis,
+            anchor: member.node,
+            certificates: BTreeMap::new(),
+            decrees: BTreeMap::new(),
+            named: BTreeMap::new(),
+            at: Timestamp(0),
+            judged: Arc::default(),
+            digest: ContentId([0; 32]),
+        };
+        roster.hold_certificate(certificate, member);
+        roster.judge();
+        Ok(roster)
     }
 
     /// The mesh.
@@ -31,88 +98,277 @@ impl Roster {
         self.mesh
     }
 
+    /// The mesh's root key.
+    #[must_use]
+    pub const fn root(&self) -> NodeId {
+        self.root
+    }
+
     /// The member with this id.
     #[must_use]
     pub fn get(&self, node: &NodeId) -> Option<&Member> {
-        self.members.get(node).map(|(member, _)| member)
+        self.judged.members.get(node)
     }
 
-    /// The certificate of the member with this id.
+    /// A node that was a member, and why it is one no longer.
+    #[must_use]
+    pub fn former(&self, node: &NodeId) -> Option<&Former> {
+        self.judged.former.get(node)
+    }
+
+    /// A certificate of the node with this id, member or not.
     #[must_use]
     pub fn certificate(&self, node: &NodeId) -> Option<&Certificate> {
-        self.members.get(node).map(|(_, certificate)| certificate)
+        let held = self.certificates.get(node)?.first()?;
+        Some(&held.certificate)
     }
 
     /// Every member in order of id.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.values().map(|(member, _)| member)
+        self.judged.members.values()
     }
 
-    /// Every certificate in order of id.
+    /// Every node that was a member, in order of id.
+    pub fn formers(&self) -> impl Iterator<Item = &Former> {
+        self.judged.former.values()
+    }
+
+    /// Every certificate in order of node, also of nodes that are members no longer: others came in by them.
     pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
-        self.members.values().map(|(_, certificate)| certificate)
+        self.certificates.values().flatten().map(|held| &held.certificate)
+    }
+
+    /// The revocations that count, with whoever signed them.
+    pub fn revocations(&self) -> impl Iterator<Item = (NodeId, &Revocation)> {
+        self.judged
+            .revocations
+            .values()
+            .map(|(author, revocation)| (*author, revocation))
+    }
+
+    /// Whether anything was decided since the mesh was made, besides admissions.
+    #[must_use]
+    pub fn has_decrees(&self) -> bool {
+        !self.decrees.is_empty()
+    }
+
+    /// What the key with this id may do.
+    #[must_use]
+    pub fn powers(&self, key: &NodeId) -> Powers {
+        if *key == self.root {
+            return Powers::ALL;
+        }
+        self.judged.operators.get(key).copied().unwrap_or(Powers::NONE)
+    }
+
+    /// Hash over everything this roster is computed from: equal digests mean equal evidence.
+    #[must_use]
+    pub const fn digest(&self) -> ContentId {
+        self.digest
+    }
+
+    /// The id of every piece of evidence, in order.
+    #[must_use]
+    pub fn evidence_ids(&self) -> BTreeSet<ContentId> {
+        let certificates = self.certificates.values().flatten().map(|held| held.id);
+        certificates.chain(self.decrees.values().map(|held| held.id)).collect()
+    }
+
+    /// Every piece of evidence with its id, decrees first: who is out matters more than who is in.
+    pub fn evidence(&self) -> impl Iterator<Item = (ContentId, Evidence)> {
+        let decrees = self.decrees.values();
+        let decrees = decrees.map(|held| (held.id, Evidence::Decree(held.decree.clone())));
+        let certificates = self.certificates.values().flatten();
+        decrees.chain(certificates.map(|held| (held.id, Evidence::Certificate(held.certificate.clone()))))
     }
 
     /// Takes in a certificate that another node sent. Returns whether the roster changed.
     ///
     /// # Errors
-    /// Why it is refused; [`MembershipError::UnknownAdmitter`] may succeed later, when the admitting member is known.
+    /// Why it is refused; [`MembershipError::UnknownAdmitter`] and [`MembershipError::UnknownOperator`] may succeed later.
     pub fn insert(&mut self, certificate: Certificate) -> Result<bool, MembershipError> {
-        let (mesh, member) = certificate.verify()?;
-        if mesh != self.mesh {
-            return Err(MembershipError::OtherMesh);
+        let changed = self.hold(&Evidence::Certificate(certificate))?;
+        if changed {
+            self.judge();
         }
-        if self.members.contains_key(&member.node) {
-            return Ok(false);
-        }
-        if member
-            .admitted_by
-            .is_some_and(|admitter| !self.members.contains_key(&admitter))
-        {
-            return Err(MembershipError::UnknownAdmitter);
-        }
-        if self.members.len() >= MEMBERS_MAX {
-            return Err(MembershipError::Full);
-        }
-        let (node, ticket) = (member.node, member.ticket);
-        self.members.insert(node, (member, certificate));
-        if let Some((ticket, uses_max)) = ticket {
-            self.keep_winners(ticket, uses_max);
-        }
-        Ok(self.members.contains_key(&node))
+        Ok(changed)
     }
 
     /// Takes in certificates in any order; those that cannot be placed are left out and returned.
     pub fn insert_all(&mut self, certificates: Vec<Certificate>) -> Vec<(Certificate, MembershipError)> {
-        let mut waiting = certificates;
+        let evidence = certificates.into_iter().map(Evidence::Certificate).collect();
+        let refused = self.take(evidence).refused.into_iter();
+        refused
+            .filter_map(|(evidence, error)| match evidence {
+                Evidence::Certificate(certificate) => Some((certificate, error)),
+                Evidence::Decree(_) => None,
+            })
+            .collect()
+    }
+
+    /// Takes in evidence in any order.
+    pub fn take(&mut self, evidence: Vec<Evidence>) -> Taken {
+        let mut taken = Taken::default();
+        let mut waiting = evidence;
         loop {
             let before = waiting.len();
-            let mut refused = Vec::new();
-            for certificate in waiting {
-                if let Err(error) = self.insert(certificate.clone()) {
-                    refused.push((certificate, error));
+            taken.refused.clear();
+            for evidence in waiting {
+                match self.hold(&evidence) {
+                    Ok(true) => taken.news.push(evidence),
+                    Ok(false) => {}
+                    Err(error) => taken.refused.push((evidence, error)),
                 }
             }
-            // Each round admits at least one admitter or ends, so the loop is bounded by the number of certificates.
-            if refused.len() == before || refused.is_empty() {
-                return refused;
+            // Each round takes in at least one piece that others wait for, or is the last.
+            if taken.refused.len() == before || taken.refused.is_empty() {
+                break;
             }
-            waiting = refused.into_iter().map(|(certificate, _)| certificate).collect();
+            waiting = taken.refused.iter().map(|(evidence, _)| evidence.clone()).collect();
+        }
+        if !taken.news.is_empty() {
+            self.judge();
+        }
+        taken
+    }
+
+    /// Judges anew at a later time: certificates end. Returns whether anything changed. Time never runs backwards here.
+    pub fn advance(&mut self, now: Timestamp) -> bool {
+        if now <= self.at {
+            return false;
+        }
+        self.at = now;
+        let before = Arc::clone(&self.judged);
+        self.judge();
+        before != self.judged
+    }
+
+    fn judge(&mut self) {
+        let case = Case {
+            root: self.root,
+            anchor: self.anchor,
+            certificates: self.certificates.values().flatten().map(Arc::as_ref).collect(),
+            decrees: self.decrees.values().map(Arc::as_ref).collect(),
+            at: self.at,
+        };
+        self.judged = Arc::new(case.judge());
+        let mut hasher = blake3::Hasher::new_derive_key("starling evidence 1");
+        for id in self.evidence_ids() {
+            hasher.update(&id.0);
+        }
+        self.digest = ContentId(*hasher.finalize().as_bytes());
+    }
+
+    /// Verifies a piece of evidence and keeps it; whether it was news.
+    fn hold(&mut self, evidence: &Evidence) -> Result<bool, MembershipError> {
+        match evidence {
+            Evidence::Certificate(certificate) => {
+                let (mesh, member) = certificate.verify()?;
+                if mesh != self.mesh {
+                    return Err(MembershipError::OtherMesh);
+                }
+                self.check_certificate(&member)?;
+                Ok(self.hold_certificate(certificate.clone(), member))
+            }
+            Evidence::Decree(decree) => self.hold_decree(decree),
         }
     }
 
-    /// A ticket redeemed too often (on both sides of a split) keeps the redemptions with the lowest hash: clock-free, the same
-    /// on every node.
-    fn keep_winners(&mut self, ticket: NodeId, uses_max: u32) {
-        let mut users: Vec<(ContentId, NodeId)> = self
-            .members
-            .values()
-            .filter(|(member, _)| member.ticket.is_some_and(|(used, _)| used == ticket))
-            .map(|(member, _)| (ContentId::of(&[member.node.0, ticket.0].concat()), member.node))
-            .collect();
-        users.sort_unstable();
-        for (_, loser) in users.into_iter().skip(uses_max as usize) {
-            self.members.remove(&loser);
+    /// Only what can never become untrue is asked here; what may (a revocation) is judged, so that the order does not matter.
+    fn check_certificate(&self, member: &Member) -> Result<(), MembershipError> {
+        if member.issuer != self.root && !self.named.contains_key(&member.issuer) {
+            return Err(MembershipError::UnknownOperator);
+        }
+        let known = |node: &NodeId| self.certificates.contains_key(node);
+        if member.admitted_by.is_some_and(|admitter| !known(&admitter)) {
+            return Err(MembershipError::UnknownAdmitter);
+        }
+        if !known(&member.node) && self.certificates.len() >= MEMBERS_MAX {
+            return Err(MembershipError::Full);
+        }
+        Ok(())
+    }
+
+    fn hold_certificate(&mut self, certificate: Certificate, member: Member) -> bool {
+        let id = Evidence::Certificate(certificate.clone()).id();
+        let is_operator = member.roles.contains(Roles::OPERATOR);
+        let of_node = self.certificates.entry(member.node).or_default();
+        let Err(place) = of_node.binary_search_by_key(&id, |held| held.id) else {
+            return false;
+        };
+        if place >= CERTIFICATES_PER_NODE_MAX {
+            return false;
+        }
+        let held = HeldCertificate {
+            id,
+            certificate,
+            member,
+        };
+        of_node.insert(place, Arc::new(held));
+        of_node.truncate(CERTIFICATES_PER_NODE_MAX);
+        if is_operator {
+            self.name_operators();
+        }
+        true
+    }
+
+    fn hold_decree(&mut self, decree: &Decree) -> Result<bool, MembershipError> {
+        let (mesh, opened) = decree.open()?;
+        let author = decree.author();
+        if mesh != self.mesh {
+            return Err(MembershipError::OtherMesh);
+        }
+        let held = HeldDecree {
+            id: Evidence::Decree(decree.clone()).id(),
+            decree: decree.clone(),
+            author,
+            opened,
+        };
+        self.check_decree(&held)?;
+        let slot = held.slot();
+        match self.decrees.get(&slot) {
+            Some(known) if !held.replaces(known) => return Ok(false),
+            None if self.decrees.len() >= DECREES_MAX => return Err(MembershipError::TooManyDecrees),
+            _ => {}
+        }
+        self.decrees.insert(slot, Arc::new(held));
+        if let Slot::Operator(..) = slot {
+            self.name_operators();
+        }
+        Ok(true)
+    }
+
+    /// As [`Self::check_certificate`]: whether its author could ever decide such a thing.
+    fn check_decree(&self, held: &HeldDecree) -> Result<(), MembershipError> {
+        let author = &held.author;
+        let leaves =
+            matches!(&held.opened, Opened::Revocation(revocation) if revocation.target == Target::Node(*author));
+        if *author == self.root {
+            return Ok(());
+        }
+        match &held.opened {
+            Opened::OperatorGrant(_) => Err(MembershipError::NotAllowed),
+            _ if leaves && self.certificates.contains_key(author) => Ok(()),
+            _ if self.named.contains_key(author) => Ok(()),
+            _ => Err(MembershipError::UnknownOperator),
+        }
+    }
+
+    fn name_operators(&mut self) {
+        let certificates: Vec<&HeldCertificate> = self.certificates.values().flatten().map(Arc::as_ref).collect();
+        let decrees: Vec<&HeldDecree> = self.decrees.values().map(Arc::as_ref).collect();
+        self.named = named_operators(self.root, &certificates, &decrees);
+    }
+
+    /// Why a node is not a member, as an error for whoever asks to be one.
+    #[must_use]
+    pub fn why_not(&self, node: &NodeId) -> MembershipError {
+        match self.former(node).map(|former| &former.why) {
+            Some(Out::Revoked { .. } | Out::Left { .. }) => MembershipError::Revoked,
+            Some(Out::TicketSpent { .. }) => MembershipError::UsedUp,
+            Some(Out::NotVouched { .. }) => MembershipError::NotVouched,
+            Some(Out::Ended { .. }) => MembershipError::Ended,
+            None => MembershipError::BrokenChain,
         }
     }
 
@@ -128,11 +384,6 @@ impl Roster {
         redemption: Signed<Redemption>,
         now: Timestamp,
     ) -> Result<Certificate, MembershipError> {
-        let genesis = self
-            .certificates()
-            .next()
-            .map(|certificate| certificate.genesis.clone())
-            .ok_or(MembershipError::OtherMesh)?;
         let granted = grant.open()?;
         if granted.mesh != self.mesh {
             return Err(MembershipError::OtherMesh);
@@ -144,14 +395,18 @@ impl Roster {
         if redemption.open()?.node != connected {
             return Err(MembershipError::BrokenChain);
         }
-        if let Some(known) = self.certificate(&connected) {
+        if !self.powers(&grant.author()).contains(Powers::INVITE) {
+            return Err(MembershipError::UnknownOperator);
+        }
+        let revoked = |target| self.judged.revocations.contains_key(&target);
+        if revoked(Target::Node(connected)) || revoked(Target::Ticket(granted.ticket)) {
+            return Err(MembershipError::Revoked);
+        }
+        if let (Some(_), Some(known)) = (self.get(&connected), self.certificate(&connected)) {
             return Ok(known.clone());
         }
-        let uses = self
-            .members()
-            .filter(|member| member.ticket.is_some_and(|(used, _)| used == granted.ticket))
-            .count();
-        if uses >= granted.uses_max as usize {
+        let users = self.judged.redeemed.get(&granted.ticket);
+        if users.map_or(0, Vec::len) >= granted.uses_max as usize {
             return Err(MembershipError::UsedUp);
         }
         let admission = Signed::sign(
@@ -163,7 +418,7 @@ impl Roster {
             },
         )?;
         let certificate = Certificate {
-            genesis,
+            genesis: self.genesis.clone(),
             proof: Proof::Ticket {
                 grant,
                 redemption,
@@ -171,6 +426,40 @@ impl Roster {
             },
         };
         self.insert(certificate.clone())?;
+        if self.get(&connected).is_none() {
+            return Err(self.why_not(&connected));
+        }
         Ok(certificate)
+    }
+
+    pub(super) fn judged(&self) -> &Judgement {
+        &self.judged
+    }
+
+    /// How many revocations the key has signed, as far as this node knows.
+    pub(super) fn revocations_by(&self, author: &NodeId) -> u64 {
+        let sequences = self.decrees.values().filter_map(|held| match &held.opened {
+            Opened::Revocation(revocation) if held.author == *author => Some(revocation.sequence),
+            _ => None,
+        });
+        sequences.max().unwrap_or(0)
+    }
+}
+
+impl HeldDecree {
+    fn slot(&self) -> Slot {
+        match &self.opened {
+            Opened::Revocation(revocation) => Slot::Revocation(revocation.target, self.author),
+            Opened::OperatorGrant(grant) => Slot::Operator(grant.operator, grant.may.bits()),
+            Opened::Renewal(renewal) => Slot::Renewal(renewal.node, self.author),
+        }
+    }
+
+    /// Whether this one is kept instead of another of its slot; the same choice in whichever order they come.
+    fn replaces(&self, known: &Self) -> bool {
+        match (&self.opened, &known.opened) {
+            (Opened::Renewal(new), Opened::Renewal(old)) => (new.at, self.id) > (old.at, known.id),
+            _ => self.id < known.id,
+        }
     }
 }

@@ -1,19 +1,20 @@
-//! Links: one connection per pair of members and the control stream on it.
+//! Links: one connection per pair of members, with the trust stream and then the control stream on it.
 
 use std::time::Duration;
 
 use keys::NodeId;
 use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{ADDRESSES, Actor, Connection, Event, jitter};
 use crate::{
     LinkPath, LinkView, Protocol, Stream,
     control::{self, Heard, LinkEnd},
-    limits::{ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, NEARBY_FOUND_MAX, REDIAL_FIRST},
+    limits::{ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, NEARBY_FOUND_MAX, REDIAL_FIRST, TRUST_FIRST},
     membership::{node_of, peer_of},
     streams::OpenError,
     transport::quic_address,
+    trust::{self, Ends},
 };
 
 /// What the address section holds.
@@ -91,9 +92,17 @@ impl Actor {
             None => {
                 self.connections.remove(&node);
                 self.plan.lost(&node, self.started.elapsed(), jitter());
-                self.drop_control(&node);
+                self.drop_link(&node);
             }
         }
+    }
+
+    /// Ends what runs on the connections with a node.
+    pub(super) fn drop_link(&mut self, node: &NodeId) {
+        if let Some(trust) = self.trusts.remove(node) {
+            trust.abort();
+        }
+        self.drop_control(node);
     }
 
     /// Members that called themselves out on the local network are dialled there. Anybody can call out anything: a wrong address costs a
@@ -132,10 +141,18 @@ impl Actor {
             .map_or_else(|| node.short(), |member| member.name.clone())
     }
 
+    /// Opens the trust stream, waits until both sides agree who is a member, and opens the control stream. A member of the release
+    /// before has no trust stream, and neither has one to whom we are strangers; the control stream tells which.
     fn open_control(&self, node: NodeId, id: ConnectionId, after: Duration) {
         let (opener, events) = (self.opener.clone(), self.events.clone());
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
+            if let Ok(stream) = opener.open(node, Protocol::TRUST, Some(id)).await {
+                let (agreed, agreement) = oneshot::channel();
+                let _ = events.send(Event::Trusting(node, id, stream, agreed)).await;
+                // It ends with an error when the sender is dropped, which says the same.
+                let _ = tokio::time::timeout(TRUST_FIRST, agreement).await;
+            }
             let event = match opener.open(node, Protocol::CONTROL, Some(id)).await {
                 Ok(stream) => Event::Opened(node, id, stream),
                 Err(error) => Event::NotOpened(node, id, error),
@@ -143,6 +160,36 @@ impl Actor {
             // A stopped actor needs no news.
             let _ = events.send(event).await;
         });
+    }
+
+    /// Runs a trust stream, ours or theirs; a newer one of the same neighbour replaces it.
+    pub(super) fn handle_trust_stream(&mut self, node: NodeId, stream: Stream, agreed: Option<oneshot::Sender<()>>) {
+        if !self.connections.contains_key(&node) {
+            return;
+        }
+        let events = self.events.clone();
+        let (report, mut told) = tokio::sync::mpsc::channel(LINK_EVENT_QUEUE);
+        let ends = Ends {
+            neighbour: node,
+            roster: self.outputs.roster.subscribe(),
+            news: self.news.subscribe(),
+            report,
+            agreed,
+        };
+        let task = tokio::spawn(async move {
+            let forward = async {
+                while let Some(evidence) = told.recv().await {
+                    if events.send(Event::Told(node, evidence)).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let (end, ()) = tokio::join!(trust::run(stream, ends), forward);
+            tracing::debug!(node = %node.short(), reason = %end, "trust stream ended");
+        });
+        if let Some(old) = self.trusts.insert(node, task.abort_handle()) {
+            old.abort();
+        }
     }
 
     pub(super) fn handle_event(&mut self, event: Event) {
@@ -155,6 +202,16 @@ impl Actor {
                 {
                     self.handle_control_stream(node, stream);
                 }
+            }
+            Event::Trusting(node, id, stream, agreed) => {
+                let stands = self.connections.get(&node);
+                if stands.is_some_and(|all| all.iter().any(|one| one.id == id)) {
+                    self.handle_trust_stream(node, stream, Some(agreed));
+                }
+            }
+            Event::Told(node, evidence) => {
+                // Refusals were said in the log.
+                let _ = self.take(evidence, Some(node));
             }
             Event::NotOpened(node, id, OpenError::Refused(..)) => self.present(node, id),
             Event::NotOpened(node, id, error) => {

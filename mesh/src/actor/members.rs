@@ -1,10 +1,10 @@
-//! Membership: who asks to come in, what others say of us, and the roster that results.
+//! Membership: who asks to come in, what others say of us, who is put out, and the roster that results.
 
 use std::sync::Arc;
 
 use keys::{
     NodeId, Timestamp,
-    membership::{Certificate, MembershipError, Residency, Roster},
+    membership::{Certificate, Evidence, MembershipError, Powers, Residency, Roster, Taken},
 };
 use libp2p::swarm::ConnectionId;
 use tokio::sync::oneshot;
@@ -14,6 +14,9 @@ use crate::{
     Stream,
     counters::Counters,
     join::{self, Asked, JoinError},
+    limits::EVIDENCE_WAITING_MAX,
+    membership::peer_of,
+    trust::News,
 };
 
 impl Actor {
@@ -40,21 +43,33 @@ impl Actor {
     pub(super) fn judge_join(&mut self, node: NodeId, asked: Asked) -> Result<Vec<Certificate>, MembershipError> {
         let mut roster = Roster::clone(&self.outputs.roster.borrow());
         let verdict = match asked {
-            Asked::Redeem(request, residency) => self.admit(&mut roster, node, request, residency),
-            Asked::Present(certificates) => admit_presented(&mut roster, node, certificates),
+            Asked::Redeem {
+                request,
+                residency,
+                operator,
+            } => self.admit(&mut roster, node, request, (residency, operator)),
+            Asked::Present(evidence) => {
+                let news = roster.take(evidence).news;
+                match roster.get(&node) {
+                    Some(_) => Ok(news),
+                    None => Err(roster.why_not(&node)),
+                }
+            }
         };
-        match &verdict {
-            Ok(()) => {
+        match verdict {
+            Ok(news) => {
                 let name = roster.get(&node).map(|member| member.name.clone()).unwrap_or_default();
                 tracing::info!(node = %node.short(), name, "admitted");
-                self.outputs.roster.send_replace(Arc::new(roster.clone()));
+                let certificates = roster.certificates().cloned().collect();
+                self.adopt(roster, news, None);
+                Ok(certificates)
             }
             Err(error) => {
                 tracing::warn!(node = %node.short(), %error, "refused a stranger");
                 Counters::increment(&self.outputs.counters.strangers_refused);
+                Err(error)
             }
         }
-        verdict.map(|()| roster.certificates().cloned().collect())
     }
 
     fn admit(
@@ -62,17 +77,17 @@ impl Actor {
         roster: &mut Roster,
         node: NodeId,
         request: keys::invite::JoinRequest,
-        residency: Option<Residency>,
-    ) -> Result<(), MembershipError> {
-        let genesis = roster
-            .certificates()
-            .next()
-            .ok_or(MembershipError::OtherMesh)?
-            .genesis
-            .open()?;
-        let (grant, redemption) = request.into_parts(genesis.root, residency)?;
-        roster.admit(&self.key, node, grant, redemption, Timestamp::now())?;
-        Ok(())
+        (residency, operator): (Option<Residency>, Option<NodeId>),
+    ) -> Result<Vec<Evidence>, MembershipError> {
+        let issuer = operator.unwrap_or_else(|| roster.root());
+        let (grant, redemption) = request.into_parts(issuer, residency)?;
+        let known = roster.get(&node).is_some();
+        let certificate = roster.admit(&self.key, node, grant, redemption, Timestamp::now())?;
+        Ok(if known {
+            vec![]
+        } else {
+            vec![Evidence::Certificate(certificate)]
+        })
     }
 
     /// Tells `node` who we are, because it treats us as a stranger or we do not know it.
@@ -119,25 +134,101 @@ impl Actor {
 
     /// Takes certificates into the roster; those of other meshes or with broken chains are left out.
     pub(super) fn learn(&mut self, certificates: Vec<Certificate>) {
+        let evidence = certificates.into_iter().map(Evidence::Certificate).collect();
+        // Refusals were said in the log; whoever sent them is not waiting for an answer.
+        let _ = self.take(evidence, None);
+    }
+
+    /// Takes evidence into the roster, with what has waited for it, and passes on what is news. Returns the first refusal.
+    pub(super) fn take(&mut self, evidence: Vec<Evidence>, from: Option<NodeId>) -> Result<(), MembershipError> {
         let mut roster = Roster::clone(&self.outputs.roster.borrow());
-        let before = roster.members().count();
-        for (_, error) in roster.insert_all(certificates) {
-            tracing::debug!(%error, "a certificate was not taken in");
+        let Taken { mut news, refused } = roster.take(evidence);
+        let refusal = refused.first().map_or(Ok(()), |(_, error)| Err(*error));
+        self.keep_waiting(refused);
+        if !news.is_empty() {
+            let waiting = std::mem::take(&mut self.waiting).into_values().collect();
+            let more = roster.take(waiting);
+            news.extend(more.news);
+            self.keep_waiting(more.refused);
+            self.adopt(roster, news, from);
         }
-        if roster.members().count() != before {
-            self.outputs.roster.send_replace(Arc::new(roster));
+        refusal
+    }
+
+    fn keep_waiting(&mut self, refused: Vec<(Evidence, MembershipError)>) {
+        for (evidence, error) in refused {
+            let may_come = matches!(
+                error,
+                MembershipError::UnknownAdmitter | MembershipError::UnknownOperator
+            );
+            if may_come && self.waiting.len() < EVIDENCE_WAITING_MAX {
+                self.waiting.insert(evidence.id(), evidence);
+            } else {
+                tracing::debug!(%error, "a certificate or decree was not taken in");
+            }
         }
     }
-}
 
-fn admit_presented(roster: &mut Roster, node: NodeId, certificates: Vec<Certificate>) -> Result<(), MembershipError> {
-    let own_error = roster
-        .insert_all(certificates)
-        .into_iter()
-        .find(|(certificate, _)| certificate.verify().is_ok_and(|(_, member)| member.node == node))
-        .map(|(_, error)| error);
-    match roster.get(&node) {
-        Some(_) => Ok(()),
-        None => Err(own_error.unwrap_or(MembershipError::BrokenChain)),
+    /// A new roster counts from now on: whoever is out loses its connections, and the links tell the others.
+    fn adopt(&mut self, roster: Roster, news: Vec<Evidence>, from: Option<NodeId>) {
+        if let (Some(_), Some(former)) = (
+            self.outputs.roster.borrow().get(&self.key.id()),
+            roster.former(&self.key.id()),
+        ) {
+            tracing::error!(why = ?former.why, "this node is a member of its mesh no longer");
+        }
+        self.outputs.roster.send_replace(Arc::new(roster));
+        if !news.is_empty() {
+            // Nobody listens while there is no link.
+            let _ = self.news.send(News {
+                from,
+                evidence: news.into(),
+            });
+        }
+        self.drop_former_members();
+    }
+
+    fn drop_former_members(&mut self) {
+        let roster = self.outputs.roster.borrow().clone();
+        let known = self.connections.keys().chain(self.controls.keys());
+        let mut gone: Vec<NodeId> = known.filter(|node| roster.get(node).is_none()).copied().collect();
+        gone.dedup();
+        for former in roster.formers() {
+            self.plan.forget(&former.member.node);
+        }
+        for node in gone {
+            tracing::warn!(node = %self.name(&node), "no member any more: its connections are closed");
+            Counters::increment(&self.outputs.counters.members_dropped);
+            self.connections.remove(&node);
+            self.drop_link(&node);
+            self.outputs.view.send_modify(|view| drop(view.links.remove(&node)));
+            if let Some(peer) = peer_of(&node) {
+                // An error means that it is gone already.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+        }
+    }
+
+    /// Time passes: certificates end, and an operator's node renews those of the members it has met.
+    pub(super) fn handle_time(&mut self) {
+        let now = Timestamp::now();
+        let mut roster = Roster::clone(&self.outputs.roster.borrow());
+        if roster.advance(now) {
+            self.adopt(roster.clone(), vec![], None);
+        }
+        if !roster.powers(&self.key.id()).contains(Powers::INVITE) {
+            return;
+        }
+        let met = |node: &NodeId| *node == self.key.id() || self.controls.contains_key(node);
+        let due = roster.due(now).filter(|member| met(&member.node));
+        let renewals: Vec<_> = due
+            .filter_map(|member| roster.renew(&self.key, member.node, now).ok())
+            .map(Evidence::Decree)
+            .collect();
+        if !renewals.is_empty() {
+            tracing::info!(count = renewals.len(), "certificates renewed");
+            // What this node has just made from its own roster is not refused.
+            let _ = self.take(renewals, None);
+        }
     }
 }

@@ -120,13 +120,8 @@ pub(super) async fn fetch_with(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
 ) -> Result<T, BlobError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(BlobError::Io {
-            path: std::path::PathBuf::new(),
-            source: std::io::Error::other(error),
-        }),
-    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| BlobError::Stopped)?
 }
 
 /// A conversation under way.

@@ -160,7 +160,8 @@ fn content(bytes: u64, seed: u64) -> Vec<u8> {
     content
 }
 
-fn figure(name: &str, value: f64, unit: &str, goal: f64, better: &str) {
+fn figure(name: &str, value: f64, unit: &str, goal: Option<f64>, better: &str) {
+    let goal = goal.map_or("null".to_owned(), |goal| goal.to_string());
     println!(
         r#"{{"bench":"mesh","name":"{name}","value":{value:.3},"unit":"{unit}","goal":{goal},"better":"{better}","rival":null,"mock":false}}"#
     );
@@ -190,10 +191,16 @@ async fn three_seeders_are_two_and_a_half_times_as_fast_as_one() {
         &format!("verified blob of 64 MiB, {one}"),
         64.0 / seconds[0],
         "MiB/s",
-        11.0,
+        None,
         "higher",
     );
-    figure(&format!("verified blob of 64 MiB, {three}"), ratio, "x", 2.5, "higher");
+    figure(
+        &format!("verified blob of 64 MiB, {three}"),
+        ratio,
+        "x",
+        Some(2.5),
+        "higher",
+    );
     assert!(ratio >= 2.5, "{ratio} ({seconds:?})");
     serving.iter().for_each(JoinHandle::abort);
 }
@@ -222,7 +229,7 @@ async fn a_seeder_killed_at_half_costs_at_most_one_range_again() {
         "seeder killed at half: ranges of 1 MiB fetched again",
         again,
         "ranges",
-        1.0,
+        Some(1.0),
         "lower",
     );
     assert!(again <= 1.0, "{again}");

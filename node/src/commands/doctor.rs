@@ -83,6 +83,11 @@ fn check_running(list: &mut Checklist, path: &Path) {
         engine => Ok(engine.to_owned()),
     };
     list.check("engine", engine);
+    let own = status.members.iter().find(|member| member.node_id == status.node_id);
+    list.check(
+        "certificate",
+        certificate(own.and_then(|own| own.certificate_days), own.is_some()),
+    );
     let others = status.members.len().saturating_sub(1);
     let connected = status
         .members
@@ -95,4 +100,38 @@ fn check_running(list: &mut Checklist, path: &Path) {
         Err("no other member is connected: is the mesh port (UDP and TCP) open, and are the others running?".to_owned())
     };
     list.check("links", links);
+}
+
+/// A certificate is renewed from its tenth day on by any operator's node that this one is linked with.
+fn certificate(days: Option<i64>, is_member: bool) -> Result<String, String> {
+    const LATE: i64 = 7;
+    match days {
+        _ if !is_member => Err("this node is a member of its mesh no longer; \"starling members\" says why".to_owned()),
+        None => Ok("an operator's, which does not end".to_owned()),
+        Some(days @ LATE..) => Ok(format!("{days} day(s) left; it is renewed by itself")),
+        Some(days @ 0..) => Err(format!(
+            "{days} day(s) left and not renewed: has an operator's node been off, or not linked with this one, for long? An operator \
+             can renew it: starling renew NODE"
+        )),
+        Some(_) => Err(
+            "it has ended and counts for a few days more: an operator must renew it: starling renew NODE".to_owned(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::certificate;
+
+    #[test]
+    fn a_certificate_that_nobody_renews_is_said_in_time() {
+        assert!(certificate(None, true).is_ok() && certificate(Some(29), true).is_ok());
+        for (days, member, words) in [
+            (Some(3), true, "3 day(s) left"),
+            (Some(-1), true, "has ended"),
+            (None, false, "no longer"),
+        ] {
+            assert!(certificate(days, member).unwrap_err().contains(words));
+        }
+    }
 }

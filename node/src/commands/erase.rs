@@ -1,13 +1,13 @@
 //! `starling erase`: have a person or a chat forgotten on every node; `starling erasures`: what was, and where.
 
 use std::{
-    io::{self, BufRead, IsTerminal, Write as _},
+    io::{self, Write as _},
     path::Path,
 };
 
 use clap::Args;
 
-use super::CommandError;
+use super::{CommandError, is_confirmed};
 use crate::{
     control::{self, EraseRequest, ErasureStatus, Request},
     data_directory::DataDirectory,
@@ -39,6 +39,7 @@ pub fn run(path: &Path, what: What, yes: bool) -> Result<(), CommandError> {
         (None, Some(id)) => (EraseRequest::Session(id.clone()), format!("the chat {id}")),
         (None, None) => return Ok(()),
     };
+    let words = format!("This erases {words} for ever, on every node.");
     if !yes && !is_confirmed(&words)? {
         eprintln!("Nothing was erased.");
         return Ok(());
@@ -49,19 +50,6 @@ pub fn run(path: &Path, what: What, yes: bool) -> Result<(), CommandError> {
         println!("The others do it as soon as they can be reached; see: starling erasures");
     }
     Ok(())
-}
-
-/// It cannot be undone, so a person must say yes; a script must say --yes.
-fn is_confirmed(words: &str) -> io::Result<bool> {
-    if !io::stdin().is_terminal() {
-        eprintln!("This erases {words} for ever, on every node. Say --yes to do it.");
-        return Ok(false);
-    }
-    eprint!("This erases {words} for ever, on every node. Type yes to go on: ");
-    io::stderr().flush()?;
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim() == "yes")
 }
 
 /// Prints every erasure with the nodes that have carried it out.

@@ -12,7 +12,7 @@ use keys::{
     Timestamp,
     identity::random_bytes,
     invite::Invite,
-    membership::{Residency, Roles},
+    membership::{Powers, Residency, Roles},
 };
 
 use super::{CommandError, launcher};
@@ -106,8 +106,10 @@ impl fmt::Display for Lifetime {
 #[derive(Debug, thiserror::Error)]
 pub enum InviteError {
     /// Another node has the right.
-    #[error("this node may not invite: the mesh's root key is on the node that was made with \"starling init\"")]
-    NoRootKey,
+    #[error(
+        "this node may not invite: it has no root key and is no operator; ask an operator, or have the root make it one with \"starling operator\""
+    )]
+    NoRight,
     /// The data directory.
     #[error(transparent)]
     DataDirectory(#[from] DataDirectoryError),
@@ -147,16 +149,19 @@ pub fn run(path: &Path, terms: &Terms) -> Result<(), CommandError> {
 /// Signs an invite that names this node at its best addresses.
 ///
 /// # Errors
-/// When this node has no root key.
+/// When this node has neither the root key nor an operator's right.
 pub fn issue(
     directory: &DataDirectory,
     config: &Config,
     known: &[SocketAddr],
     terms: &Terms,
 ) -> Result<String, InviteError> {
-    let root = directory.root_key()?.ok_or(InviteError::NoRootKey)?;
     let key = directory.key()?;
-    let mesh = directory.roster(&key)?.mesh();
+    let roster = directory.roster(&key)?;
+    // The root's signature is understood by nodes of the release before, too.
+    let is_operator = roster.powers(&key.id()).contains(Powers::INVITE);
+    let issuer = directory.root_key()?.or_else(|| is_operator.then(|| key.clone()));
+    let issuer = issuer.ok_or(InviteError::NoRight)?;
     let expires = Timestamp::now().plus(terms.expires.0.saturating_mul(60_000));
     let addresses = best_addresses(config, known);
     let terms = keys::invite::Terms {
@@ -165,7 +170,7 @@ pub fn issue(
         expires,
         residency: terms.residency.clone(),
     };
-    Ok(Invite::issue(&root, mesh, key.id(), addresses, random_bytes(), terms)?.to_text())
+    Ok(Invite::issue(&issuer, roster.mesh(), key.id(), addresses, random_bytes(), terms)?.to_text())
 }
 
 /// Configured public addresses first, then this machine's, loopback last.

@@ -104,6 +104,11 @@ fn print_members(status: &Status) {
         } else {
             member.models.join(", ")
         };
+        let certificate = match member.certificate_days {
+            None => String::new(),
+            Some(days @ ..0) => format!("; certificate ended {} day(s) ago, renew it", -days),
+            Some(days) => format!("; certificate for {days} day(s)"),
+        };
         let shards = match member.shards {
             256 => String::new(),
             shards => format!("; {shards} of 256 shards"),
@@ -113,8 +118,14 @@ fn print_members(status: &Status) {
             .as_ref()
             .map_or_else(String::new, |label| format!(" in {label}"));
         println!(
-            "  {:<20} {}{path}{round_trip}; {models}; {}{residency}{shards}",
+            "  {:<20} {}{path}{round_trip}; {models}; {}{residency}{shards}{certificate}",
             member.name, member.state, member.roles
         );
+    }
+    if !status.former_members.is_empty() {
+        println!("out");
+    }
+    for former in &status.former_members {
+        println!("  {:<20} {}", former.name, former.why);
     }
 }

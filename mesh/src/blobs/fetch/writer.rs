@@ -49,10 +49,7 @@ impl Writer {
 
     /// Waits until everything is written; the sources must be gone.
     pub(super) async fn end(self) -> Result<Partial, BlobError> {
-        self.0.await.map_err(|error| BlobError::Io {
-            path: std::path::PathBuf::new(),
-            source: std::io::Error::other(error),
-        })
+        self.0.await.map_err(|_| BlobError::Stopped)
     }
 }
 

@@ -1,0 +1,365 @@
+//! Who is a member: a pure function of the evidence and of the time at which it is asked.
+//!
+//! ## The rules
+//! 1. *Operators* are the keys that the root has named, less those it has revoked.
+//! 2. A *revocation* counts when the root signed it, when the node itself signed it (it leaves), or when an operator signed it that
+//!    may revoke, and it is aimed at a ticket or at a node that is no operator.
+//! 3. A *certificate* stands when its ticket was issued by the root or an operator, the ticket is not revoked, and its node was
+//!    admitted by a node that came in rightly and was not put out. It stands, too, when an operator vouches for its node with a
+//!    renewal. Whoever is revoked therefore takes along whom it brought in: nobody could tell a late, back-dated admission from an
+//!    early one. Whoever signs a revocation vouches for those who shall stay ([`super::Roster::revoke`]).
+//! 4. A *ticket* serves as many nodes as it says. When it was redeemed more often (on both sides of a split), the nodes with the
+//!    lowest hash of node and ticket keep it. Redemptions count even when their node was revoked later, so that nobody who was out
+//!    comes in again.
+//! 5. A *membership* ends when its certificate was not renewed in time, except an operator's, who may renew others and so itself.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{
+    Member, Powers, Renewal, Revocation, Roles, Target,
+    decree::Opened,
+    roster::{HeldCertificate, HeldDecree},
+};
+use crate::{
+    ContentId, NodeId, Timestamp,
+    limits::{CERTIFICATE_GRACE_MILLISECONDS, CERTIFICATE_MILLISECONDS, CLOCK_SKEW_MILLISECONDS},
+};
+
+/// Why a node is a member no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    /// Someone put it out.
+    Revoked {
+        /// Who.
+        by: NodeId,
+        /// Why.
+        reason: String,
+        /// When, by the clock of whoever did it.
+        at: Timestamp,
+    },
+    /// It has left.
+    Left {
+        /// Why.
+        reason: String,
+        /// When, by its own clock.
+        at: Timestamp,
+    },
+    /// Its invite was redeemed by another node, too, and that one keeps it.
+    TicketSpent {
+        /// The node that keeps it.
+        winner: NodeId,
+    },
+    /// What brought it in was revoked, and no operator vouches for it.
+    NotVouched {
+        /// What was revoked.
+        because: Target,
+    },
+    /// Its certificate has ended.
+    Ended {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A node that was a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// What it was.
+    pub member: Member,
+    /// Why it is out.
+    pub why: Out,
+}
+
+/// What the evidence amounts to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Judgement {
+    pub(super) members: BTreeMap<NodeId, Member>,
+    pub(super) former: BTreeMap<NodeId, Former>,
+    pub(super) operators: BTreeMap<NodeId, Powers>,
+    /// The revocations that count, with whoever signed them.
+    pub(super) revocations: BTreeMap<Target, (NodeId, Revocation)>,
+    /// Who has redeemed each ticket, in the order in which they may keep it.
+    pub(super) redeemed: BTreeMap<NodeId, Vec<NodeId>>,
+}
+
+/// What a roster judges.
+pub(super) struct Case<'a> {
+    pub(super) root: NodeId,
+    /// The node whose roster this is.
+    pub(super) anchor: NodeId,
+    pub(super) certificates: Vec<&'a HeldCertificate>,
+    pub(super) decrees: Vec<&'a HeldDecree>,
+    pub(super) at: Timestamp,
+}
+
+/// The keys that the root has ever named operators, with what they may do.
+pub(super) fn named_operators(
+    root: NodeId,
+    certificates: &[&HeldCertificate],
+    decrees: &[&HeldDecree],
+) -> BTreeMap<NodeId, Powers> {
+    let mut named: BTreeMap<NodeId, Powers> = BTreeMap::new();
+    let mut name = |node: NodeId, may: Powers| {
+        let known = named.entry(node).or_insert(Powers::NONE);
+        *known = known.with(may);
+    };
+    for held in certificates {
+        if held.member.issuer == root && held.member.roles.contains(Roles::OPERATOR) {
+            name(held.member.node, Powers::ALL);
+        }
+    }
+    for held in decrees {
+        if let (Opened::OperatorGrant(grant), true) = (&held.opened, held.author == root) {
+            name(grant.operator, grant.may);
+        }
+    }
+    named
+}
+
+impl Case<'_> {
+    pub(super) fn judge(&self) -> Judgement {
+        let operators = self.operators();
+        let revocations = self.revocations(&operators);
+        let renewals = self.renewals(&operators);
+        let standing = self.standing(&operators, &revocations, &renewals);
+        let redeemed = redeemed(&standing);
+        let mut judgement = Judgement {
+            operators,
+            revocations,
+            redeemed,
+            ..Judgement::default()
+        };
+        let mut by_node: BTreeMap<NodeId, Vec<&HeldCertificate>> = BTreeMap::new();
+        for held in &self.certificates {
+            by_node.entry(held.member.node).or_default().push(held);
+        }
+        for (node, held) in by_node {
+            let stands: Vec<&HeldCertificate> = held
+                .iter()
+                .copied()
+                .filter(|held| standing.contains_key(&held.id))
+                .collect();
+            self.decide(&mut judgement, (node, &held), &stands, renewals.get(&node).copied());
+        }
+        judgement
+    }
+
+    fn operators(&self) -> BTreeMap<NodeId, Powers> {
+        let mut operators = named_operators(self.root, &self.certificates, &self.decrees);
+        for held in &self.decrees {
+            if let (Opened::Revocation(revocation), true) = (&held.opened, held.author == self.root)
+                && let Target::Operator(key) | Target::Node(key) = revocation.target
+            {
+                operators.remove(&key);
+            }
+        }
+        operators
+    }
+
+    fn revocations(&self, operators: &BTreeMap<NodeId, Powers>) -> BTreeMap<Target, (NodeId, Revocation)> {
+        let mut counting: BTreeMap<Target, (NodeId, Revocation)> = BTreeMap::new();
+        for held in &self.decrees {
+            let Opened::Revocation(revocation) = &held.opened else {
+                continue;
+            };
+            let may_revoke = operators
+                .get(&held.author)
+                .is_some_and(|may| may.contains(Powers::REVOKE));
+            let counts = held.author == self.root
+                || revocation.target == Target::Node(held.author)
+                || (may_revoke
+                    && match revocation.target {
+                        Target::Node(node) => !operators.contains_key(&node),
+                        Target::Ticket(_) => true,
+                        Target::Operator(_) => false,
+                    });
+            if !counts {
+                continue;
+            }
+            // Several for one target are shown as one: being put out goes before leaving, then the earliest.
+            let order = |author: NodeId, revocation: &Revocation| {
+                let leaves = revocation.target == Target::Node(author);
+                (leaves, revocation.at, author)
+            };
+            let shown = counting.get(&revocation.target);
+            if shown.is_none_or(|(author, shown)| order(held.author, revocation) < order(*author, shown)) {
+                counting.insert(revocation.target, (held.author, revocation.clone()));
+            }
+        }
+        counting
+    }
+
+    /// The newest renewal of each node that counts.
+    fn renewals(&self, operators: &BTreeMap<NodeId, Powers>) -> BTreeMap<NodeId, &Renewal> {
+        let mut newest: BTreeMap<NodeId, (&Renewal, ContentId)> = BTreeMap::new();
+        for held in &self.decrees {
+            let Opened::Renewal(renewal) = &held.opened else {
+                continue;
+            };
+            let may = operators
+                .get(&held.author)
+                .is_some_and(|may| may.contains(Powers::INVITE));
+            let is_newer = newest
+                .get(&renewal.node)
+                .is_none_or(|(known, id)| (renewal.at, held.id) > (known.at, *id));
+            if (may || held.author == self.root) && is_newer {
+                newest.insert(renewal.node, (renewal, held.id));
+            }
+        }
+        newest.into_iter().map(|(node, (renewal, _))| (node, renewal)).collect()
+    }
+
+    /// The certificates that stand, by rule 3.
+    fn standing(
+        &self,
+        operators: &BTreeMap<NodeId, Powers>,
+        revocations: &BTreeMap<Target, (NodeId, Revocation)>,
+        renewals: &BTreeMap<NodeId, &Renewal>,
+    ) -> BTreeMap<ContentId, &HeldCertificate> {
+        let may_invite = |issuer: &NodeId| {
+            *issuer == self.root || operators.get(issuer).is_some_and(|may| may.contains(Powers::INVITE))
+        };
+        let put_out = |node: &NodeId| {
+            revocations
+                .get(&Target::Node(*node))
+                .is_some_and(|(author, _)| author != node)
+        };
+        let mut standing = BTreeMap::new();
+        let mut reached: BTreeSet<NodeId> = BTreeSet::new();
+        let mut queue: VecDeque<NodeId> = VecDeque::new();
+        let mut waiting: BTreeMap<NodeId, Vec<&HeldCertificate>> = BTreeMap::new();
+        for held in &self.certificates {
+            let node = held.member.node;
+            match held.member.admitted_by {
+                Some(admitter) if !renewals.contains_key(&node) && !self.is_own_and_incomplete(held, admitter) => {
+                    waiting.entry(admitter).or_default().push(held);
+                }
+                _ => {
+                    standing.insert(held.id, *held);
+                    queue.push_back(node);
+                }
+            }
+        }
+        while let Some(node) = queue.pop_front() {
+            if put_out(&node) || !reached.insert(node) {
+                continue;
+            }
+            for held in waiting.remove(&node).unwrap_or_default() {
+                let revoked_ticket = held
+                    .member
+                    .ticket
+                    .is_some_and(|(ticket, _)| revocations.contains_key(&Target::Ticket(ticket)));
+                if may_invite(&held.member.issuer) && !revoked_ticket {
+                    standing.insert(held.id, held);
+                    queue.push_back(held.member.node);
+                }
+            }
+        }
+        standing
+    }
+
+    /// Whether this is the node's own certificate and it has not heard yet of whoever admitted it or issued its ticket. The member
+    /// that it joined with knew them.
+    fn is_own_and_incomplete(&self, held: &HeldCertificate, admitter: NodeId) -> bool {
+        let issuer = held.member.issuer;
+        held.member.node == self.anchor
+            && (self.certificates.iter().all(|other| other.member.node != admitter)
+                || (issuer != self.root
+                    && !named_operators(self.root, &self.certificates, &self.decrees).contains_key(&issuer)))
+    }
+
+    fn decide(
+        &self,
+        judgement: &mut Judgement,
+        (node, held): (NodeId, &[&HeldCertificate]),
+        stands: &[&HeldCertificate],
+        renewal: Option<&Renewal>,
+    ) {
+        let winner = |held: &&HeldCertificate| {
+            let (ticket, uses_max) = held.member.ticket?;
+            let users = judgement.redeemed.get(&ticket)?;
+            let place = users.iter().position(|user| *user == node)?;
+            (place >= uses_max as usize).then(|| users[0])
+        };
+        let keeps: Vec<&HeldCertificate> = stands.iter().copied().filter(|held| winner(held).is_none()).collect();
+        let Some(first) = keeps.first().or(stands.first()).or(held.first()) else {
+            return;
+        };
+        let since = keeps.iter().map(|held| held.member.since).max();
+        let since = since
+            .max(renewal.map(|renewal| renewal.at))
+            .unwrap_or(first.member.since);
+        let is_operator = judgement.operators.contains_key(&node);
+        let mut member = Member {
+            until: since.plus(CERTIFICATE_MILLISECONDS),
+            ..first.member.clone()
+        };
+        if let Some(renewal) = renewal {
+            (member.name, member.roles) = (renewal.name.clone(), renewal.roles);
+            member.residency.clone_from(&renewal.residency);
+        }
+        member.roles = member.roles.without(Roles::OPERATOR);
+        if is_operator {
+            member.roles = member.roles.with(Roles::OPERATOR);
+        }
+        let ends = member
+            .until
+            .plus(CERTIFICATE_GRACE_MILLISECONDS)
+            .plus(CLOCK_SKEW_MILLISECONDS);
+        let why = match judgement.revocations.get(&Target::Node(node)) {
+            Some((by, revocation)) if *by == node => Some(Out::Left {
+                reason: revocation.reason.clone(),
+                at: revocation.at,
+            }),
+            Some((by, revocation)) => Some(Out::Revoked {
+                by: *by,
+                reason: revocation.reason.clone(),
+                at: revocation.at,
+            }),
+            None if stands.is_empty() => Some(Out::NotVouched {
+                because: self.broken_by(judgement, first),
+            }),
+            None if keeps.is_empty() => stands
+                .first()
+                .and_then(winner)
+                .map(|winner| Out::TicketSpent { winner }),
+            None if self.at > ends && !is_operator => Some(Out::Ended { at: member.until }),
+            None => None,
+        };
+        match why {
+            Some(why) => drop(judgement.former.insert(node, Former { member, why })),
+            None => drop(judgement.members.insert(node, member)),
+        }
+    }
+
+    /// Which revocation a certificate fell with, for people; its admitter when that one fell with another.
+    fn broken_by(&self, judgement: &Judgement, held: &HeldCertificate) -> Target {
+        let member = &held.member;
+        let admitter = member.admitted_by.unwrap_or(member.node);
+        let ticket = member.ticket.map(|(ticket, _)| Target::Ticket(ticket));
+        match ticket {
+            Some(ticket) if judgement.revocations.contains_key(&ticket) => ticket,
+            _ if judgement.revocations.contains_key(&Target::Node(admitter)) => Target::Node(admitter),
+            _ if member.issuer != self.root && !judgement.operators.contains_key(&member.issuer) => {
+                Target::Operator(member.issuer)
+            }
+            _ => Target::Node(admitter),
+        }
+    }
+}
+
+/// Who has redeemed each ticket, the lowest hash first: clock-free, the same on every node.
+fn redeemed(standing: &BTreeMap<ContentId, &HeldCertificate>) -> BTreeMap<NodeId, Vec<NodeId>> {
+    let mut users: BTreeMap<NodeId, BTreeSet<(ContentId, NodeId)>> = BTreeMap::new();
+    for held in standing.values() {
+        if let Some((ticket, _)) = held.member.ticket {
+            let node = held.member.node;
+            let place = ContentId::of(&[node.0, ticket.0].concat());
+            users.entry(ticket).or_default().insert((place, node));
+        }
+    }
+    users
+        .into_iter()
+        .map(|(ticket, users)| (ticket, users.into_iter().map(|(_, node)| node).collect()))
+        .collect()
+}

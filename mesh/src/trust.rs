@@ -1,0 +1,244 @@
+//! The trust stream of a link: before anything else two members agree on who is a member.
+//!
+//! Each side begins with the digest of all evidence it holds (certificates and decrees, revocations among them). Where the digests
+//! differ, each says what it has and is told what it lacks, revocations first; only then does the dialler open the control
+//! stream, without which nobody uses the link. Afterwards whatever one side learns goes to the other at once, and the digests are
+//! compared again from time to time, which repairs what a full queue has dropped.
+
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
+
+use keys::{
+    ContentId, NodeId,
+    membership::{Evidence, Roster},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{broadcast, mpsc, oneshot, watch},
+    time::MissedTickBehavior,
+};
+
+use crate::{
+    frame::{FrameError, read_frame, write_frame},
+    limits::{
+        TRUST_AGAIN, TRUST_EVIDENCE_BYTES, TRUST_FRAME_BYTES_MAX, TRUST_IDS_PER_FRAME, TRUST_QUEUE, TRUST_WRITE_TIMEOUT,
+    },
+};
+
+/// First byte of every frame of this protocol.
+const VERSION: u8 = 1;
+
+/// The beginning of an evidence's id: enough to tell what one side has, and a member that made two alike would only hide its own.
+type ShortId = [u8; 16];
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Frame {
+    /// Hash over all evidence the sender holds.
+    Digest(ContentId),
+    /// Every id that the sender holds from `from` on and before `until` (to the end when there is none).
+    Have {
+        from: ShortId,
+        until: Option<ShortId>,
+        ids: Vec<ShortId>,
+    },
+    /// Evidence, each as [`Evidence::to_bytes`] writes it.
+    Tell(Vec<Vec<u8>>),
+    /// The other side's [`Frame::Have`] was answered to its end.
+    Told,
+}
+
+/// Evidence that is new to this node, for every link but the one it came by.
+#[derive(Clone, Debug)]
+pub(crate) struct News {
+    pub(crate) from: Option<NodeId>,
+    pub(crate) evidence: Arc<[Evidence]>,
+}
+
+/// Why a trust stream ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TrustEnd {
+    #[error("the other side closed it")]
+    Closed,
+    #[error("a malformed frame")]
+    Malformed,
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("the mesh has stopped")]
+    Gone,
+}
+
+/// What a trust stream needs of the node.
+pub(crate) struct Ends {
+    pub(crate) neighbour: NodeId,
+    pub(crate) roster: watch::Receiver<Arc<Roster>>,
+    pub(crate) news: broadcast::Receiver<News>,
+    /// What the other side tells.
+    pub(crate) report: mpsc::Sender<Vec<Evidence>>,
+    /// Told once, when both sides have compared what they hold.
+    pub(crate) agreed: Option<oneshot::Sender<()>>,
+}
+
+/// Runs one trust stream until it ends.
+pub(crate) async fn run(stream: impl AsyncRead + AsyncWrite + Unpin, ends: Ends) -> TrustEnd {
+    let (reader, writer) = tokio::io::split(stream);
+    let (answers, queue) = mpsc::channel(TRUST_QUEUE);
+    let roster = ends.roster.clone();
+    tokio::select! {
+        end = read_loop(reader, roster, answers, ends.report, ends.agreed) => end,
+        end = write_loop(writer, (ends.neighbour, ends.roster, ends.news), queue) => end,
+    }
+}
+
+async fn read_loop(
+    mut reader: impl AsyncRead + Unpin,
+    roster: watch::Receiver<Arc<Roster>>,
+    answers: mpsc::Sender<Frame>,
+    report: mpsc::Sender<Vec<Evidence>>,
+    mut agreed: Option<oneshot::Sender<()>>,
+) -> TrustEnd {
+    // The writer also reads: frames of answers are dropped when it does not keep up, and the next digest repairs that. To wait
+    // for it here could let two nodes wait for each other.
+    let answer = |frames: Vec<Frame>| {
+        for frame in frames {
+            if answers.try_send(frame).is_err() {
+                return;
+            }
+        }
+    };
+    let mut first = true;
+    loop {
+        let frame = match read_frame(&mut reader, TRUST_FRAME_BYTES_MAX).await {
+            Err(error) => return TrustEnd::Frame(error),
+            Ok(None) => return TrustEnd::Closed,
+            Ok(Some(bytes)) => decode(&bytes),
+        };
+        let Some(frame) = frame.filter(|frame| !first || matches!(frame, Frame::Digest(_))) else {
+            return TrustEnd::Malformed;
+        };
+        first = false;
+        match frame {
+            Frame::Digest(digest) if digest == roster.borrow().digest() => drop(agreed.take()),
+            Frame::Digest(_) => answer(have(&roster.borrow())),
+            Frame::Have { from, until, ids } => answer(missing(&roster.borrow(), (from, until), &ids)),
+            Frame::Told => drop(agreed.take()),
+            Frame::Tell(told) => {
+                let evidence: Result<Vec<_>, _> = told.iter().map(|bytes| Evidence::from_bytes(bytes)).collect();
+                let Ok(evidence) = evidence else {
+                    return TrustEnd::Malformed;
+                };
+                if report.send(evidence).await.is_err() {
+                    return TrustEnd::Gone;
+                }
+            }
+        }
+    }
+}
+
+async fn write_loop(
+    mut writer: impl AsyncWrite + Unpin,
+    (neighbour, roster, mut news): (NodeId, watch::Receiver<Arc<Roster>>, broadcast::Receiver<News>),
+    mut answers: mpsc::Receiver<Frame>,
+) -> TrustEnd {
+    let mut again = tokio::time::interval(TRUST_AGAIN);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // The first tick is at once: the digest goes before everything else.
+        let frames = tokio::select! {
+            biased;
+            _ = again.tick() => vec![Frame::Digest(roster.borrow().digest())],
+            told = news.recv() => match told {
+                Ok(News { from, .. }) if from == Some(neighbour) => continue,
+                Ok(News { evidence, .. }) => tell(evidence.iter().map(Evidence::to_bytes)),
+                Err(broadcast::error::RecvError::Lagged(_)) => vec![Frame::Digest(roster.borrow().digest())],
+                Err(broadcast::error::RecvError::Closed) => return TrustEnd::Gone,
+            },
+            Some(frame) = answers.recv() => vec![frame],
+        };
+        for frame in frames {
+            let bytes = encode(&frame);
+            let written = write_frame(&mut writer, &bytes, TRUST_FRAME_BYTES_MAX);
+            match tokio::time::timeout(TRUST_WRITE_TIMEOUT, written).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return TrustEnd::Frame(error),
+                Err(_) => return TrustEnd::Frame(FrameError::Timeout(TRUST_WRITE_TIMEOUT)),
+            }
+        }
+    }
+}
+
+/// Everything a roster holds, by id.
+fn have(roster: &Roster) -> Vec<Frame> {
+    let ids: Vec<ShortId> = roster.evidence_ids().iter().map(short).collect();
+    let mut frames = Vec::new();
+    let mut from = [0; 16];
+    let mut chunks = ids.chunks(TRUST_IDS_PER_FRAME).peekable();
+    while let Some(chunk) = chunks.next() {
+        let until = chunks.peek().map(|next| next[0]);
+        frames.push(Frame::Have {
+            from,
+            until,
+            ids: chunk.to_vec(),
+        });
+        from = until.unwrap_or(from);
+    }
+    frames
+}
+
+/// What a roster holds in a range and the other side does not.
+fn missing(roster: &Roster, (from, until): (ShortId, Option<ShortId>), ids: &[ShortId]) -> Vec<Frame> {
+    let known: BTreeSet<&ShortId> = ids.iter().collect();
+    let until = until.map_or(Bound::Unbounded, Bound::Excluded);
+    let range = (Bound::Included(from), until);
+    let lacks = |id: &ContentId| {
+        let id = short(id);
+        std::ops::RangeBounds::contains(&range, &id) && !known.contains(&id)
+    };
+    let lacking = roster.evidence().filter(|(id, _)| lacks(id));
+    let mut frames = tell(lacking.map(|(_, evidence)| evidence.to_bytes()));
+    if range.1 == Bound::Unbounded {
+        frames.push(Frame::Told);
+    }
+    frames
+}
+
+/// Evidence in frames of a bounded size.
+fn tell(evidence: impl Iterator<Item = Vec<u8>>) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let (mut told, mut size) = (Vec::new(), 0);
+    for bytes in evidence {
+        if size + bytes.len() > TRUST_EVIDENCE_BYTES && !told.is_empty() {
+            frames.push(Frame::Tell(std::mem::take(&mut told)));
+            size = 0;
+        }
+        size += bytes.len();
+        told.push(bytes);
+    }
+    if !told.is_empty() {
+        frames.push(Frame::Tell(told));
+    }
+    frames
+}
+
+fn short(id: &ContentId) -> ShortId {
+    let mut short = [0; 16];
+    short.copy_from_slice(&id.0[..16]);
+    short
+}
+
+fn encode(frame: &Frame) -> Vec<u8> {
+    // Writing into a growing vector cannot fail.
+    postcard::to_extend(frame, vec![VERSION]).unwrap_or_default()
+}
+
+fn decode(bytes: &[u8]) -> Option<Frame> {
+    match bytes.split_first()? {
+        (&VERSION, body) => postcard::take_from_bytes(body)
+            .ok()
+            .filter(|(_, rest)| rest.is_empty())
+            .map(|(frame, _)| frame),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

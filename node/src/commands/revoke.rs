@@ -1,0 +1,89 @@
+//! `starling revoke`: put a node, an invite or an operator out, everywhere and for ever.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use keys::{
+    Timestamp,
+    invite::Invite,
+    membership::{Decree, Target},
+};
+
+use super::{
+    CommandError,
+    decision::{Decision, called, is_self, said_to},
+    is_confirmed,
+};
+
+/// Who or what shall be out, and why.
+#[derive(Args)]
+pub struct Revoked {
+    /// A node by name or by the first digits of its id, or an invite as it was printed.
+    #[arg(value_name = "NODE|INVITE")]
+    target: String,
+    /// Why, in a few words; every node shows it.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Only take its right as an operator; the node stays a member.
+    #[arg(long)]
+    operator: bool,
+    /// The mesh's root key, when it is not in the data directory.
+    #[arg(long, value_name = "FILE")]
+    root_key: Option<PathBuf>,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Signs the revocation and gives it to the running node.
+///
+/// # Errors
+/// When nobody is called so, no key at hand has the right, or the person says no.
+pub fn run(path: &Path, what: &Revoked) -> Result<(), CommandError> {
+    let decision = Decision::open(path, what.root_key.as_deref())?;
+    let (target, words) = target(&decision, what)?;
+    if let Target::Node(node) = target
+        && is_self(&decision, &node)
+    {
+        return Err("this is that node; to take it out of its mesh say: starling leave".into());
+    }
+    let warning = format!("This puts {words} out of the mesh for ever.");
+    if !what.yes && !is_confirmed(&warning)? {
+        eprintln!("Nothing was revoked.");
+        return Ok(());
+    }
+    let now = Timestamp::now();
+    let decrees = decision.sign(|roster, key| roster.revoke(key, target, &what.reason, now))?;
+    let kept = decrees
+        .iter()
+        .filter(|decree| matches!(decree, Decree::Renewal(_)))
+        .count();
+    let told = decision.publish(decrees)?;
+    println!("Revoked: {words}. {}", said_to(told));
+    if kept > 0 {
+        println!("{kept} node(s) that came in by it stay members.");
+    }
+    if let Target::Node(_) = target {
+        println!("What it has stored stays readable to it: change what it should not know.");
+    }
+    Ok(())
+}
+
+fn target(decision: &Decision, what: &Revoked) -> Result<(Target, String), CommandError> {
+    if what.target.to_ascii_lowercase().starts_with("starling") && what.target.len() > 64 {
+        let invite = Invite::parse(&what.target)?;
+        if invite.mesh != decision.roster.mesh() {
+            return Err("that invite leads into another mesh".into());
+        }
+        return Ok((Target::Ticket(invite.ticket()), "the invite".to_owned()));
+    }
+    let member = decision.find(&what.target)?;
+    Ok(if what.operator {
+        (
+            Target::Operator(member.node),
+            format!("the operator {}", called(&member)),
+        )
+    } else {
+        (Target::Node(member.node), called(&member))
+    })
+}
