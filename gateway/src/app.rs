@@ -14,6 +14,8 @@ use crate::{limits::SOCKETS_MAX, rate::RateLimit};
 pub trait Surroundings: Send + Sync {
     /// Whether a node's word counts.
     fn is_member(&self, node: &NodeId) -> bool;
+    /// Whether this node serves people: a node without the role of a gateway holds nobody's data, and so nobody may leave any there.
+    fn serves_people(&self) -> bool;
     /// What people call a node.
     fn name_of(&self, node: &NodeId) -> String;
     /// Every member as this node knows it now.

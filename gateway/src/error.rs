@@ -27,6 +27,7 @@ pub(crate) enum ApiError {
     BodyTooLarge,
     TooManyRequests { seconds: u64 },
     StorageUnavailable,
+    NotAGateway,
     Timeout,
 }
 
@@ -61,6 +62,7 @@ impl ApiError {
             Self::BodyTooLarge => "body_too_large",
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::StorageUnavailable => "storage_unavailable",
+            Self::NotAGateway => "not_a_gateway",
             Self::Timeout => "timeout",
         }
     }
@@ -80,6 +82,7 @@ impl ApiError {
             Self::BodyTooLarge => "The request is too large.".into(),
             Self::TooManyRequests { seconds } => format!("Too many requests; wait {seconds} seconds."),
             Self::StorageUnavailable => "The node cannot write to its disk; nothing was stored.".into(),
+            Self::NotAGateway => "This node serves no people; use another node of the mesh.".into(),
             Self::Timeout => "The node did not manage this in time.".into(),
         }
     }
@@ -96,6 +99,7 @@ impl ApiError {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::StorageUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotAGateway => StatusCode::MISDIRECTED_REQUEST,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -169,6 +173,7 @@ mod tests {
             ApiError::BodyTooLarge,
             ApiError::TooManyRequests { seconds: 3 },
             ApiError::StorageUnavailable,
+            ApiError::NotAGateway,
             ApiError::Timeout,
         ];
         for error in errors {

@@ -20,6 +20,13 @@ or run <code>npm ci &amp;&amp; npm run build</code> in <code>gateway/web</code> 
 <h1 lang=\"ru\">Страница не встроена в эту программу</h1>\
 <p lang=\"ru\">Узел работает, но его веб-страницы нет. Запустите <code>./x run</code>: он соберёт и страницу, и программу.</p></html>";
 
+/// What a node that is no gateway shows.
+pub(crate) const NOT_A_GATEWAY: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+<meta name=\"viewport\" content=\"width=device-width\"><title>Starling</title>\
+<h1>This node serves no people</h1><p>It answers questions for the other nodes of its mesh. Open the page of one of those.</p>\
+<h1 lang=\"ru\">Этот узел не принимает людей</h1>\
+<p lang=\"ru\">Он отвечает на вопросы других узлов своей сети. Откройте страницу одного из них.</p></html>";
+
 /// Serves a file of the page; any other path outside the API is a route of the page itself.
 pub(crate) async fn page(uri: Uri) -> Response {
     let path = uri.path().trim_start_matches('/');

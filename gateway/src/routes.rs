@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRequest, Request},
-    http::{HeaderName, HeaderValue},
+    extract::{DefaultBodyLimit, FromRequest, Request, State},
+    http::{HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
 use serde::Serialize;
@@ -104,12 +104,26 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/ws", get(chat::socket::open));
     Router::new()
         .nest("/api/v1", api)
-        .route("/healthz", get(|| async { "ok" }))
         .fallback(get(pages::page))
+        .layer(middleware::from_fn_with_state(app.clone(), only_at_a_gateway))
+        // How a node is may be asked of any.
+        .route("/healthz", get(|| async { "ok" }))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(security_headers))
         .layer(CompressionLayer::new())
         .with_state(app)
+}
+
+/// A node that is no gateway says so to whoever comes, and takes nothing.
+async fn only_at_a_gateway(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if app.surroundings.serves_people() {
+        return next.run(request).await;
+    }
+    let refusal = ApiError::NotAGateway;
+    if request.uri().path().starts_with("/api/") {
+        return refusal.into_response();
+    }
+    (StatusCode::MISDIRECTED_REQUEST, Html(pages::NOT_A_GATEWAY)).into_response()
 }
 
 async fn deadline(request: Request, next: Next) -> Response {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gateway::{NodeView, Surroundings};
 use inference::{Desk, swarm};
-use keys::NodeId;
+use keys::{NodeId, membership::Roles};
 use mesh::{LinkPath, Mesh};
 use monitor::Monitor;
 
@@ -21,6 +21,12 @@ pub struct MeshSurroundings {
 impl Surroundings for MeshSurroundings {
     fn is_member(&self, node: &NodeId) -> bool {
         self.mesh.roster().get(node).is_some()
+    }
+
+    fn serves_people(&self) -> bool {
+        let roster = self.mesh.roster();
+        let own = roster.get(&self.mesh.node());
+        own.is_some_and(|member| member.roles.contains(Roles::GATEWAY))
     }
 
     fn name_of(&self, node: &NodeId) -> String {

@@ -179,6 +179,11 @@ async fn a_worker_answers_and_holds_no_key_and_no_text() {
     wait_for_key(&c);
     assert!(key_files(&b) >= 1, "the asking node has the key");
     a.wait_for_status("the worker has answered", |status| status["answers_generated"] == 1);
+    // Nobody can leave anything there: it sends people to the others. The control is B, where the chat was.
+    let (status, refusal) = Client::new(a.http)
+        .request(reqwest::Method::GET, "/api/v1/characters", None)
+        .await;
+    assert_eq!((status.as_u16(), &refusal["error"]["code"]), (421, &json!("not_a_gateway")));
     // Stopping flushes whatever a part still had in memory.
     a.terminate();
     assert_eq!(key_files(&a), 0);

@@ -16,6 +16,7 @@ export const ERROR_CODES = [
   "body_too_large",
   "too_many_requests",
   "storage_unavailable",
+  "not_a_gateway",
   "unreachable",
   "unknown",
 ] as const;

@@ -178,6 +178,7 @@ export const en = {
     body_too_large: "That is too long.",
     too_many_requests: "Too many requests. Please wait a moment.",
     storage_unavailable: "The node cannot write to its disk; nothing was stored. Please try again later.",
+    not_a_gateway: "This node serves no people. Please open the page of another one.",
     unreachable: "The node cannot be reached. Please check the connection.",
     unknown: "Something went wrong. Please try again.",
   } satisfies Record<ErrorCode, string> as Record<ErrorCode, string>,
