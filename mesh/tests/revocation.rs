@@ -312,13 +312,13 @@ fn admitted(days_ago: u64) -> ((NodeKey, Roster), (NodeKey, Roster)) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operators_node_renews_the_certificates_of_those_it_meets() {
+async fn an_operators_node_renews_itself_and_a_renewal_reaches_its_node() {
     let ((first, roster), (node, of_node)) = admitted(15);
     let until = of_node.get(&node.id()).unwrap().until;
     let first = Node::start(first, free_address(), vec![], roster);
     let node = Node::start(node, free_address(), vec![first.here()], of_node);
     node.linked(first.id()).await;
-    // It looks once a minute; the link stood a moment after its first look, so this one is asked for.
+    // Its node looks for due certificates at its start and then once a minute: the link came a moment later, so this one is asked for.
     let now = Timestamp::now();
     let renewal = first.mesh.roster().renew(&first.key, node.id(), now).unwrap();
     first.mesh.decide(vec![renewal]).await.unwrap();

@@ -28,7 +28,7 @@ pub fn run(bytes: &[u8]) {
     assert_eq!(evidence.to_bytes(), bytes);
     let mut roster = founded();
     let before = roster.digest();
-    let taken = roster.take(vec![evidence.clone()]);
+    let taken = roster.take(vec![evidence]);
     assert!(taken.news.len() + taken.refused.len() <= 1);
     assert_eq!(taken.news.is_empty(), roster.digest() == before);
     roster.advance(Timestamp(u64::MAX));
