@@ -9,7 +9,6 @@ fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
     match name.as_str() {
         "hop" => hop::run(),
-        "sim" => sim::figures::bench(),
         _ => {
             eprintln!("bench: say which one: hop; ./x bench also knows crdt, mesh and sim");
             return ExitCode::from(2);

@@ -183,7 +183,10 @@ async fn a_worker_answers_and_holds_no_key_and_no_text() {
     let (status, refusal) = Client::new(a.http)
         .request(reqwest::Method::GET, "/api/v1/characters", None)
         .await;
-    assert_eq!((status.as_u16(), &refusal["error"]["code"]), (421, &json!("not_a_gateway")));
+    assert_eq!(
+        (status.as_u16(), &refusal["error"]["code"]),
+        (421, &json!("not_a_gateway"))
+    );
     // Stopping flushes whatever a part still had in memory.
     a.terminate();
     assert_eq!(key_files(&a), 0);

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node", &["keys", "mesh", "crdt", "inference", "monitor", "gateway"]),
     (
         "tests",
-        &["keys", "mesh", "crdt", "inference", "monitor", "gateway", "node", "sim"],
+        &["keys", "mesh", "crdt", "inference", "monitor", "gateway", "node"],
     ),
     ("tests/fuzz", &["keys", "crdt"]),
     ("tests/sim", &["keys", "mesh", "crdt"]),
