@@ -12,7 +12,7 @@ const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
 fn plays(name: &str) {
     // automerge panics where a protection is off; one line for each is enough.
     panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
-    let scenario = find(name).unwrap();
+    let scenario = find(name).expect("a scenario of that name");
     for seed in SEEDS {
         ends_well(scenario, seed);
     }
