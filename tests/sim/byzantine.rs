@@ -222,6 +222,12 @@ impl World {
 }
 
 impl Hand {
+    /// The hostile member's node.
+    #[must_use]
+    pub const fn node(&self) -> usize {
+        self.node
+    }
+
     fn actor(&self, number: u8) -> Vec<u8> {
         actor_of(&self.key.id(), number)
     }

@@ -8,10 +8,10 @@ use sim::{
 
 fn spread(loss: f64) -> Measured {
     let spread = Spread {
-        seed: 2,
+        meshes: 3,
         nodes: 100,
         loss,
-        messages: 40,
+        messages: 20,
         gap: SECOND / 2,
         reconciliation: true,
     };

@@ -41,7 +41,7 @@ impl Weather {
 
     /// Everything that can happen to a frame, often.
     pub const FOUL: Self = Self {
-        loss: 0.1,
+        loss: 0.5,
         duplicates: 0.1,
         held_up: 0.2,
         held_up_for: 800_000,
