@@ -99,16 +99,7 @@ pub fn run(bench: &Bench, report: &mut Report) {
     let truth = bench.block_on(write(&home));
     home.copy(&other.0);
     quiet_about_damage();
-    for _ in 0..CONTROLS {
-        let scratch = bench.scratch.fresh();
-        let copy = home.copy(scratch.path());
-        let seen = bench.block_on(look(&copy, &truth)).expect("an undamaged store opens");
-        assert_eq!(
-            judge(&truth, &seen),
-            Verdict::default(),
-            "control: an undamaged copy is clean"
-        );
-    }
+    undamaged_copies_are_clean(bench, &home, &truth);
     let (mut silent, mut unhealed, mut untold, mut total) = (0, 0, 0, 0);
     let mut by_kind = serde_json::Map::new();
     for (kind, (part, damage)) in KINDS.into_iter().enumerate() {
@@ -131,15 +122,11 @@ pub fn run(bench: &Bench, report: &mut Report) {
             let healed = bench.block_on(heal(&copy, &healer, &truth));
             unhealed += usize::from(!healed);
         }
-        let name = format!(
-            "{part}, {}",
-            if damage == Damage::Bit {
-                "a bit flipped"
-            } else {
-                "a page zeroed"
-            }
-        );
-        by_kind.insert(name, harmed.into());
+        let what = match damage {
+            Damage::Bit => "a bit flipped",
+            Damage::Page => "a page zeroed",
+        };
+        by_kind.insert(format!("{part}, {what}"), harmed.into());
     }
     let name = format!("silent corruption: of {total} damaged copies, in so many a reader was misled");
     let figure = || {
@@ -162,6 +149,16 @@ pub fn run(bench: &Bench, report: &mut Report) {
     );
     let name = "control: the same copies, judged without what the store told";
     report.say(Figure::higher(name, untold as f64, "copies").promise(1.0));
+}
+
+/// The control: what is not damaged shows everything, and nothing is told of it.
+fn undamaged_copies_are_clean(bench: &Bench, home: &Home, truth: &Truth) {
+    for _ in 0..CONTROLS {
+        let scratch = bench.scratch.fresh();
+        let copy = home.copy(scratch.path());
+        let seen = bench.block_on(look(&copy, truth)).expect("an undamaged store opens");
+        assert_eq!(judge(truth, &seen), Verdict::default(), "an undamaged copy is clean");
+    }
 }
 
 async fn write(home: &Home) -> Truth {
