@@ -8,7 +8,7 @@ use keys::ContentId;
 use super::{
     Index, IndexChange, IndexError, IndexOver, decode,
     layout::{self, Document},
-    store::{IndexStore, IndexStoreError, Operation},
+    store::{IndexStore, IndexStoreError, Operation, Pair},
     store_error,
 };
 use crate::{
@@ -113,7 +113,7 @@ impl<S: IndexStore> IndexOver<S> {
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The tables in the order of their first bytes: what a change puts into each.
-const TABLES: [fn(&IndexChange) -> Option<(Vec<u8>, Vec<u8>)>; 4] = [
+const TABLES: [fn(&IndexChange) -> Option<Pair>; 4] = [
     |change| match change {
         IndexChange::Put {
             lane,
@@ -141,7 +141,7 @@ const TABLES: [fn(&IndexChange) -> Option<(Vec<u8>, Vec<u8>)>; 4] = [
 
 /// Pairs that say of a document what it is no longer. Its id is the hash of what says its kind and owner, so there are none, unless
 /// something is very wrong.
-fn stale<S: IndexStore>(store: &S, replaced: &[(Vec<u8>, Vec<u8>)]) -> Result<Pairs, IndexStoreError> {
+fn stale<S: IndexStore>(store: &S, replaced: &[Pair]) -> Result<Pairs, IndexStoreError> {
     let keys = |document: &ContentId, (kind, owner): Document| {
         let owned = owner.map(|owner| layout::owned(&owner, document));
         [Some(layout::kind(kind, document)), owned].into_iter().flatten()

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{
     layout,
-    store::{IndexStore, IndexStoreError, Operation},
+    store::{IndexStore, IndexStoreError, Operation, Pair},
     unreadable,
 };
 use crate::limits::{INDEX_CHUNK_FILL, INDEX_CHUNK_MAX};
@@ -21,7 +21,7 @@ type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl<S: IndexStore> Packed<S> {
     /// The chunk in which a key stands, or would stand: its own key and its bytes. No chunk reaches over two tables.
-    fn chunk(&self, key: &[u8]) -> Result<(Vec<u8>, Vec<u8>), IndexStoreError> {
+    fn chunk(&self, key: &[u8]) -> Result<Pair, IndexStoreError> {
         let table = key.get(..1).unwrap_or_default();
         let found = self.0.at_or_before(key)?.filter(|(chunk, _)| chunk.starts_with(table));
         Ok(found.unwrap_or_else(|| (table.to_vec(), Vec::new())))
@@ -132,7 +132,7 @@ impl<S: IndexStore> IndexStore for Packed<S> {
         Ok(found)
     }
 
-    fn at_or_before(&self, wanted: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError> {
+    fn at_or_before(&self, wanted: &[u8]) -> Result<Option<Pair>, IndexStoreError> {
         // Nothing is packed twice.
         self.0.at_or_before(wanted)
     }
@@ -199,7 +199,7 @@ mod tests {
         key
     }
 
-    fn all(store: &impl IndexStore, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn all(store: &impl IndexStore, prefix: &[u8]) -> Vec<Pair> {
         let mut found = Vec::new();
         let mut visit = |key: &[u8], value: &[u8]| found.push((key.to_vec(), value.to_vec()));
         store.scan(prefix, &mut visit).unwrap();
@@ -253,7 +253,10 @@ mod tests {
         }
     }
 
-    fn like_a_map<S: IndexStore>(batches: Vec<(bool, Vec<(u16, Option<u8>)>)>) {
+    /// Whether it is loaded at once, and which keys get which values, or none.
+    type Batch = (bool, Vec<(u16, Option<u8>)>);
+
+    fn like_a_map<S: IndexStore>(batches: Vec<Batch>) {
         let directory = tempfile::tempdir().unwrap();
         let mut store = Packed::<S>::open(directory.path()).unwrap();
         let mut model = Pairs::new();
@@ -301,7 +304,7 @@ mod tests {
         }
     }
 
-    fn batches() -> impl Strategy<Value = Vec<(bool, Vec<(u16, Option<u8>)>)>> {
+    fn batches() -> impl Strategy<Value = Vec<Batch>> {
         let change = (0_u16..200, prop::option::weighted(0.7, any::<u8>()));
         prop::collection::vec((prop::bool::weighted(0.2), prop::collection::vec(change, 0..80)), 1..8)
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ::redb::{Database, ReadableDatabase, TableDefinition, TableError};
 
-use super::store::{IndexStore, IndexStoreError, Operation, guarded};
+use super::store::{IndexStore, IndexStoreError, Operation, Pair, guarded};
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("index");
 
@@ -59,7 +59,7 @@ impl IndexStore for RedbStore {
         })
     }
 
-    fn at_or_before(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError> {
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<Pair>, IndexStoreError> {
         guarded(|| {
             let transaction = self.database()?.begin_read().map_err(failed)?;
             let table = match transaction.open_table(TABLE) {

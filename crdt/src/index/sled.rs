@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::mpsc, thread};
 
-use super::store::{IndexStore, IndexStoreError, Operation, guarded};
+use super::store::{IndexStore, IndexStoreError, Operation, Pair, guarded};
 use crate::limits::{INDEX_CACHE_BYTES, INDEX_CLOSE_WAIT, INDEX_LOCK_ATTEMPTS, INDEX_LOCK_WAIT};
 
 /// Milliseconds between two syncs of sled's own thread.
@@ -61,7 +61,7 @@ impl IndexStore for SledStore {
         self.call(|database| Ok(database.get(key)?.map(|value| value.to_vec())))
     }
 
-    fn at_or_before(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError> {
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<Pair>, IndexStoreError> {
         self.call(|database| {
             if let Some(value) = database.get(key)? {
                 return Ok(Some((key.to_vec(), value.to_vec())));

@@ -6,6 +6,9 @@ use std::{
     path::Path,
 };
 
+/// A key with its value.
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+
 /// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -33,7 +36,7 @@ pub(crate) trait IndexStore: Send + Sized {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError>;
     /// The greatest key that is not greater than this one, with its value.
-    fn at_or_before(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError>;
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<Pair>, IndexStoreError>;
     /// The smallest key that is greater than this one.
     fn after(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexStoreError>;
     /// Makes all changes or none; the last one counts where a key comes twice. They need not be on disk yet, but never without

@@ -3,6 +3,7 @@
 use std::{cell::Cell, fs};
 
 pub(crate) use super::store::IndexStore;
+use super::store::Pair;
 use super::*;
 use crate::journal::tests::trusting;
 
@@ -204,7 +205,7 @@ fn a_change_that_comes_twice_counts_once<S: IndexStore>() {
 }
 
 /// Every key and value of a closed database.
-fn pairs<S: IndexStore>(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn pairs<S: IndexStore>(path: &Path) -> Vec<Pair> {
     let mut pairs = Vec::new();
     S::open(path)
         .unwrap()
@@ -365,7 +366,7 @@ impl<S: IndexStore> IndexStore for Faulty<S> {
         self.store.get(key)
     }
 
-    fn at_or_before(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexStoreError> {
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<Pair>, IndexStoreError> {
         refused_if(FAULT.get() == Fault::Refusing)?;
         self.store.at_or_before(key)
     }
