@@ -11,7 +11,7 @@ fn spread(loss: f64) -> Measured {
         meshes: 3,
         nodes: 100,
         loss,
-        messages: 20,
+        messages: 16,
         gap: SECOND / 2,
         reconciliation: true,
     };

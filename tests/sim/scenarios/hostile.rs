@@ -192,10 +192,13 @@ fn orphans(world: &mut World) {
 }
 
 fn volume(world: &mut World) {
-    let chats = chats(world, 1);
+    let chats = chats(world, 12);
     let (hand, all) = (world.hand(), honest(world));
-    let count = (QUOTA_PUSH.bytes * 1.3 / 60_000.0) as u32;
-    let flood = world.volume(&hand, chats[0], count);
+    let count = (QUOTA_PUSH.bytes * 1.3 / 60_000.0) as u32 / chats.len() as u32;
+    let flood: Vec<_> = chats
+        .iter()
+        .flat_map(|chat| world.volume(&hand, *chat, count))
+        .collect();
     // Its own replica is of no interest: the others would only hand it over what it has just said.
     world.crash(hand.node());
     for bytes in flood {
