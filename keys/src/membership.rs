@@ -117,6 +117,9 @@ pub enum MembershipError {
     /// The node, or the ticket, was revoked.
     #[error("it was revoked")]
     Revoked,
+    /// The node itself has left.
+    #[error("this node has left the mesh")]
+    Left,
     /// What brought the node in was revoked.
     #[error("what brought this node in was revoked, and no operator has vouched for it; ask an operator")]
     NotVouched,

@@ -33,7 +33,7 @@ use crate::{
     counters::Counters,
     dial::DialPlan,
     gate::Gated,
-    join::{Asked, JoinError},
+    join::{Answer, Asked, Presented},
     limits::{self, GOSSIP_BYTES_MAX, GOSSIP_QUEUE, JUDGE_EVERY, LINK_EVENT_QUEUE, STOP_TIMEOUT, TRUST_NEWS},
     membership::{Membership, node_of, peer_of},
     streams::{self, ForBlobs, Opener},
@@ -82,13 +82,9 @@ enum Event {
     /// A control stream ended.
     Ended(NodeId, u64, LinkEnd),
     /// Someone asks for membership or proves it.
-    Asked(
-        NodeId,
-        Asked,
-        oneshot::Sender<Result<Vec<Certificate>, MembershipError>>,
-    ),
+    Asked(NodeId, Asked, oneshot::Sender<Answer>),
     /// We presented our membership.
-    Presented(NodeId, ConnectionId, Result<Vec<Certificate>, JoinError>),
+    Presented(NodeId, ConnectionId, Presented),
 }
 
 /// Where the actor publishes what it knows.

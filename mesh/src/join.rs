@@ -42,6 +42,8 @@ pub(crate) enum Request {
     PresentEvidence(u32),
     /// "I hold an invite that this operator has signed."
     RedeemOfOperator(JoinRequest, Option<Residency>, NodeId),
+    /// "You refused me: what was decided about me?" Asked after a refusal, and answered about the asking key only.
+    Why,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,6 +52,8 @@ enum Reply {
     Welcome(u32),
     /// Why not, in words for the operator's terminal.
     Refused(String),
+    /// So many pieces of signed evidence follow, one a frame. A member of the release before closes the stream instead.
+    Because(u32),
 }
 
 /// A request together with what came with it.
@@ -61,6 +65,21 @@ pub(crate) enum Asked {
         operator: Option<NodeId>,
     },
     Present(Vec<Evidence>),
+    Why,
+}
+
+/// What a stranger is answered.
+pub(crate) enum Answer {
+    Welcome(Vec<Certificate>),
+    Refused(MembershipError),
+    Because(Vec<Evidence>),
+}
+
+/// What came of presenting oneself.
+pub(crate) struct Presented {
+    pub(crate) result: Result<Vec<Certificate>, JoinError>,
+    /// What the other side has to show for a refusal; nobody's word, but evidence to be verified.
+    pub(crate) because: Vec<Evidence>,
 }
 
 /// Why a join did not come about.
@@ -166,26 +185,30 @@ pub(crate) async fn read_request(stream: &mut Stream) -> Result<Asked, JoinError
                 Asked::Present(certificates.into_iter().map(Evidence::Certificate).collect())
             }
             Request::PresentEvidence(count) => Asked::Present(receive_evidence(stream, count).await?),
+            Request::Why => Asked::Why,
         })
     })
     .await
 }
 
-/// Server side, second half: the roster, or why not.
-pub(crate) async fn write_reply(
-    stream: &mut Stream,
-    verdict: Result<Vec<Certificate>, MembershipError>,
-) -> Result<(), JoinError> {
+/// Server side, second half: the roster, why not, or what speaks against the stranger.
+pub(crate) async fn write_reply(stream: &mut Stream, answer: Answer) -> Result<(), JoinError> {
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
     within(async {
-        match verdict {
-            Ok(certificates) => {
-                let count = u32::try_from(certificates.len()).unwrap_or(u32::MAX);
-                send(stream, &Reply::Welcome(count)).await?;
+        match answer {
+            Answer::Welcome(certificates) => {
+                send(stream, &Reply::Welcome(count(certificates.len()))).await?;
                 for certificate in &certificates {
                     send(stream, certificate).await?;
                 }
             }
-            Err(error) => send(stream, &Reply::Refused(error.to_string())).await?,
+            Answer::Refused(error) => send(stream, &Reply::Refused(error.to_string())).await?,
+            Answer::Because(evidence) => {
+                send(stream, &Reply::Because(count(evidence.len()))).await?;
+                for one in &evidence {
+                    write_frame(stream, &one.to_bytes(), JOIN_FRAME_BYTES_MAX).await?;
+                }
+            }
         }
         Ok(())
     })
@@ -207,13 +230,36 @@ async fn ask(stream: &mut Stream, request: Request, presented: &[Vec<u8>]) -> Re
         match receive(stream).await? {
             Reply::Welcome(count) => receive_certificates(stream, count).await,
             Reply::Refused(reason) => Err(JoinError::Refused(reason)),
+            Reply::Because(_) => Err(JoinError::Malformed),
         }
     })
     .await
 }
 
-/// Proves this node's membership to a node that does not know it yet; returns that node's roster.
-pub(crate) async fn present(opener: &Opener, node: NodeId, roster: &Roster) -> Result<Vec<Certificate>, JoinError> {
+/// Proves this node's membership to a node that does not know it yet; that node's roster, or a refusal with what was decided.
+pub(crate) async fn present(opener: &Opener, node: NodeId, roster: &Roster) -> Presented {
+    let result = introduce(opener, node, roster).await;
+    let because = match result {
+        // The refusal stands without it, too.
+        Err(JoinError::Refused(_)) => ask_why(opener, node).await.unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    Presented { result, because }
+}
+
+async fn ask_why(opener: &Opener, node: NodeId) -> Result<Vec<Evidence>, JoinError> {
+    let mut stream = opener.open(node, Protocol::JOIN, None).await?;
+    within(async {
+        send(&mut stream, &Request::Why).await?;
+        match receive(&mut stream).await? {
+            Reply::Because(count) => receive_evidence(&mut stream, count).await,
+            Reply::Welcome(_) | Reply::Refused(_) => Err(JoinError::Malformed),
+        }
+    })
+    .await
+}
+
+async fn introduce(opener: &Opener, node: NodeId, roster: &Roster) -> Result<Vec<Certificate>, JoinError> {
     if roster.has_decrees() {
         let evidence: Vec<_> = roster.evidence().map(|(_, evidence)| evidence.to_bytes()).collect();
         let count = u32::try_from(evidence.len()).unwrap_or(u32::MAX);

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand, builder::TypedValueParser as _, parser::ValueSource,
+};
 
 use crate::{
     commands::{
@@ -18,7 +20,7 @@ use crate::{
         revoke::Revoked,
         run::Overrides,
     },
-    data_directory,
+    data_directory, hints,
 };
 
 /// A peer-to-peer mesh of equal nodes on which people chat with AI characters.
@@ -37,7 +39,8 @@ Examples:
 )]
 struct Cli {
     /// Where the node keeps its keys and data.
-    #[arg(long, global = true, env = "STARLING_DATA_DIR", value_name = "DIRECTORY")]
+    #[arg(long, global = true, env = "STARLING_DATA_DIR", value_name = "DIRECTORY",
+        value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]
     data_dir: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -136,9 +139,14 @@ enum Command {
 /// Runs the program; the exit code is 0, 1 after an error that was said, or 2 for a wrong command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let is_given = matches.value_source("data_dir") == Some(ValueSource::CommandLine);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if matches!(cli.command, Command::InferWorker) {
         return inference::engine::worker::main();
+    }
+    if let Some(directory) = cli.data_dir.as_ref().filter(|_| is_given) {
+        hints::given(directory);
     }
     let result = data_directory::choose(cli.data_dir)
         .map_err(Into::into)

@@ -72,6 +72,15 @@ pub struct MeshConfig {
     pub congestion: mesh::Congestion,
 }
 
+impl MeshConfig {
+    /// Whether this node calls out on the local network. A server on the internet has no neighbours whom it should call, and one that
+    /// listens on this machine only can be reached by none.
+    #[must_use]
+    pub const fn calls_out(&self) -> bool {
+        self.local_discovery && self.public_addresses.is_empty() && !self.listen.ip().is_loopback()
+    }
+}
+
 /// A member with an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -332,6 +341,20 @@ mod tests {
             .collect();
         let without = parse(&without, Path::new("starling.toml")).unwrap();
         assert_eq!(without.backup, BackupConfig::default());
+    }
+
+    #[test]
+    fn a_node_calls_out_only_where_somebody_could_come() {
+        let calls = |text: &str| parse(text, Path::new("starling.toml")).unwrap().mesh.calls_out();
+        assert!(calls(&example()));
+        for (usual, other) in [
+            ("0.0.0.0:4001", "127.0.0.1:4001"),
+            ("0.0.0.0:4001", "[::1]:4001"),
+            ("public_addresses = []", "public_addresses = [\"203.0.113.5:4001\"]"),
+            ("local_discovery = true", "local_discovery = false"),
+        ] {
+            assert!(!calls(&example().replace(usual, other)), "{other}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-use crate::{node::Node, tasks::Tasks};
+use crate::{hints::here, node::Node, tasks::Tasks};
 
 /// Longest request: a revocation together with a renewal for everyone in a full mesh who would fall with it.
 const REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -64,6 +64,9 @@ pub struct ErasureStatus {
     pub what: String,
     /// The id of the account or document.
     pub subject: String,
+    /// The name by which it was erased, while the command that did so still knows it: afterwards nobody does.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Milliseconds since 1970 by the clock of the node that was asked.
     pub at: u64,
     /// The nodes that have carried it out.
@@ -118,8 +121,14 @@ pub struct Status {
     pub answers_generated: u64,
     /// Every member.
     pub members: Vec<MemberStatus>,
+    /// Why this node is a member no longer, with what to do; nothing while it is one.
+    #[serde(default)]
+    pub out: Option<String>,
     /// Nodes that were members and are no longer.
     pub former_members: Vec<FormerStatus>,
+    /// What the start found damaged in the journal or the index and repaired, in words.
+    #[serde(default)]
+    pub repaired: Vec<String>,
     /// Changes this node holds.
     pub changes: usize,
     /// Root over them: two nodes with equal roots hold the same.
@@ -193,7 +202,7 @@ pub struct FormerStatus {
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// Nobody listens.
-    #[error("no node is running with {0}; start it with: starling run")]
+    #[error("no node is running with {0}; start it with: {run}", run = here("run"))]
     NotRunning(PathBuf),
     /// It does not answer.
     #[error("the node running with {path} does not answer: {source}")]

@@ -17,6 +17,8 @@ use keys::{
     secret_file::SecretFileError,
 };
 
+use crate::hints::here;
+
 /// First byte of the membership file: evidence.
 const MEMBERSHIP_VERSION: u8 = 2;
 /// First byte of one that holds certificates only; still read.
@@ -30,14 +32,23 @@ pub enum DataDirectoryError {
     /// No home directory and no choice.
     #[error("there is no home directory; say where the data shall be with --data-dir")]
     NoHome,
+    /// The variable or the option is there and says nothing.
+    #[error(
+        "the data directory has an empty name: set STARLING_DATA_DIR (or --data-dir) to a directory, or unset it for the usual one"
+    )]
+    Empty,
     /// It holds a node.
-    #[error("{0} is already a node; nothing was changed. Start it with: starling run")]
+    #[error("{0} is already a node; nothing was changed. Start it with: {run}", run = here("run"))]
     AlreadyANode(PathBuf),
     /// It holds something else.
     #[error("{0} is not empty and not a node; nothing was changed. Choose another directory with --data-dir")]
     NotEmpty(PathBuf),
     /// It holds no node.
-    #[error("{0} is not a node yet. Make a new mesh with \"starling init\" or join one with \"starling join INVITE\"")]
+    #[error(
+        "{0} is not a node yet. Make a new mesh with \"{init}\" or join one with \"{join}\"",
+        init = here("init"),
+        join = here("join INVITE")
+    )]
     NotANode(PathBuf),
     /// Another process uses it.
     #[error("another starling process is running with {0}; stop it first, or choose another directory with --data-dir")]
@@ -75,8 +86,11 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirectoryError + '_ {
 /// # Errors
 /// When there is neither.
 pub fn choose(asked: Option<PathBuf>) -> Result<PathBuf, DataDirectoryError> {
-    if let Some(directory) = asked {
-        return Ok(directory);
+    match asked {
+        // Not the usual one: whoever names a directory by an empty variable means another, and would get a second node.
+        Some(directory) if directory.as_os_str().is_empty() => return Err(DataDirectoryError::Empty),
+        Some(directory) => return Ok(directory),
+        None => {}
     }
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = variable("XDG_DATA_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/share")));
@@ -427,6 +441,13 @@ mod tests {
             2,
             "nothing half made is left behind"
         );
+    }
+
+    #[test]
+    fn an_empty_name_is_said_and_not_taken_for_the_usual_directory() {
+        let error = choose(Some(PathBuf::new())).unwrap_err();
+        assert!(error.to_string().contains("STARLING_DATA_DIR"), "{error}");
+        assert_eq!(choose(Some("here".into())).unwrap(), PathBuf::from("here"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
     config::{self, Config},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
-    scrub, seed, standing,
+    repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::Tasks,
     wiring,
@@ -57,6 +57,8 @@ struct Parts {
     saved_roster: watch::Receiver<ContentId>,
     /// What the network remembers.
     store: Store,
+    /// What its start found damaged and repaired.
+    repaired: Vec<String>,
     /// Who holds what.
     placements: watch::Receiver<Option<Placement>>,
     /// Files by their content.
@@ -140,7 +142,7 @@ impl Node {
         let listener = bind(config.gateway.listen).await?;
         let (mesh, mut inputs) = Mesh::start(&mesh_settings(&config), &key, roster)?;
         tracing::info!(listen = %config.mesh.listen, "start: mesh");
-        let (store, outputs) = open_store(&directory, &key, &mesh).await?;
+        let (store, outputs, repaired) = open_store(&directory, &key, &mesh).await?;
         let tasks = Tasks::default();
         let mut streams = |protocol| streams_of(&mut inputs.streams, protocol);
         let generations = streams(Protocol::GENERATE);
@@ -184,6 +186,7 @@ impl Node {
             mesh,
             saved_roster,
             store,
+            repaired,
             placements,
             blobs,
             monitor,
@@ -376,6 +379,11 @@ impl Node {
             engine_detail,
             answers_generated: parts.engine.load().borrow().finished,
             members: self.members_status(&surroundings),
+            out: roster.former(&parts.key.id()).map(|former| {
+                let remedy = standing::remedy(standing::is_final(former));
+                format!("{}. {remedy}", standing::why(&roster, former, Timestamp::now()))
+            }),
+            repaired: parts.repaired.clone(),
             former_members: standing::formers(&roster, Timestamp::now()),
             placement,
             changes,
@@ -446,7 +454,7 @@ async fn open_store(
     directory: &DataDirectory,
     key: &NodeKey,
     mesh: &Mesh,
-) -> Result<(Store, crdt::Outputs), StartError> {
+) -> Result<(Store, crdt::Outputs, Vec<String>), StartError> {
     let rosters = mesh.roster_updates();
     let settings = StoreSettings {
         directory: directory.store_path(),
@@ -463,6 +471,7 @@ async fn open_store(
     };
     let opened = tokio::task::spawn_blocking(move || Store::open(settings)).await;
     let (store, outputs, report) = opened.map_err(|_| crdt::StoreError::Stopped)??;
+    let repaired = repairs::words(&report);
     let OpenReport {
         envelopes,
         index_rebuilt,
@@ -476,7 +485,7 @@ async fn open_store(
             "damaged records in the journal; they come again from other nodes"
         );
     }
-    Ok((store, outputs))
+    Ok((store, outputs, repaired))
 }
 
 /// What comes into the wiring.
@@ -573,8 +582,7 @@ fn mesh_settings(config: &Config) -> MeshSettings {
             .map(|member| (member.node, member.address))
             .collect(),
         public_addresses: config.mesh.public_addresses.clone(),
-        // A server on the internet has no neighbours whom it should call.
-        local_discovery: config.mesh.local_discovery && config.mesh.public_addresses.is_empty(),
+        local_discovery: config.mesh.calls_out(),
         congestion: config.mesh.congestion,
     }
 }

@@ -178,7 +178,7 @@ impl NodeProcess {
         self.wait_for("the node is up", |node| {
             let ended = node.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
             assert!(ended.is_none(), "the node ended at once: {}", node.log());
-            node.output().contains("Open ").then_some(())
+            node.output().contains("Starling ").then_some(())
         });
     }
 

@@ -1,5 +1,7 @@
 //! The members a node knows: a set of evidence, and who is a member by it.
 
+mod because;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -364,7 +366,8 @@ impl Roster {
     #[must_use]
     pub fn why_not(&self, node: &NodeId) -> MembershipError {
         match self.former(node).map(|former| &former.why) {
-            Some(Out::Revoked { .. } | Out::Left { .. }) => MembershipError::Revoked,
+            Some(Out::Revoked { .. }) => MembershipError::Revoked,
+            Some(Out::Left { .. }) => MembershipError::Left,
             Some(Out::TicketSpent { .. }) => MembershipError::UsedUp,
             Some(Out::NotVouched { .. }) => MembershipError::NotVouched,
             Some(Out::Ended { .. }) => MembershipError::Ended,

@@ -6,9 +6,8 @@ use clap::Args;
 use keys::Timestamp;
 
 use super::{
-    CommandError,
+    CommandError, confirm,
     decision::{Decision, said_to},
-    is_confirmed,
 };
 use crate::control;
 
@@ -32,9 +31,8 @@ pub fn run(path: &Path, farewell: &Farewell) -> Result<(), CommandError> {
     // A goodbye that nobody hears is none.
     control::ask(path)?;
     let words = "This takes this node out of its mesh for ever; what only it holds is lost to the others.";
-    if !farewell.yes && !is_confirmed(words)? {
-        eprintln!("Nothing was changed.");
-        return Ok(());
+    if !farewell.yes {
+        confirm(words, "changed")?;
     }
     let leave = decision
         .roster

@@ -10,10 +10,10 @@ use keys::{
 };
 
 use super::{
-    CommandError,
+    CommandError, confirm,
     decision::{Decision, called, is_self, said_to},
-    is_confirmed,
 };
+use crate::hints::here;
 
 /// Who or what shall be out, and why.
 #[derive(Args)]
@@ -45,12 +45,11 @@ pub fn run(path: &Path, what: &Revoked) -> Result<(), CommandError> {
     if let Target::Node(node) = target
         && is_self(&decision, &node)
     {
-        return Err("this is that node; to take it out of its mesh say: starling leave".into());
+        return Err(format!("this is that node; to take it out of its mesh say: {}", here("leave")).into());
     }
     let warning = format!("This puts {words} out of the mesh for ever.");
-    if !what.yes && !is_confirmed(&warning)? {
-        eprintln!("Nothing was revoked.");
-        return Ok(());
+    if !what.yes {
+        confirm(&warning, "revoked")?;
     }
     let now = Timestamp::now();
     let decrees = decision.sign(|roster, key| roster.revoke(key, target, &what.reason, now))?;
