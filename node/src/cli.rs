@@ -130,14 +130,14 @@ enum Command {
     Doctor,
     /// The engine's process; started by `run`, not by people.
     #[command(hide = true)]
-    InferWorker,
+    Engine,
 }
 
 /// Runs the program; the exit code is 0, 1 after an error that was said, or 2 for a wrong command line.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if matches!(cli.command, Command::InferWorker) {
+    if matches!(cli.command, Command::Engine) {
         return inference::engine::worker::main();
     }
     let result = data_directory::choose(cli.data_dir)
@@ -158,7 +158,7 @@ pub fn main() -> ExitCode {
             Command::Backup(target) => commands::backup::run(&directory, &target),
             Command::Restore(sources) => commands::restore::run(&directory, &sources),
             Command::Doctor => commands::doctor::run(&directory),
-            Command::InferWorker => Ok(()),
+            Command::Engine => Ok(()),
         });
     match result {
         Ok(()) => ExitCode::SUCCESS,
