@@ -119,7 +119,9 @@ async fn follow(mut running: Running) -> (String, Vec<Instant>, Finished) {
             }
             Some(EngineEvent::Finished(finished)) => return (text, times, finished),
             Some(EngineEvent::Failed(error)) => panic!("{error}"),
-            Some(_) => {}
+            // Random weights say what is no text; then only this tells of a token.
+            Some(EngineEvent::Probability(_)) => times.push(Instant::now()),
+            Some(EngineEvent::Thought(_)) => {}
             None => panic!("it ended without an end"),
         }
     }
@@ -254,20 +256,20 @@ async fn gap() {
     let directory = tempfile::tempdir().expect("a directory");
     let engine = start(directory.path(), ModelSource::File(path), 2, 2048).await;
     eprintln!("gap: {:?}", engine.model().and_then(|model| model.profile));
-    let first = engine
-        .generate(generation(1, filler(20, 1), 0, 120))
-        .await
-        .expect("it begins");
+    let reporting = |session: u16, tokens, tokens_max| {
+        let mut generation = generation(session, filler(tokens, session.into()), 0, tokens_max);
+        generation.sampling.logprobs = Some(0);
+        generation
+    };
+    let first = engine.generate(reporting(1, 20, 120)).await.expect("it begins");
     let first = tokio::spawn(watch(first));
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let began = Instant::now();
-    let second = engine
-        .generate(generation(2, filler(270, 2), 0, 2))
-        .await
-        .expect("it begins");
+    let second = engine.generate(reporting(2, 318, 2)).await.expect("it begins");
     let (_, times, finished) = follow(second).await;
     let newcomer = times.first().map_or(began.elapsed(), |first| *first - began);
-    let (mut gaps, _) = first.await.expect("it ends");
+    let (mut gaps, first) = first.await.expect("it ends");
+    assert!(gaps.len() > 100, "only {} gaps were seen: {first:?}", gaps.len());
     gaps.sort();
     let longest = gaps.last().copied().unwrap_or_default();
     let median = gaps.get(gaps.len() / 2).copied().unwrap_or_default();
@@ -289,7 +291,7 @@ async fn gap() {
     }
 }
 
-/// The gaps between the tokens of a generation. Bytes that are no text make no piece, so every token reports its probability.
+/// The gaps between the tokens of a generation.
 async fn watch(running: Running) -> (Vec<Duration>, Finished) {
     let (_, times, finished) = follow(running).await;
     let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);

@@ -133,9 +133,13 @@ impl Job {
         let sum: f32 = logits.map(|logit| (logit - most).exp()).sum();
         let logprob = |logit: f32| logit - most - sum.ln();
         let text = |token| String::from_utf8_lossy(&model.vocab().token_to_piece(token, false, None)).into_owned();
-        let mut likeliest: Vec<_> = raw.data.iter().collect();
-        likeliest.sort_unstable_by(|left, right| right.logit().total_cmp(&left.logit()));
-        likeliest.truncate(usize::from(self.logprobs.unwrap_or(0)));
+        let count = usize::from(self.logprobs.unwrap_or(0));
+        let mut likeliest = Vec::new();
+        if count > 0 {
+            likeliest = raw.data.iter().collect();
+            likeliest.sort_unstable_by(|left, right| right.logit().total_cmp(&left.logit()));
+            likeliest.truncate(count);
+        }
         let own = raw.data.iter().find(|data| data.id() == token);
         TokenProbability {
             text: text(token),
