@@ -133,7 +133,7 @@ enum Command {
     Doctor,
     /// The engine's process; started by `run`, not by people.
     #[command(hide = true)]
-    InferWorker,
+    Engine,
 }
 
 /// Runs the program; the exit code is 0, 1 after an error that was said, or 2 for a wrong command line.
@@ -142,7 +142,7 @@ pub fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
     let is_given = matches.value_source("data_dir") == Some(ValueSource::CommandLine);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    if matches!(cli.command, Command::InferWorker) {
+    if matches!(cli.command, Command::Engine) {
         return inference::engine::worker::main();
     }
     if let Some(directory) = cli.data_dir.as_ref().filter(|_| is_given) {
@@ -166,7 +166,7 @@ pub fn main() -> ExitCode {
             Command::Backup(target) => commands::backup::run(&directory, &target),
             Command::Restore(sources) => commands::restore::run(&directory, &sources),
             Command::Doctor => commands::doctor::run(&directory),
-            Command::InferWorker => Ok(()),
+            Command::Engine => Ok(()),
         });
     match result {
         Ok(()) => ExitCode::SUCCESS,

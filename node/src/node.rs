@@ -101,6 +101,9 @@ pub enum StartError {
     /// The model.
     #[error("{0}")]
     Model(#[from] inference::engine::ModelError),
+    /// The key for the upstream server.
+    #[error("the file upstream_key_file of the configuration cannot be read: {0}")]
+    UpstreamKey(#[source] std::io::Error),
     /// The model is there but cannot be loaded.
     #[error(
         "the model {model} cannot be used: {reason}. Is the file whole? Choose another with --model or in the configuration"
@@ -588,9 +591,12 @@ fn mesh_settings(config: &Config) -> MeshSettings {
 }
 
 fn engine_settings(config: &Config, directory: &DataDirectory) -> Result<EngineSettings, StartError> {
+    let key = config.inference.upstream_key_file.as_ref().map(std::fs::read_to_string);
+    let key = key.transpose().map_err(StartError::UpstreamKey)?;
+    let key = key.map(|key| key.trim().to_owned());
     Ok(EngineSettings {
         program: std::env::current_exe().map_err(StartError::Program)?,
-        model: config::model_source(&config.inference.model),
+        model: config::model_source(&config.inference.model, key).map_err(inference::engine::ModelError::from)?,
         models_directory: directory.models_path(),
         slots: config.inference.slots,
         context_tokens: config.inference.context_tokens,

@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/sim", &["keys", "mesh", "crdt"]),
     ("tests/benches/crdt", &["keys", "crdt"]),
     ("tests/benches/mesh", &["keys", "mesh"]),
+    ("tests/benches/inference", &["inference"]),
 ];
 
 /// Foreign libraries and the crates that may use them. A name ending in `*` stands for all that begin so.

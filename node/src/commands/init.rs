@@ -114,7 +114,8 @@ pub(super) fn check_addresses(new: &NewNode) -> Result<(), CommandError> {
 
 /// A model file that cannot be read is said now, not at the first start.
 pub(super) fn check_model(model: &str) -> Result<(), CommandError> {
-    if let inference::ModelSource::File(path) = config::model_source(model) {
+    let source = config::model_source(model, None).map_err(|error| error.to_string())?;
+    if let inference::ModelSource::File(path) = source {
         let file = std::fs::File::open(&path).and_then(|file| file.metadata());
         match file {
             Ok(metadata) if metadata.is_file() => {}
