@@ -138,7 +138,7 @@ struct Actor {
 /// Starts the actor.
 pub(crate) fn spawn(
     settings: &MeshSettings,
-    key: &NodeKey,
+    (key, meters): (&NodeKey, &transport::Meters),
     outputs: Outputs,
     sections: watch::Receiver<Sections>,
     commands: mpsc::Receiver<Command>,
@@ -150,7 +150,7 @@ pub(crate) fn spawn(
         streams,
         nearby: nearby(settings, key).into(),
     };
-    let mut swarm = transport::swarm(key, settings.congestion, behaviour)?;
+    let mut swarm = transport::swarm_with(key, settings.congestion, behaviour, meters)?;
     transport::listen(&mut swarm, settings.listen)?;
     let (events, event_queue) = mpsc::channel(LINK_EVENT_QUEUE);
     let (gossip, gossip_queue) = mpsc::channel(GOSSIP_QUEUE);
@@ -196,7 +196,7 @@ pub(crate) fn spawn(
     ))
 }
 
-fn take(inbound: &mut streams::Inbound, protocol: Protocol) -> mpsc::Receiver<(NodeId, Stream)> {
+pub(crate) fn take(inbound: &mut streams::Inbound, protocol: Protocol) -> mpsc::Receiver<(NodeId, Stream)> {
     // A protocol that is not in the list has no streams: a closed queue says the same.
     inbound.remove(&protocol).unwrap_or_else(|| mpsc::channel(1).1)
 }

@@ -80,6 +80,16 @@ enum Command {
     /// Who is in the mesh, as the running node knows it.
     #[command(after_help = "Example:\n  starling members")]
     Members,
+    /// Who is linked with whom in the whole mesh: round trip, lost packets, path, bytes, and how old the figures are.
+    #[command(after_help = "Examples:\n  starling links\n  starling links --to pc-home\n  starling links --json")]
+    Links {
+        /// Show the routes to this node, too: by name or by the first digits of its id.
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
     /// Put a node, an invite or an operator out, everywhere and for ever.
     #[command(
         after_help = "Examples:\n  starling revoke pc-home --reason \"sold\"\n  starling revoke 1a2b3c4d --reason stolen --yes\n  \
@@ -149,6 +159,7 @@ pub fn main() -> ExitCode {
             Command::Run(settings) => commands::run::run(&directory, &settings),
             Command::Status { json } => commands::status::run(&directory, json),
             Command::Members => commands::status::members(&directory),
+            Command::Links { to, json } => commands::links::run(&directory, to.as_deref(), json),
             Command::Revoke(what) => commands::revoke::run(&directory, &what),
             Command::Leave(farewell) => commands::leave::run(&directory, &farewell),
             Command::Operator(appointment) => commands::operator::run(&directory, &appointment),

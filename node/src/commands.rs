@@ -8,6 +8,7 @@ pub mod init;
 pub mod invite;
 pub mod join;
 pub mod leave;
+pub mod links;
 pub mod operator;
 pub mod renew;
 pub mod restore;

@@ -23,6 +23,7 @@ pub mod control;
 pub mod data_directory;
 mod deciding;
 mod erasing;
+mod links;
 pub mod logging;
 pub mod node;
 pub mod ports;

@@ -12,6 +12,7 @@ mod flood;
 mod hop;
 mod join;
 mod nodes;
+mod routes;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ const GROUPS: &[(&str, fn())] = &[
     ("join", join::run),
     ("flood", flood::run),
     ("blobs", blobs::run),
+    ("routes", routes::run),
 ];
 
 fn main() -> ExitCode {
