@@ -16,6 +16,7 @@ use crate::{
         renew::Renewed,
         restore::Sources,
         revoke::Revoked,
+        rotate::Rotation,
         run::Overrides,
     },
     data_directory,
@@ -108,6 +109,12 @@ enum Command {
     /// Renew the certificate of a node, also of one whose certificate has ended.
     #[command(after_help = "Example:\n  starling renew pc-home")]
     Renew(Renewed),
+    /// Give this node a new key, or hand the root over to a new one; the old key is refused afterwards.
+    #[command(
+        after_help = "Examples:\n  starling rotate                    (while the node is stopped)\n  \
+            starling rotate --root --to /media/usb/root-2.key --new-passphrase-file /etc/starling/passphrase"
+    )]
+    Rotate(Rotation),
     /// Have a person or a chat forgotten on every node, for ever.
     #[command(after_help = "Examples:\n  starling erase --account Rita\n  starling erase --session 0f3a... --yes")]
     Erase {
@@ -164,6 +171,7 @@ pub fn main() -> ExitCode {
             Command::Leave(farewell) => commands::leave::run(&directory, &farewell),
             Command::Operator(appointment) => commands::operator::run(&directory, &appointment),
             Command::Renew(renewed) => commands::renew::run(&directory, &renewed),
+            Command::Rotate(rotation) => commands::rotate::run(&directory, &rotation),
             Command::Erase { what, yes } => commands::erase::run(&directory, what, yes),
             Command::Erasures { json } => commands::erase::list(&directory, json),
             Command::Backup(target) => commands::backup::run(&directory, &target),

@@ -13,6 +13,7 @@ pub mod operator;
 pub mod renew;
 pub mod restore;
 pub mod revoke;
+pub mod rotate;
 pub mod run;
 pub mod status;
 
