@@ -39,6 +39,7 @@ mod join;
 pub mod limits;
 mod membership;
 mod protocol;
+mod scoring;
 mod streams;
 pub mod topology;
 mod transport;
