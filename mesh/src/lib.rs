@@ -32,6 +32,7 @@ mod actor;
 pub mod blobs;
 mod control;
 mod counters;
+pub mod decoders;
 mod dial;
 pub mod frame;
 mod gate;

@@ -153,20 +153,30 @@ async fn take(ends: &Ends, signed: Signed<LinkState>, age: u32) -> Option<Exchan
 async fn write_loop(mut writer: impl AsyncWrite + Unpin, mut ends: Ends, shared: &Shared) -> ExchangeEnd {
     let mut tick = tokio::time::interval(LINK_STATE_TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // What was asked of somebody and has not come yet.
+    let mut waits = false;
+    let mut untold = true;
     loop {
         let is_tick = tokio::select! {
             biased;
             () = shared.news.notified() => false,
             _ = tick.tick() => true,
         };
-        if ends.topology.has_changed().is_err() {
+        let Ok(changed) = ends.topology.has_changed() else {
             return ExchangeEnd::Gone;
+        };
+        untold |= changed;
+        // Hundreds of links tick in a dense mesh, nearly always for nothing.
+        if is_tick && !untold && !waits {
+            continue;
         }
         let topology = ends.topology.borrow_and_update().clone();
         let now = Instant::now();
         let mut frames = shared.with(|heard| answers(&topology, &mut heard.wanted, now));
-        frames.extend(shared.with(|heard| questions(&topology, &heard.theirs, &ends.asked, now)));
-        if is_tick {
+        let asked = shared.with(|heard| questions(&topology, &heard.theirs, &ends.asked, now));
+        waits = asked.1;
+        frames.extend(asked.0);
+        if is_tick && std::mem::take(&mut untold) {
             frames.extend(shared.with(|heard| news(&topology, &mut heard.theirs)));
         }
         for frame in frames {
@@ -203,17 +213,27 @@ fn answers(topology: &Topology, wanted: &mut BTreeSet<ShortNode>, now: Instant) 
     frames
 }
 
-/// What the other side has newer than this node, and no other neighbour was asked for a moment ago.
-fn questions(topology: &Topology, theirs: &HashMap<ShortNode, Stamp>, asked: &Asked, now: Instant) -> Vec<Frame> {
-    let newer = theirs.iter().filter(|(node, stamp)| {
-        topology.knows(**node) && topology.held(**node).is_none_or(|held| held.state.stamp < **stamp)
-    });
-    let wanted: Vec<ShortNode> = newer
-        .filter(|(node, stamp)| asked.ask(**node, **stamp, now))
-        .map(|(node, _)| *node)
+/// What the other side has newer than this node, and no other neighbour was asked for a moment ago; and whether anything is still to come.
+fn questions(
+    topology: &Topology,
+    theirs: &HashMap<ShortNode, Stamp>,
+    asked: &Asked,
+    now: Instant,
+) -> (Vec<Frame>, bool) {
+    let is_newer = |node: ShortNode, stamp: Stamp| {
+        topology.knows(node) && topology.held(node).is_none_or(|held| held.state.stamp < stamp)
+    };
+    let newer: Vec<_> = theirs
+        .iter()
+        .filter(|(node, stamp)| is_newer(**node, **stamp))
         .collect();
+    let due = newer.iter().filter(|(node, stamp)| asked.ask(**node, **stamp, now));
+    let wanted: Vec<ShortNode> = due.map(|(node, _)| **node).collect();
     let chunks = wanted.chunks(LINK_STATE_STAMPS_MAX);
-    chunks.map(|chunk| Frame::Want(chunk.to_vec())).collect()
+    (
+        chunks.map(|chunk| Frame::Want(chunk.to_vec())).collect(),
+        !newer.is_empty(),
+    )
 }
 
 /// What this node has newer than the other side, as far as it knows; it is noted as told.
@@ -240,4 +260,27 @@ fn decode(bytes: &[u8]) -> Option<Frame> {
             .map(|(frame, _)| frame),
         _ => None,
     }
+}
+
+/// For whoever tries bytes: reads a frame and writes what was read.
+pub(crate) fn again(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode(bytes).map(|frame| encode(&frame))
+}
+
+/// A frame of each kind.
+pub(crate) fn examples() -> Vec<(String, Vec<u8>)> {
+    let key = keys::NodeKey::from_seed(&[3; 32]);
+    let state = LinkState {
+        mesh: ContentId([7; 32]),
+        stamp: Stamp::default(),
+        links: Vec::new(),
+    };
+    let told = Signed::sign(&key, &state).map(|signed| (signed, 5));
+    [
+        ("have", Frame::Have(vec![(ShortNode([1; 8]), Stamp::default())])),
+        ("want", Frame::Want(vec![ShortNode([1; 8])])),
+        ("tell", Frame::Tell(told.into_iter().collect())),
+    ]
+    .map(|(name, frame)| (name.to_owned(), encode(&frame)))
+    .into()
 }

@@ -9,6 +9,7 @@
 
 mod blobs;
 mod flood;
+mod gossip;
 mod hop;
 mod join;
 mod nodes;
@@ -25,6 +26,7 @@ const GROUPS: &[(&str, fn())] = &[
     ("flood", flood::run),
     ("blobs", blobs::run),
     ("routes", routes::run),
+    ("gossip", gossip::run),
 ];
 
 fn main() -> ExitCode {
