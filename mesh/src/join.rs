@@ -361,3 +361,24 @@ async fn connect(swarm: &mut Swarm<streams::Behaviour>, invite: &Invite) -> Resu
         .await
         .unwrap_or_else(|_| Err(unreachable(format!("no answer in {patience:?}"))))
 }
+
+/// For whoever tries bytes: reads a request and writes what was read.
+pub(crate) fn request_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    match bytes.split_first() {
+        Some((&VERSION, body)) => match postcard::take_from_bytes::<Request>(body) {
+            Ok((request, [])) => Some(encode(&request)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Requests that need no invite.
+pub(crate) fn request_examples() -> Vec<(String, Vec<u8>)> {
+    [
+        ("present", Request::Present(3)),
+        ("evidence", Request::PresentEvidence(3)),
+    ]
+    .map(|(name, request)| (name.to_owned(), encode(&request)))
+    .into()
+}

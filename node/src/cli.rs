@@ -18,6 +18,7 @@ use crate::{
         renew::Renewed,
         restore::Sources,
         revoke::Revoked,
+        rotate::Rotation,
         run::Overrides,
     },
     data_directory, hints,
@@ -83,6 +84,16 @@ enum Command {
     /// Who is in the mesh, as the running node knows it.
     #[command(after_help = "Example:\n  starling members")]
     Members,
+    /// Who is linked with whom in the whole mesh: round trip, lost packets, path, bytes, and how old the figures are.
+    #[command(after_help = "Examples:\n  starling links\n  starling links --to pc-home\n  starling links --json")]
+    Links {
+        /// Show the routes to this node, too: by name or by the first digits of its id.
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
     /// Put a node, an invite or an operator out, everywhere and for ever.
     #[command(
         after_help = "Examples:\n  starling revoke pc-home --reason \"sold\"\n  starling revoke 1a2b3c4d --reason stolen --yes\n  \
@@ -101,6 +112,12 @@ enum Command {
     /// Renew the certificate of a node, also of one whose certificate has ended.
     #[command(after_help = "Example:\n  starling renew pc-home")]
     Renew(Renewed),
+    /// Give this node a new key, or hand the root over to a new one; the old key is refused afterwards.
+    #[command(
+        after_help = "Examples:\n  starling rotate                    (while the node is stopped)\n  \
+            starling rotate --root --to /media/usb/root-2.key --new-passphrase-file /etc/starling/passphrase"
+    )]
+    Rotate(Rotation),
     /// Have a person or a chat forgotten on every node, for ever.
     #[command(after_help = "Examples:\n  starling erase --account Rita\n  starling erase --session 0f3a... --yes")]
     Erase {
@@ -157,10 +174,12 @@ pub fn main() -> ExitCode {
             Command::Run(settings) => commands::run::run(&directory, &settings),
             Command::Status { json } => commands::status::run(&directory, json),
             Command::Members => commands::status::members(&directory),
+            Command::Links { to, json } => commands::links::run(&directory, to.as_deref(), json),
             Command::Revoke(what) => commands::revoke::run(&directory, &what),
             Command::Leave(farewell) => commands::leave::run(&directory, &farewell),
             Command::Operator(appointment) => commands::operator::run(&directory, &appointment),
             Command::Renew(renewed) => commands::renew::run(&directory, &renewed),
+            Command::Rotate(rotation) => commands::rotate::run(&directory, &rotation),
             Command::Erase { what, yes } => commands::erase::run(&directory, what, yes),
             Command::Erasures { json } => commands::erase::list(&directory, json),
             Command::Backup(target) => commands::backup::run(&directory, &target),

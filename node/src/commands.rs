@@ -8,10 +8,12 @@ pub mod init;
 pub mod invite;
 pub mod join;
 pub mod leave;
+pub mod links;
 pub mod operator;
 pub mod renew;
 pub mod restore;
 pub mod revoke;
+pub mod rotate;
 pub mod run;
 pub mod status;
 

@@ -32,6 +32,8 @@ pub enum Request {
     Status,
     /// To have something forgotten on every node.
     Erase(EraseRequest),
+    /// Who is linked with whom in the whole mesh; with the beginning of a node's id, also the routes to it.
+    Links(Option<String>),
     /// What was erased, and by which nodes.
     Erasures,
     /// To take in signed decisions about members and to tell everyone, each as [`keys::membership::Evidence::to_text`] writes it.
@@ -43,6 +45,40 @@ pub enum Request {
 pub struct Decided {
     /// Neighbours that have a link now, and so know of it.
     pub told: usize,
+}
+
+/// Who is linked with whom, as a running node has heard.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LinksStatus {
+    /// Members of the mesh.
+    pub members: usize,
+    /// Of them, those that have told of their links.
+    pub heard_of: usize,
+    /// Every link.
+    pub links: Vec<LinkStatus>,
+    /// Routes to the node that was asked for that share no node between this one and it, the cheapest first, by name.
+    pub routes: Option<Vec<Vec<String>>>,
+}
+
+/// A link in [`LinksStatus`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Names of the nodes at its ends.
+    pub nodes: [String; 2],
+    /// Their ids.
+    pub node_ids: [String; 2],
+    /// Whether both ends tell of it.
+    pub confirmed: bool,
+    /// The larger of the round trips that both ends measure.
+    pub round_trip_ms: Option<f64>,
+    /// The larger of the shares of lost packets; `null` where the path does not tell.
+    pub loss: Option<f64>,
+    /// `quic`, `punched`, `tcp`, `websocket` or `relayed`.
+    pub path: String,
+    /// Bytes that each end has sent the other, in the order of the ends.
+    pub bytes: [Option<u64>; 2],
+    /// Age of the figures.
+    pub age_seconds: f64,
 }
 
 /// What shall be forgotten.
@@ -270,6 +306,7 @@ async fn answer(stream: UnixStream, node: &Node) -> io::Result<()> {
         Ok(Request::Status) => encode(Ok(node.status().await)),
         Ok(Request::Erase(what)) => encode(node.erase(&what).await.map_err(|error| error.to_string())),
         Ok(Request::Decide(decrees)) => encode(node.decide(&decrees).await.map_err(|error| error.to_string())),
+        Ok(Request::Links(to)) => encode(node.links(to.as_deref())),
         Ok(Request::Erasures) => encode(node.erasures().await.map_err(|error| error.to_string())),
         Err(error) => encode::<()>(Err(format!("unknown request: {error}"))),
     };

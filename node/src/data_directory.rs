@@ -13,8 +13,8 @@ use crdt::{
 };
 use keys::{
     NodeKey,
-    membership::{Certificate, Evidence, Roster},
-    secret_file::SecretFileError,
+    membership::{Certificate, Decree, Evidence, Roster},
+    secret_file::{self, SecretFileError},
 };
 
 use crate::hints::here;
@@ -299,6 +299,31 @@ impl DataDirectory {
         Ok(NodeKey::load(&self.0.join("node.key"))?)
     }
 
+    /// Where a new key lies while it takes the place of the old one.
+    #[must_use]
+    pub fn next_key_path(&self) -> PathBuf {
+        self.0.join("node.key.next")
+    }
+
+    /// The new key of a rotation that is under way, or was interrupted.
+    ///
+    /// # Errors
+    /// When it is there but readable by others or damaged.
+    pub fn next_key(&self) -> Result<Option<NodeKey>, DataDirectoryError> {
+        let path = self.next_key_path();
+        Ok(path.exists().then(|| NodeKey::load(&path)).transpose()?)
+    }
+
+    /// The new key takes the place of the old one, which is overwritten.
+    ///
+    /// # Errors
+    /// When the disk refuses; the rotation can be finished later then.
+    pub fn replace_key(&self, new: &NodeKey) -> Result<(), DataDirectoryError> {
+        secret_file::replace(&self.0.join("node.key"), &*new.seed())?;
+        secret_file::destroy(&self.next_key_path())?;
+        Ok(())
+    }
+
     /// The mesh's root key; only the first node has it.
     ///
     /// # Errors
@@ -331,9 +356,17 @@ impl DataDirectory {
         }
         let bytes = fs::read(&path).map_err(io_error(&path))?;
         let evidence = read_membership(&bytes).map_err(&damaged)?;
+        // A node whose key was rotated is the one that its first key's certificate names.
+        let first = evidence.iter().find_map(|one| match one {
+            Evidence::Decree(Decree::Succession(succession)) if succession.heir() == key.id() => {
+                Some(succession.origin())
+            }
+            _ => None,
+        });
+        let first = first.unwrap_or(key.id());
         let own = evidence.iter().find_map(|one| match one {
             Evidence::Certificate(certificate) => {
-                let is_own = certificate.verify().is_ok_and(|(_, member)| member.node == key.id());
+                let is_own = certificate.verify().is_ok_and(|(_, member)| member.node == first);
                 is_own.then(|| certificate.clone())
             }
             Evidence::Decree(_) => None,

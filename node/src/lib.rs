@@ -24,6 +24,7 @@ pub mod data_directory;
 mod deciding;
 mod erasing;
 pub mod hints;
+mod links;
 pub mod logging;
 pub mod node;
 pub mod ports;

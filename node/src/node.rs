@@ -5,7 +5,10 @@ use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus};
-use keys::{ContentId, NodeId, NodeKey, Timestamp, membership::Roster};
+use keys::{
+    ContentId, NodeId, NodeKey, Timestamp,
+    membership::{Out, Roster},
+};
 use mesh::{
     Mesh, MeshSettings, Protocol,
     blobs::{BlobError, BlobLimits, BlobStore, Pace, Rate},
@@ -86,6 +89,9 @@ pub enum StartError {
         "this node is a member of its mesh no longer: {0}. With a new invite this machine can join again, into another data directory"
     )]
     NotAMember(String),
+    /// A rotation of its key was interrupted.
+    #[error("the rotation of this node's key was interrupted; finish it with: starling rotate")]
+    HalfRotated,
     /// The mesh's port or network.
     #[error("{0}. Choose another port with --mesh-listen or in the configuration")]
     Mesh(#[from] mesh::TransportError),
@@ -437,6 +443,9 @@ fn own_roster(directory: &DataDirectory, key: &NodeKey) -> Result<Roster, StartE
     let now = Timestamp::now();
     roster.advance(now);
     match roster.former(&key.id()).filter(|former| standing::is_final(former)) {
+        Some(former) if directory.next_key()?.is_some() && matches!(former.why, Out::Rotated { .. }) => {
+            Err(StartError::HalfRotated)
+        }
         Some(former) => Err(StartError::NotAMember(standing::why(&roster, former, now))),
         None => Ok(roster),
     }

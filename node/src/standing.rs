@@ -27,7 +27,7 @@ pub(crate) fn days_left(member: &Member, now: Timestamp) -> Option<i64> {
 /// still be taken back by an operator.
 pub(crate) fn is_final(former: &Former) -> bool {
     match former.why {
-        Out::Revoked { .. } | Out::Left { .. } | Out::TicketSpent { .. } => true,
+        Out::Revoked { .. } | Out::Left { .. } | Out::TicketSpent { .. } | Out::Rotated { .. } => true,
         Out::Ended { .. } | Out::NotVouched { .. } => false,
     }
 }
@@ -81,6 +81,7 @@ pub(crate) fn why(roster: &Roster, former: &Former, now: Timestamp) -> String {
             };
             format!("{what} was revoked, and no operator has vouched for it; see: starling renew")
         }
+        Out::Rotated { to, at } => format!("its key was replaced by {} {}", to.short(), ago(*at, now)),
         Out::Ended { at } => format!("its certificate ended {}; see: starling renew", ago(*at, now)),
     }
 }

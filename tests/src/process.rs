@@ -238,6 +238,18 @@ impl NodeProcess {
         self.wait_for(what, |node| node.status().filter(|status| wanted(status)))
     }
 
+    /// Waits until `starling links --json` says what is wanted.
+    ///
+    /// # Panics
+    /// When it never does.
+    pub fn wait_for_links(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for("the links are known", |node| {
+            let output = starling(&node.path(), ["links", "--json"]);
+            let links = serde_json::from_slice(&output.stdout).ok();
+            links.filter(|links| wanted(links))
+        })
+    }
+
     fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {
         let began = Instant::now();
         loop {

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "tests",
         &["keys", "mesh", "crdt", "inference", "monitor", "gateway", "node"],
     ),
-    ("tests/fuzz", &["keys", "crdt"]),
+    ("tests/fuzz", &["keys", "mesh", "crdt"]),
     ("tests/sim", &["keys", "mesh", "crdt"]),
     ("tests/benches/crdt", &["keys", "crdt"]),
     ("tests/benches/mesh", &["keys", "mesh"]),

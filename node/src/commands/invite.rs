@@ -196,7 +196,8 @@ pub fn issue(
 /// Whose key signs: the root's when it is at hand, because nodes of the release before understand that, too; otherwise this node's own
 /// when it is an operator's.
 fn issuer(root: Option<NodeKey>, key: &NodeKey, roster: &Roster, roles: Roles) -> Result<NodeKey, InviteError> {
-    match root {
+    // One that has handed over to a new root signs nothing that counts.
+    match root.filter(|root| root.id() == roster.root()) {
         Some(root) => Ok(root),
         None if !roster.powers(&key.id()).contains(Powers::INVITE) => Err(InviteError::NoRight),
         None if roles.contains(Roles::OPERATOR) => Err(InviteError::RootOnly),

@@ -7,7 +7,7 @@ use keys::Timestamp;
 
 use super::{
     CommandError, confirm,
-    decision::{Decision, said_to},
+    decision::{Decision, RootKey, said_to},
 };
 use crate::control;
 
@@ -27,7 +27,7 @@ pub struct Farewell {
 /// # Errors
 /// When the node does not run (nobody would hear of it), or the person says no.
 pub fn run(path: &Path, farewell: &Farewell) -> Result<(), CommandError> {
-    let decision = Decision::open(path, None)?;
+    let decision = Decision::open(path, &RootKey::default())?;
     // A goodbye that nobody hears is none.
     control::ask(path)?;
     let words = "This takes this node out of its mesh for ever; what only it holds is lost to the others.";
