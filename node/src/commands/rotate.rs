@@ -11,11 +11,10 @@ use keys::{
 };
 
 use super::{
-    CommandError,
+    CommandError, confirm,
     decision::{Decision, RootKey, said_to},
-    is_confirmed, launcher,
 };
-use crate::data_directory::DataDirectory;
+use crate::{data_directory::DataDirectory, hints::here};
 
 /// Which key is replaced, and where the new one goes.
 #[derive(Args)]
@@ -59,9 +58,8 @@ fn rotate(path: &Path, yes: bool) -> Result<(), CommandError> {
         None => {
             let warning =
                 "This node gets a new key, and its old one is refused everywhere. People of this node log in again.";
-            if !yes && !is_confirmed(warning)? {
-                eprintln!("Nothing was changed.");
-                return Ok(());
+            if !yes {
+                confirm(warning, "changed")?;
             }
             let new = NodeKey::generate();
             new.save(&directory.next_key_path())?;
@@ -84,8 +82,8 @@ fn rotate(path: &Path, yes: bool) -> Result<(), CommandError> {
         old.id().short()
     );
     println!(
-        "Start the node with: {} run. The others hear of it from this node.",
-        launcher()
+        "Start the node with: {}. The others hear of it from this node.",
+        here("run")
     );
     println!("Backups that were made before hold the old key: make a new one.");
     Ok(())
@@ -97,9 +95,8 @@ fn hand_over(path: &Path, to: &Path, rotation: &Rotation) -> Result<(), CommandE
     let passphrase = passphrase.map(ArchiveKey::load_passphrase).transpose()?;
     let warning =
         "The root of this mesh is handed over to a new key. Invites of the old one that nobody has used are void.";
-    if !rotation.yes && !is_confirmed(warning)? {
-        eprintln!("Nothing was changed.");
-        return Ok(());
+    if !rotation.yes {
+        confirm(warning, "changed")?;
     }
     let (new, now) = (NodeKey::generate(), Timestamp::now());
     let decrees = decision.sign(|roster, key| roster.hand_over_root(key, &new, now))?;

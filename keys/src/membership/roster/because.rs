@@ -4,7 +4,7 @@
 use super::{Roster, Slot};
 use crate::{
     NodeId,
-    membership::{Evidence, Out, Target, decree::Opened},
+    membership::{Decree, Evidence, Out, Target, decree::Opened},
 };
 
 impl Roster {
@@ -16,14 +16,18 @@ impl Roster {
             Some(Out::Revoked { .. } | Out::Left { .. }) => Target::Node(*node),
             Some(Out::NotVouched { because }) => *because,
             Some(Out::TicketSpent { winner }) => return self.certificates_of(winner),
+            Some(Out::Rotated { .. }) => return self.successions_of(&self.judged.identities.origin(node)),
             Some(Out::Ended { .. }) | None => return Vec::new(),
         };
         let Some((author, _)) = self.judged.revocations.get(&target) else {
             return Vec::new();
         };
         let mut evidence = Vec::new();
-        if author != node && *author != self.root {
+        if self.was_root(author) {
+            evidence.extend(self.successions_of(&self.first_root));
+        } else if author != node {
             evidence.extend(self.certificates_of(author));
+            evidence.extend(self.successions_of(&self.judged.identities.origin(author)));
         }
         let concerns = |slot: &Slot, opened: &Opened| match opened {
             Opened::OperatorGrant(grant) => grant.operator == *author,
@@ -33,6 +37,13 @@ impl Roster {
         let decrees = decrees.filter(|(slot, held)| concerns(slot, &held.opened));
         evidence.extend(decrees.map(|(_, held)| Evidence::Decree(held.decree.clone())));
         evidence
+    }
+
+    /// How the key that began an identity was followed by others.
+    fn successions_of(&self, origin: &NodeId) -> Vec<Evidence> {
+        let held = self.successions.get(origin).into_iter().flatten();
+        held.map(|(succession, _)| Evidence::Decree(Decree::Succession(succession.clone())))
+            .collect()
     }
 
     fn certificates_of(&self, node: &NodeId) -> Vec<Evidence> {
