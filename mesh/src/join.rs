@@ -42,8 +42,6 @@ pub(crate) enum Request {
     PresentEvidence(u32),
     /// "I hold an invite that this operator has signed."
     RedeemOfOperator(JoinRequest, Option<Residency>, NodeId),
-    /// "You refused me: what was decided about me?" Asked after a refusal, and answered about the asking key only.
-    Why,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,7 +50,7 @@ enum Reply {
     Welcome(u32),
     /// Why not, in words for the operator's terminal.
     Refused(String),
-    /// So many pieces of signed evidence follow, one a frame. A member of the release before closes the stream instead.
+    /// Behind a refusal: so many pieces of signed evidence follow, one a frame. A member of the release before says nothing more.
     Because(u32),
 }
 
@@ -65,14 +63,13 @@ pub(crate) enum Asked {
         operator: Option<NodeId>,
     },
     Present(Vec<Evidence>),
-    Why,
 }
 
 /// What a stranger is answered.
 pub(crate) enum Answer {
     Welcome(Vec<Certificate>),
-    Refused(MembershipError),
-    Because(Vec<Evidence>),
+    /// Why not, and what was decided about the stranger.
+    Refused(MembershipError, Vec<Evidence>),
 }
 
 /// What came of presenting oneself.
@@ -185,13 +182,12 @@ pub(crate) async fn read_request(stream: &mut Stream) -> Result<Asked, JoinError
                 Asked::Present(certificates.into_iter().map(Evidence::Certificate).collect())
             }
             Request::PresentEvidence(count) => Asked::Present(receive_evidence(stream, count).await?),
-            Request::Why => Asked::Why,
         })
     })
     .await
 }
 
-/// Server side, second half: the roster, why not, or what speaks against the stranger.
+/// Server side, second half: the roster, or why not and what was decided about the stranger.
 pub(crate) async fn write_reply(stream: &mut Stream, answer: Answer) -> Result<(), JoinError> {
     let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
     within(async {
@@ -202,9 +198,11 @@ pub(crate) async fn write_reply(stream: &mut Stream, answer: Answer) -> Result<(
                     send(stream, certificate).await?;
                 }
             }
-            Answer::Refused(error) => send(stream, &Reply::Refused(error.to_string())).await?,
-            Answer::Because(evidence) => {
-                send(stream, &Reply::Because(count(evidence.len()))).await?;
+            Answer::Refused(error, evidence) => {
+                send(stream, &Reply::Refused(error.to_string())).await?;
+                if !evidence.is_empty() {
+                    send(stream, &Reply::Because(count(evidence.len()))).await?;
+                }
                 for one in &evidence {
                     write_frame(stream, &one.to_bytes(), JOIN_FRAME_BYTES_MAX).await?;
                 }
@@ -238,28 +236,17 @@ async fn ask(stream: &mut Stream, request: Request, presented: &[Vec<u8>]) -> Re
 
 /// Proves this node's membership to a node that does not know it yet; that node's roster, or a refusal with what was decided.
 pub(crate) async fn present(opener: &Opener, node: NodeId, roster: &Roster) -> Presented {
-    let result = introduce(opener, node, roster).await;
-    let because = match result {
-        // The refusal stands without it, too.
-        Err(JoinError::Refused(_)) => ask_why(opener, node).await.unwrap_or_default(),
-        _ => Vec::new(),
-    };
+    let mut because = Vec::new();
+    let result = introduce(opener, node, roster, &mut because).await;
     Presented { result, because }
 }
 
-async fn ask_why(opener: &Opener, node: NodeId) -> Result<Vec<Evidence>, JoinError> {
-    let mut stream = opener.open(node, Protocol::JOIN, None).await?;
-    within(async {
-        send(&mut stream, &Request::Why).await?;
-        match receive(&mut stream).await? {
-            Reply::Because(count) => receive_evidence(&mut stream, count).await,
-            Reply::Welcome(_) | Reply::Refused(_) => Err(JoinError::Malformed),
-        }
-    })
-    .await
-}
-
-async fn introduce(opener: &Opener, node: NodeId, roster: &Roster) -> Result<Vec<Certificate>, JoinError> {
+async fn introduce(
+    opener: &Opener,
+    node: NodeId,
+    roster: &Roster,
+    because: &mut Vec<Evidence>,
+) -> Result<Vec<Certificate>, JoinError> {
     if roster.has_decrees() {
         let evidence: Vec<_> = roster.evidence().map(|(_, evidence)| evidence.to_bytes()).collect();
         let count = u32::try_from(evidence.len()).unwrap_or(u32::MAX);
@@ -267,13 +254,32 @@ async fn introduce(opener: &Opener, node: NodeId, roster: &Roster) -> Result<Vec
         match ask(&mut stream, Request::PresentEvidence(count), &evidence).await {
             // A member of the release before does not know the question.
             Err(JoinError::Malformed | JoinError::Broken(FrameError::Io(_))) => {}
-            answer => return answer,
+            answer => {
+                *because = shown(&mut stream, &answer).await;
+                return answer;
+            }
         }
     }
     let mut stream = opener.open(node, Protocol::JOIN, None).await?;
     let certificates: Vec<_> = roster.certificates().map(encode).collect();
     let count = u32::try_from(certificates.len()).unwrap_or(u32::MAX);
-    ask(&mut stream, Request::Present(count), &certificates).await
+    let answer = ask(&mut stream, Request::Present(count), &certificates).await;
+    *because = shown(&mut stream, &answer).await;
+    answer
+}
+
+/// What the other side shows for its refusal; the refusal stands without it, too.
+async fn shown(stream: &mut Stream, answer: &Result<Vec<Certificate>, JoinError>) -> Vec<Evidence> {
+    if !matches!(answer, Err(JoinError::Refused(_))) {
+        return Vec::new();
+    }
+    let read = within(async {
+        match receive(stream).await? {
+            Reply::Because(count) => receive_evidence(stream, count).await,
+            Reply::Welcome(_) | Reply::Refused(_) => Err(JoinError::Malformed),
+        }
+    });
+    read.await.unwrap_or_default()
 }
 
 /// Redeems an invite: dials the member it names, shows the ticket, and returns the roster of the mesh, in which this node now is.

@@ -55,7 +55,6 @@ impl Actor {
                     None => Err(roster.why_not(&node)),
                 }
             }
-            Asked::Why => return Answer::Because(roster.because(&node)),
         };
         match verdict {
             Ok(news) => {
@@ -68,7 +67,7 @@ impl Actor {
             Err(error) => {
                 tracing::warn!(node = %node.short(), %error, "refused a stranger");
                 Counters::increment(&self.outputs.counters.strangers_refused);
-                Answer::Refused(error)
+                Answer::Refused(error, self.outputs.roster.borrow().because(&node))
             }
         }
     }
