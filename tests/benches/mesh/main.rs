@@ -1,5 +1,6 @@
 //! Measurements of the mesh, each figure one JSON line on standard output; words go to standard error. `./x bench mesh` runs all of
-//! them, `./x bench mesh hop join` some. Real nodes and real sockets of this machine.
+//! them, `./x bench mesh hop join` some. Real nodes and real sockets of this machine, but
+//! for the figures that say that they are simulated.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +12,7 @@ mod blobs;
 mod flood;
 mod hop;
 mod join;
+mod liveness;
 mod nodes;
 
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ const GROUPS: &[(&str, fn())] = &[
     ("join", join::run),
     ("flood", flood::run),
     ("blobs", blobs::run),
+    ("liveness", liveness::run),
 ];
 
 fn main() -> ExitCode {
