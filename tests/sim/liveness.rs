@@ -61,8 +61,6 @@ pub struct Mesh {
     pub falsely_gone: BTreeSet<usize>,
     /// Living members that were suspected by somebody.
     pub falsely_suspected: BTreeSet<usize>,
-    /// Bytes of news and questions, heartbeats not counted: 27 for each piece of news.
-    pub bytes: usize,
 }
 
 fn tag(node: usize) -> Tag {
@@ -102,7 +100,6 @@ impl Mesh {
             silent: BTreeSet::new(),
             falsely_gone: BTreeSet::new(),
             falsely_suspected: BTreeSet::new(),
-            bytes: 0,
         };
         for number in 0..setting.nodes {
             mesh.link(number, (number + 1) % setting.nodes);
@@ -264,9 +261,7 @@ impl Mesh {
     }
 
     fn note(&mut self, message: &Message) {
-        self.bytes += 27;
         let Message::News(news) = message else { return };
-        self.bytes += 27 * (news.len() - 1);
         for rumour in news {
             let (about, falsely) = match rumour {
                 Rumour::Alive(..) => continue,

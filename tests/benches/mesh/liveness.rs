@@ -19,7 +19,11 @@ fn started(nodes: usize, seed: u64, recovery: Recovery) -> Mesh {
         seed,
     });
     mesh.run(Duration::from_secs(10), |_, _| ());
-    assert!(mesh.agrees(), "all that started are known to all");
+    // Without recovery somebody may be called gone this early.
+    assert!(
+        recovery == Recovery::OFF || mesh.agrees(),
+        "all that started are known to all"
+    );
     mesh
 }
 
@@ -46,17 +50,18 @@ fn figure(name: &str, value: f64, unit: &str, goal: Option<f64>) {
 
 pub fn run() {
     let (mut times, mut heals, mut false_ones, mut unaided) = (Vec::new(), Vec::new(), 0, 0);
-    let mut bytes = 0;
     for seed in SEEDS {
         let mut mesh = started(1000, seed, Recovery::ON);
-        let before = mesh.bytes;
         mesh.run(Duration::from_secs(60), |_, _| ());
-        bytes += mesh.bytes - before;
         falsely_gone(&mut mesh);
         times.extend(deaths(&mut mesh, 10).iter().map(Duration::as_secs_f64));
+        eprintln!("liveness: seed {seed}: p99 so far {:.2} s", quantile(&mut times, 0.99));
         false_ones += mesh.falsely_gone.len();
         unaided += falsely_gone(&mut started(1000, seed, Recovery::OFF));
         let healed = heals_in(&mut started(100, seed, Recovery::ON));
+        eprintln!(
+            "liveness: seed {seed}: {false_ones} falsely gone so far, {unaided} without recovery, healed in {healed:?}"
+        );
         heals.push(healed.map_or(f64::INFINITY, |time| time.as_secs_f64()));
     }
     let seeds = SEEDS.count() as f64;
@@ -74,6 +79,4 @@ pub fn run() {
     figure(name, f64::from(unaided as u32) / seeds, "members", None);
     let name = "heal of a half/half split to liveness agrees, 100 nodes, simulated, slowest";
     figure(name, quantile(&mut heals, 1.0), "s", Some(5.0));
-    let name = "liveness news sent by one node in a quiet mesh of 1000, simulated";
-    figure(name, bytes as f64 / seeds / 60.0 / 1000.0, "B/s", Some(2000.0));
 }
