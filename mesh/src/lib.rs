@@ -15,6 +15,7 @@
 //!   travel here, never through gossip, where each message would cost every node CPU time.
 //! - [`blobs`]: files by their content, from several nodes at once, verified group by group, paced so that tokens keep flowing.
 //! - [`liveness`]: who is there, of members that are linked and of those that are not; a pure state machine.
+//! - [`topology`]: who is linked with whom in the whole mesh, and the routes through it.
 //! - `dial`: whom to dial and when; a pure state machine.
 //! - `actor`: owns the swarm, the roster and the links; everything above is driven by its one `select!`.
 //!
@@ -32,6 +33,7 @@ mod actor;
 pub mod blobs;
 mod control;
 mod counters;
+pub mod decoders;
 mod dial;
 pub mod frame;
 mod gate;
@@ -40,7 +42,9 @@ pub mod limits;
 pub mod liveness;
 mod membership;
 mod protocol;
+mod scoring;
 mod streams;
+pub mod topology;
 mod transport;
 mod trust;
 mod view;
@@ -66,6 +70,7 @@ use crate::{
     counters::Counters,
     limits::{COMMAND_QUEUE, SECTION_BYTES_MAX, SECTIONS_MAX},
     streams::Opener,
+    topology::Topology,
 };
 
 /// How a node takes part in the mesh.
@@ -135,6 +140,7 @@ pub struct Mesh {
     sections: Arc<watch::Sender<Sections>>,
     roster: watch::Receiver<Arc<Roster>>,
     view: watch::Receiver<MeshView>,
+    topology: watch::Receiver<Arc<Topology>>,
     counters: Arc<Counters>,
 }
 
@@ -154,7 +160,16 @@ impl Mesh {
             view: view_sender,
             counters: counters.clone(),
         };
-        let (opener, inputs) = actor::spawn(settings, key, outputs, sections_seen, command_queue)?;
+        let meters = transport::Meters::default();
+        let (opener, mut inputs) = actor::spawn(settings, (key, &meters), outputs, sections_seen, command_queue)?;
+        let topology = topology::spread::spawn(topology::spread::Parts {
+            key: key.clone(),
+            opener: opener.clone(),
+            roster: roster.clone(),
+            view: view.clone(),
+            meters,
+            inbound: actor::take(&mut inputs.streams, Protocol::LINKS),
+        });
         let sections = Arc::new(sections);
         Ok((
             Self {
@@ -164,6 +179,7 @@ impl Mesh {
                 sections,
                 roster,
                 view,
+                topology,
                 counters,
             },
             inputs,
@@ -192,6 +208,12 @@ impl Mesh {
     #[must_use]
     pub fn view(&self) -> watch::Receiver<MeshView> {
         self.view.clone()
+    }
+
+    /// Who is linked with whom in the whole mesh, as far as this node has heard.
+    #[must_use]
+    pub fn topology(&self) -> watch::Receiver<Arc<Topology>> {
+        self.topology.clone()
     }
 
     /// What was counted since the start.

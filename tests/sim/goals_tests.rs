@@ -10,6 +10,7 @@ use sim::{
 fn spread(loss: f64) -> Measured {
     let spread = Spread {
         meshes: 3,
+        first_seed: 1,
         nodes: 100,
         loss,
         messages: 16,
@@ -43,6 +44,7 @@ fn a_mesh_of_few_neighbours_would_be_too_slow() {
     };
     let spread = Spread {
         meshes: 1,
+        first_seed: 1,
         nodes: 100,
         loss: 0.0,
         messages: 10,

@@ -409,6 +409,7 @@ fn request(session: ContentId, chat: &Session, character: &Definition, question:
     let hash = keys::ContentId::of(question.to_string().as_bytes());
     let seed = u32::from_le_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]);
     Request {
+        account: chat.account,
         session,
         question,
         messages: prompt::messages(character, chat, question),
@@ -418,6 +419,7 @@ fn request(session: ContentId, chat: &Session, character: &Definition, question:
             // A token has at least one character; the limit in characters is what counts.
             tokens_max: characters_max.min(ANSWER_TOKENS_MAX),
             characters_max,
+            ..Sampling::default()
         },
     }
 }

@@ -101,6 +101,7 @@ mod tests {
             generations,
             prefill_tokens_per_second: speed * 10.0,
             decode_tokens_per_second: speed,
+            decode_eight_tokens_per_second: speed * 1.4,
         };
         Candidate {
             node: NodeId([id; 32]),

@@ -10,10 +10,12 @@
 
 mod blobs;
 mod flood;
+mod gossip;
 mod hop;
 mod join;
 mod liveness;
 mod nodes;
+mod routes;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,8 @@ const GROUPS: &[(&str, fn())] = &[
     ("flood", flood::run),
     ("blobs", blobs::run),
     ("liveness", liveness::run),
+    ("routes", routes::run),
+    ("gossip", gossip::run),
 ];
 
 fn main() -> ExitCode {
