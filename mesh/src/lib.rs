@@ -14,6 +14,7 @@
 //! - `control`: one stream per link with heartbeats every 250 ms and the newest announcement of each section. Load and offers
 //!   travel here, never through gossip, where each message would cost every node CPU time.
 //! - [`blobs`]: files by their content, from several nodes at once, verified group by group, paced so that tokens keep flowing.
+//! - [`liveness`]: who is there, of members that are linked and of those that are not; a pure state machine.
 //! - [`topology`]: who is linked with whom in the whole mesh, and the routes through it.
 //! - `dial`: whom to dial and when; a pure state machine.
 //! - `actor`: owns the swarm, the roster and the links; everything above is driven by its one `select!`.
@@ -38,6 +39,7 @@ pub mod frame;
 mod gate;
 mod join;
 pub mod limits;
+pub mod liveness;
 mod membership;
 mod protocol;
 mod scoring;

@@ -220,6 +220,41 @@ pub const BLOB_TICK: Duration = Duration::from_millis(100);
 pub const BLOB_PROGRESS_WINDOW: Duration = Duration::from_secs(3);
 /// Streams for blobs that wait for one connection to be dialled; further ones go over the link.
 pub const BULK_WAITERS_MAX: usize = 64;
+/// The liveness core looks at the clock and passes news on this often: five such steps reach 1000 nodes.
+pub const LIVENESS_TICK: Duration = Duration::from_millis(100);
+/// Neighbours that are told news with each tick.
+pub const LIVENESS_GOSSIP_PEERS: usize = 3;
+/// How often one piece of news is told by each node, times the logarithm of the members: 27 times among 1000. With two instead of
+/// three every tenth mesh of 100 has a node that misses one until the next.
+pub const LIVENESS_TELLINGS: u32 = 3;
+/// Pieces of news in one frame: 20 KiB at most.
+pub const LIVENESS_RUMOURS_PER_FRAME: usize = 400;
+/// Others are asked for a neighbour that was silent for so long: four heartbeats.
+pub const LIVENESS_SILENT_AFTER: Duration = Duration::from_secs(1);
+/// A silent neighbour is suspected when nobody vouches for it within this.
+pub const LIVENESS_ASK_FOR: Duration = Duration::from_millis(500);
+/// How many are asked with each tick.
+pub const LIVENESS_ASK_PEERS: usize = 3;
+/// So many that suspect a member on their own shorten its time.
+pub const LIVENESS_CONFIRMATIONS: usize = 3;
+/// A suspect that does not contradict within this is gone: a suspicion reaches it, and its word everybody, in less than two seconds.
+pub const LIVENESS_GONE_AFTER: Duration = Duration::from_millis(2400);
+/// The same when several suspect it.
+pub const LIVENESS_GONE_AFTER_CONFIRMED: Duration = Duration::from_millis(1500);
+/// A tick that comes so late shows that the node itself was asleep.
+pub const LIVENESS_SLEPT_AFTER: Duration = Duration::from_millis(500);
+/// A node under strain waits longer before it asks for others, by half as much again for each step, up to so many.
+pub const LIVENESS_STRAIN_MAX: u32 = 2;
+/// A step of strain is forgotten after this.
+pub const LIVENESS_STRAIN_FOR: Duration = Duration::from_secs(10);
+/// How often all members together say that they are there.
+pub const PRESENCES_PER_SECOND: f64 = 2.0;
+/// One member says it no more often than this.
+pub const LIVENESS_PRESENCE_MIN: Duration = Duration::from_secs(3);
+/// A node that hears no neighbour for so long knows of nobody whether it is there.
+pub const LIVENESS_ISOLATED_AFTER: Duration = Duration::from_secs(5);
+/// How often it is looked at whom nobody has told of.
+pub const LIVENESS_UNHEARD_EVERY: Duration = Duration::from_secs(1);
 /// Links that a node tells of, those with the shortest round trips: enough for a full mesh of a thousand.
 pub const LINKS_TOLD_MAX: usize = 1024;
 /// Nodes whose links are known: as many as a mesh has members.
