@@ -576,6 +576,8 @@ fn mesh_settings(config: &Config) -> MeshSettings {
         // A server on the internet has no neighbours whom it should call.
         local_discovery: config.mesh.local_discovery && config.mesh.public_addresses.is_empty(),
         congestion: config.mesh.congestion,
+        relaying: config.mesh.relaying,
+        websocket: config.mesh.websocket,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gateway::{NodeView, Surroundings};
 use inference::{Desk, swarm};
 use keys::{NodeId, membership::Roles};
-use mesh::{LinkPath, Mesh};
+use mesh::Mesh;
 use monitor::Monitor;
 
 /// The mesh, the monitor and the desk as the gateway sees them.
@@ -60,10 +60,7 @@ impl Surroundings for MeshSurroundings {
                     round_trip_ms: link
                         .and_then(|link| link.round_trip)
                         .map(|round_trip| round_trip.as_secs_f64() * 1000.0),
-                    path: link.map(|link| match link.path {
-                        LinkPath::Quic => "quic",
-                        LinkPath::Tcp => "tcp",
-                    }),
+                    path: link.map(|link| link.path.word()),
                     load: if is_self {
                         self.monitor.load()
                     } else {
