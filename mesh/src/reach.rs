@@ -29,6 +29,20 @@ pub enum Reachability {
     Symmetric,
 }
 
+impl Reachability {
+    /// The word for it between programs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Public => "public",
+            Self::Router => "router",
+            Self::PortRestricted => "port-restricted",
+            Self::Symmetric => "symmetric",
+        }
+    }
+}
+
 /// How others see this node.
 #[derive(Debug, Default)]
 pub(crate) struct Observations {

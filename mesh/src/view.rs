@@ -52,6 +52,8 @@ impl LinkPath {
 /// Whether and how others can reach this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReachView {
+    /// Whether relays may be used at all.
+    pub relaying: bool,
     /// What follows from how others see it.
     pub reachability: Reachability,
     /// Where others see it.

@@ -378,6 +378,7 @@ impl Node {
             members: self.members_status(&surroundings),
             former_members: standing::formers(&roster, Timestamp::now()),
             placement,
+            reach: standing::reach(&parts.mesh.reach().borrow(), |relay| surroundings.name_of(relay)),
             changes,
             root,
             mesh: serde_json::to_value(parts.mesh.counters()).unwrap_or_default(),

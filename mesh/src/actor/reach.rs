@@ -176,6 +176,7 @@ impl Actor {
 
     fn publish_reach(&self) {
         let seen = ReachView {
+            relaying: self.reach.relaying,
             reachability: self.reachability(),
             seen_at: self.reach.observations.addresses(),
             relays: self.reach.relays.holders(),

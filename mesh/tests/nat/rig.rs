@@ -6,7 +6,8 @@
 //! home 1 192.168.8.2 -- router 203.0.113.20 --+
 //! ```
 //!
-//! An open home has an address of the public network (198.51.100.x) behind a router that only forwards.
+//! An open home has an address of the public network (198.51.100.x) behind a router that only forwards. The routers let no TCP through: what
+//! they do to UDP is what is asked.
 
 use std::{
     fs::File,
@@ -157,6 +158,10 @@ impl Rig {
                     }}
                     chain forward {{
                         type filter hook forward priority 0
+                    }}
+                    chain udp_only {{
+                        type filter hook forward priority 1
+                        meta l4proto tcp drop
                     }}
                 }}
                 "
