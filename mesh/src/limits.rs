@@ -209,6 +209,8 @@ pub const PUNCH_FRAME_BYTES_MAX: usize = 256;
 pub const PUNCH_ADDRESSES_MAX: usize = 4;
 /// Two sides agree in this on when to dial.
 pub const PUNCH_TALK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A link over TCP or a WebSocket is tried by QUIC so soon after it stands: on a busy machine TCP may have been faster by chance.
+pub const BETTER_FIRST: Duration = Duration::from_secs(1);
 /// First wait before a relayed link is tried directly again; each further one is four times as long.
 pub const PUNCH_AGAIN_FIRST: Duration = Duration::from_secs(6);
 /// Longest wait before a relayed link is tried directly again.

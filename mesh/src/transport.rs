@@ -160,6 +160,23 @@ pub(crate) fn circuit(relay_at: &Multiaddr, relay: PeerId, to: Option<PeerId>) -
     }
 }
 
+/// The relay of a connection that goes through one.
+pub(crate) fn relay_of(endpoint: &ConnectedPoint) -> Option<PeerId> {
+    let address = match endpoint {
+        ConnectedPoint::Dialer { address, .. } => address,
+        ConnectedPoint::Listener { local_addr, .. } => local_addr,
+    };
+    let mut before = None;
+    for part in address {
+        match part {
+            Part::P2pCircuit => return before,
+            Part::P2p(peer) => before = Some(peer),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// How the bytes of a connection travel, as its address tells.
 pub(crate) fn path(endpoint: &ConnectedPoint) -> LinkPath {
     if endpoint.is_relayed() {

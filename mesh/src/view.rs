@@ -42,6 +42,16 @@ impl LinkPath {
         }
     }
 
+    /// The better one takes a link over: QUIC moves with an address and loses no tokens behind bulk, and directly is shorter.
+    pub(crate) const fn rank(self) -> u8 {
+        match self {
+            Self::Quic | Self::Punched => 3,
+            Self::Tcp => 2,
+            Self::WebSocket => 1,
+            Self::Relayed => 0,
+        }
+    }
+
     /// Whether no other member is between.
     #[must_use]
     pub const fn is_direct(self) -> bool {

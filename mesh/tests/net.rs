@@ -43,6 +43,8 @@ struct Trial {
     arrivals: mpsc::Receiver<Arrival>,
     /// How the home reaches the server.
     path: LinkPath,
+    /// How it does now.
+    path_now: watch::Receiver<Option<LinkPath>>,
     /// How long the home took from its start to the first link.
     linked_after: Duration,
     stop: watch::Sender<bool>,
@@ -104,6 +106,7 @@ async fn generate(
     (server, addresses): (NodeId, Vec<SocketAddr>),
     invite: Invite,
     linked: oneshot::Sender<(LinkPath, Duration)>,
+    path_now: watch::Sender<Option<LinkPath>>,
     mut stop: watch::Receiver<bool>,
 ) {
     let roster = mesh::join(&key, &invite, "home").await.unwrap();
@@ -133,8 +136,14 @@ async fn generate(
             }
         }
     };
+    let paths = async {
+        while view.changed().await.is_ok() {
+            path_now.send_replace(view.borrow_and_update().links.get(&server).map(|link| link.path));
+        }
+    };
     tokio::select! {
         () = tokens => {}
+        () = paths => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
     mesh.stop().await;
@@ -163,17 +172,26 @@ impl Trial {
         let (token, arrivals) = mpsc::channel(100_000);
         let (ready, is_ready) = oneshot::channel();
         let (linked, is_linked) = oneshot::channel();
+        let (path_changes, path_now) = watch::channel(None);
         let (server_id, server_stop) = (server.id(), stopped.clone());
         let mut threads =
             vec![rig.at_server(move || runtime().block_on(serve(server, roster, ready, token, server_stop)))];
         is_ready.blocking_recv().unwrap();
-        threads.push(
-            rig.at_home(move || runtime().block_on(generate(home, (server_id, addresses), invite, linked, stopped))),
-        );
+        threads.push(rig.at_home(move || {
+            runtime().block_on(generate(
+                home,
+                (server_id, addresses),
+                invite,
+                linked,
+                path_changes,
+                stopped,
+            ))
+        }));
         let (path, linked_after) = is_linked.blocking_recv().unwrap();
         Self {
             arrivals,
             path,
+            path_now,
             linked_after,
             stop,
             threads,
@@ -250,6 +268,27 @@ fn where_no_udp_passes_tcp_links_at_once_but_does_not_survive_a_change_of_addres
     rig.change_address();
     let after = trial.tokens(1000, Duration::from_secs(3));
     assert!(after.len() < 1000, "TCP cannot have followed the address");
+    trial.end();
+}
+
+#[test]
+fn a_link_over_tcp_moves_to_quic_when_udp_passes_again_and_loses_no_token() {
+    let Some(rig) = Rig::new() else { return };
+    rig.block("meta l4proto udp");
+    let mut trial = Trial::start(&rig);
+    assert_eq!(trial.path, LinkPath::Tcp);
+    let mut arrivals = trial.tokens(TOKENS_BETWEEN, PATIENCE);
+    rig.unblock();
+    let unblocked = Instant::now();
+    let moved = trial.path_now.wait_for(|path| *path == Some(LinkPath::Quic));
+    let moved = runtime().block_on(async { tokio::time::timeout(2 * PATIENCE, moved).await.map(drop) });
+    moved.expect("the link moves to QUIC");
+    eprintln!("from TCP to QUIC {:?} after UDP passed again", unblocked.elapsed());
+    let meanwhile = (unblocked.elapsed().as_millis() / TOKEN_EVERY.as_millis()) as u32;
+    arrivals.extend(trial.tokens(meanwhile + TOKENS_BETWEEN, PATIENCE));
+    assert_eq!(arrivals.len() as u32, meanwhile + 2 * TOKENS_BETWEEN);
+    let gap = longest_gap(&arrivals);
+    assert!(gap <= STALL_MAX, "stalled for {gap:?}");
     trial.end();
 }
 

@@ -70,7 +70,7 @@ impl Actor {
             remote: endpoint.get_remote_address().clone(),
         });
         self.plan.connected(&node);
-        self.replace_relayed(node);
+        self.replace_worse(node, endpoint, id);
         self.keep_one_connection(node);
         if dialled_by_us && self.has_connection(&node, id) {
             self.open_control(node, id, Duration::ZERO);
@@ -98,7 +98,7 @@ impl Actor {
             !close
         });
         for (id, close) in spare {
-            self.retire(id, close);
+            self.retire(node, id, close);
         }
     }
 

@@ -33,8 +33,8 @@ use crate::{
         stream::{self, Ends, Heard, HintsEnd},
     },
     limits::{
-        ADDRESSES_PER_NODE_MAX, HINT_EVERY_MIN, HINT_REFRESH, HINTS_REOPEN, JUDGE_EVERY, LINK_EVENT_QUEUE,
-        PUNCH_AGAIN_FIRST, PUNCH_AGAIN_MAX, RELAYS_HELD, RETIRED_MIN,
+        ADDRESSES_PER_NODE_MAX, BETTER_FIRST, HINT_EVERY_MIN, HINT_REFRESH, HINTS_REOPEN, JUDGE_EVERY,
+        LINK_EVENT_QUEUE, PUNCH_AGAIN_FIRST, PUNCH_AGAIN_MAX, RELAYS_HELD, RETIRED_MIN,
     },
     membership::peer_of,
     punch::{self, Side, Turn, Way},
@@ -68,7 +68,7 @@ struct HintsStream {
     seen: watch::Sender<Option<SocketAddr>>,
 }
 
-/// When a relayed link is next tried directly.
+/// When a link is next tried in a better way.
 struct NextTry {
     tries: u32,
     at: Elapsed,
@@ -97,8 +97,10 @@ pub(super) struct Reach {
     /// Dials through two routers that are under way.
     punches: HashMap<ConnectionId, NodeId>,
     turns: HashMap<NodeId, NextTry>,
-    /// Connections that a direct one has replaced, and since when.
-    retired: HashMap<ConnectionId, Instant>,
+    /// The relay of each connection that goes through one.
+    through: HashMap<ConnectionId, NodeId>,
+    /// Connections that a better one has replaced, with whom and since when.
+    retired: HashMap<ConnectionId, (NodeId, Instant)>,
     view: watch::Sender<ReachView>,
 }
 
@@ -138,6 +140,7 @@ impl Reach {
             carries: false,
             punches: HashMap::new(),
             turns: HashMap::new(),
+            through: HashMap::new(),
             retired: HashMap::new(),
             view,
         }
@@ -156,7 +159,7 @@ impl Actor {
         self.judge_own_reach();
         self.keep_reservations(now);
         self.say_own_hint(now);
-        self.try_directly(now);
+        self.try_better_ways(now);
         self.close_retired();
         if self.reach.expire_at <= now {
             self.reach.expire_at = now + JUDGE_EVERY / 2;
@@ -273,7 +276,7 @@ impl Actor {
                     let relayed = connections.iter().all(|one| !one.path.is_direct());
                     if relayed && self.plan.all_addresses(&node) != before {
                         // It has said more of itself since the link began.
-                        self.dial_again(node);
+                        self.dial_again(node, LinkPath::Relayed);
                     }
                 }
             }

@@ -2,12 +2,15 @@
 
 use std::num::NonZeroU32;
 
-use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{core::ConnectedPoint, swarm::behaviour::toggle::Toggle};
 
 use super::*;
-use crate::limits::{
-    RELAY_ASK_EVERY, RELAY_ASKS_BURST, RELAY_CIRCUIT_LIVES, RELAY_CIRCUITS_MAX, RELAY_CIRCUITS_PER_MEMBER,
-    RELAY_RESERVATIONS_MAX, RELAY_RESERVATIONS_PER_MEMBER,
+use crate::{
+    limits::{
+        RELAY_ASK_EVERY, RELAY_ASKS_BURST, RELAY_CIRCUIT_LIVES, RELAY_CIRCUITS_MAX, RELAY_CIRCUITS_PER_MEMBER,
+        RELAY_RESERVATIONS_MAX, RELAY_RESERVATIONS_PER_MEMBER,
+    },
+    membership::node_of,
 };
 
 /// What carries circuits for others, on a node that may: its certificate has the role. It begins when the node is found to be public.
@@ -156,28 +159,43 @@ impl Actor {
         self.swarm.dial(dial).is_ok()
     }
 
-    /// A connection stands. A relayed one is to become direct; a direct one replaces those that are relayed.
-    pub(in crate::actor) fn replace_relayed(&mut self, node: NodeId) {
+    /// A connection stands: the best ones replace those that are worse, and what is not the best way is to become better.
+    pub(in crate::actor) fn replace_worse(&mut self, node: NodeId, endpoint: &ConnectedPoint, id: ConnectionId) {
+        if let Some(relay) = transport::relay_of(endpoint).as_ref().and_then(node_of) {
+            self.reach.through.insert(id, relay);
+        }
         let Some(connections) = self.connections.get_mut(&node) else {
             return;
         };
-        if connections.iter().any(|one| one.path.is_direct()) {
-            self.reach.turns.remove(&node);
-            let relayed: Vec<_> = connections.extract_if(.., |one| !one.path.is_direct()).collect();
-            for connection in relayed {
-                self.retire(connection.id, true);
-            }
+        let Some(best) = connections.iter().max_by_key(|one| one.path.rank()).map(|one| one.path) else {
             return;
+        };
+        let worse: Vec<_> = connections
+            .extract_if(.., |one| one.path.rank() < best.rank())
+            .collect();
+        let dialled = connections.iter().all(|one| one.dialled_by_us);
+        for connection in worse {
+            // A relay does not know what its circuits are for: whoever dialled it closes the worse connection when no circuit is on it.
+            let close = connection.dialled_by_us || !connection.path.is_direct();
+            self.retire(node, connection.id, close);
         }
         let now = self.started.elapsed();
-        let dialled = connections.iter().all(|one| one.dialled_by_us);
-        // The side to which the circuit came begins at once; the other waits and dials the direct ways once more.
-        let at = if dialled { now + PUNCH_AGAIN_FIRST } else { now };
-        self.reach.turns.insert(node, NextTry { tries: 0, at });
+        let at = match (best, dialled) {
+            (LinkPath::Quic | LinkPath::Punched, _) => None,
+            // The side to which the circuit came begins at once; the other waits and dials the direct ways once more.
+            (LinkPath::Relayed, false) => Some(now),
+            (LinkPath::Relayed, true) => Some(now + PUNCH_AGAIN_FIRST),
+            (LinkPath::Tcp | LinkPath::WebSocket, true) => Some(now + BETTER_FIRST),
+            (LinkPath::Tcp | LinkPath::WebSocket, false) => None,
+        };
+        match at {
+            Some(at) => drop(self.reach.turns.insert(node, NextTry { tries: 0, at })),
+            None => drop(self.reach.turns.remove(&node)),
+        }
     }
 
-    /// Tries relayed links directly, again and again, but seldom.
-    pub(super) fn try_directly(&mut self, now: Elapsed) {
+    /// Tries links in a better way, again and again, but seldom.
+    pub(super) fn try_better_ways(&mut self, now: Elapsed) {
         let due: Vec<NodeId> = self
             .reach
             .turns
@@ -190,7 +208,7 @@ impl Actor {
                 self.reach.turns.remove(&node);
                 continue;
             };
-            let (dialled_by_us, id) = (connection.dialled_by_us, connection.id);
+            let (dialled_by_us, id, path) = (connection.dialled_by_us, connection.id, connection.path);
             if !dialled_by_us && self.reach.observations.addresses().is_empty() {
                 // Nobody has said yet how this node is seen; it will be told in a moment.
                 continue;
@@ -201,15 +219,20 @@ impl Actor {
                 turn.at = now + wait.mul_f64(0.75 + jitter() / 2.0);
             }
             if dialled_by_us {
-                self.dial_again(node);
-            } else {
+                self.dial_again(node, path);
+            } else if path == LinkPath::Relayed {
                 self.begin_punch(node, id);
             }
         }
     }
 
-    pub(super) fn dial_again(&mut self, node: NodeId) {
-        let addresses = transport::multiaddresses(&self.plan.all_addresses(&node));
+    /// Dials the ways to a node that are better than the present one.
+    pub(super) fn dial_again(&mut self, node: NodeId, present: LinkPath) {
+        let known = self.plan.all_addresses(&node);
+        let addresses = match present {
+            LinkPath::Tcp => known.iter().map(transport::quic_multiaddress).collect(),
+            _ => transport::multiaddresses(&known),
+        };
         let (Some(peer), false) = (peer_of(&node), addresses.is_empty()) else {
             return;
         };
@@ -218,7 +241,7 @@ impl Actor {
             .addresses(addresses)
             .build();
         if let Err(error) = self.swarm.dial(dial) {
-            tracing::debug!(node = %self.name(&node), %error, "not dialled directly");
+            tracing::debug!(node = %self.name(&node), %error, "not dialled in a better way");
         }
     }
 
@@ -277,18 +300,23 @@ impl Actor {
 
     /// No stream is opened on a connection any more, because there is a better one; it is closed, if that is up to us, when the streams
     /// on it are done.
-    pub(in crate::actor) fn retire(&mut self, id: ConnectionId, close: bool) {
+    pub(in crate::actor) fn retire(&mut self, node: NodeId, id: ConnectionId, close: bool) {
         self.swarm.behaviour_mut().streams.retire(id);
         if close {
-            self.reach.retired.insert(id, Instant::now());
+            self.reach.retired.insert(id, (node, Instant::now()));
         }
     }
 
-    /// Closes connections that were replaced and that nobody works on any more.
+    /// Closes connections that were replaced and that nobody works on any more, neither by streams nor by circuits.
     pub(super) fn close_retired(&mut self) {
         let streams = &self.swarm.behaviour().streams;
-        let done = |(id, since): &(&ConnectionId, &Instant)| since.elapsed() >= RETIRED_MIN && streams.is_idle(id);
-        let done: Vec<ConnectionId> = self.reach.retired.iter().filter(done).map(|(id, _)| *id).collect();
+        let through = &self.reach.through;
+        let done = |id: &ConnectionId, (node, since): &(NodeId, Instant)| {
+            let carries = !through.contains_key(id) && through.values().any(|relay| relay == node);
+            since.elapsed() >= RETIRED_MIN && streams.is_idle(id) && !carries
+        };
+        let retired = self.reach.retired.iter();
+        let done: Vec<ConnectionId> = retired.filter(|(id, one)| done(id, one)).map(|(id, _)| *id).collect();
         for id in done {
             self.reach.retired.remove(&id);
             self.swarm.close_connection(id);
@@ -297,6 +325,7 @@ impl Actor {
 
     /// A connection is gone: whether it was one that had been replaced.
     pub(in crate::actor) fn was_retired(&mut self, id: &ConnectionId) -> bool {
+        self.reach.through.remove(id);
         self.reach.retired.remove(id).is_some()
     }
 }
