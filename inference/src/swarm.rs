@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crdt::records::session::{Message, MessageId};
 use keys::{ContentId, NodeId};
-use mesh::{Mesh, MeshView};
+use mesh::{Mesh, MeshView, frame};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -76,18 +76,11 @@ pub(crate) enum FromGenerator {
 }
 
 pub(crate) fn encode(message: &impl Serialize) -> Vec<u8> {
-    // Writing into a growing vector cannot fail.
-    postcard::to_extend(message, vec![VERSION]).unwrap_or_default()
+    frame::encode(VERSION, message)
 }
 
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
-    match bytes.split_first()? {
-        (&VERSION, body) => postcard::take_from_bytes(body)
-            .ok()
-            .filter(|(_, rest)| rest.is_empty())
-            .map(|(message, _)| message),
-        _ => None,
-    }
+    frame::decode(VERSION, bytes)
 }
 
 /// What this node's engine offers now.

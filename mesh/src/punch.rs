@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    frame::{FrameError, read_frame, write_frame},
+    frame::{self, FrameError, read_frame, write_frame},
     limits::{PUNCH_ADDRESSES_MAX, PUNCH_FRAME_BYTES_MAX, PUNCH_TALK_TIMEOUT},
 };
 
@@ -123,8 +123,7 @@ fn way(frame: Frame) -> Result<Way, PunchError> {
 }
 
 async fn write(stream: &mut (impl AsyncWrite + Unpin), frame: Frame) -> Result<(), PunchError> {
-    // Writing into a growing vector cannot fail.
-    let bytes = postcard::to_extend(&frame, vec![VERSION]).unwrap_or_default();
+    let bytes = frame::encode(VERSION, &frame);
     Ok(write_frame(stream, &bytes, PUNCH_FRAME_BYTES_MAX).await?)
 }
 
@@ -132,13 +131,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Frame, PunchError
     let bytes = read_frame(stream, PUNCH_FRAME_BYTES_MAX)
         .await?
         .ok_or(PunchError::Closed)?;
-    match bytes.split_first() {
-        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
-            Ok((frame, [])) => Ok(frame),
-            _ => Err(PunchError::Malformed),
-        },
-        _ => Err(PunchError::Malformed),
-    }
+    frame::decode(VERSION, &bytes).ok_or(PunchError::Malformed)
 }
 
 #[cfg(test)]
