@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use keys::NodeId;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{limits::SUSPECT_AFTER, reach::Reachability};
@@ -14,8 +15,8 @@ pub struct MeshView {
     pub links: BTreeMap<NodeId, LinkView>,
 }
 
-/// How the bytes of a link travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the bytes of a link travel, the better ones first. Nodes tell each other, by this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LinkPath {
     /// QUIC over UDP.
     Quic,
@@ -50,6 +51,11 @@ impl LinkPath {
             Self::WebSocket => 1,
             Self::Relayed => 0,
         }
+    }
+
+    /// Whether it is QUIC from end to end.
+    pub(crate) const fn is_quic(self) -> bool {
+        matches!(self, Self::Quic | Self::Punched)
     }
 
     /// Whether no other member is between.

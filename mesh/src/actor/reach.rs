@@ -340,11 +340,10 @@ impl Actor {
     /// Where a node that dialled us is seen; a relayed or TCP connection says nothing about that.
     fn seen_of(&self, node: &NodeId) -> Option<SocketAddr> {
         let connections = self.connections.get(node)?;
-        let quic = |path| matches!(path, LinkPath::Quic | LinkPath::Punched);
         let theirs = connections
             .iter()
             .rev()
-            .find(|one| quic(one.path) && !one.dialled_by_us)?;
+            .find(|one| one.path.is_quic() && !one.dialled_by_us)?;
         transport::quic_address(&theirs.remote)
     }
 
@@ -422,9 +421,7 @@ impl Actor {
         match heard {
             Heard::Seen(address) => {
                 // Only over a QUIC connection that we dialled does it say something: there is one socket for all of those.
-                let dialled = |connection: &super::Connection| {
-                    connection.dialled_by_us && matches!(connection.path, LinkPath::Quic | LinkPath::Punched)
-                };
+                let dialled = |connection: &super::Connection| connection.dialled_by_us && connection.path.is_quic();
                 if self.connections.get(&node).is_some_and(|all| all.iter().any(dialled)) {
                     let news = self.reach.observations.saw(node, address);
                     if news {
