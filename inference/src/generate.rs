@@ -1,10 +1,12 @@
 //! One generation on this node, for a question of this node or of another: render, run, write the answer into the session.
 
+use std::time::Duration;
+
 use crdt::{
     Store, StoreError,
     records::session::{Ending, Message, Session, SessionEdit, Speaker},
 };
-use keys::Timestamp;
+use keys::{ContentId, Timestamp};
 use mesh::Mesh;
 use tokio::sync::mpsc;
 
@@ -162,19 +164,33 @@ async fn record(
 
 /// The question travels faster than the chat it belongs to: give replication a moment.
 async fn wait_for_session(store: &Store, request: &Request) -> bool {
+    let arrived = |chat: Result<Session, StoreError>| match chat {
+        Ok(_) => Some(true),
+        Err(StoreError::NotFound) => None,
+        Err(_) => Some(false),
+    };
+    chat_settles(store, request.session, SESSION_WAIT, arrived).await
+}
+
+/// Reads a chat again at every change until `settled` says that there is nothing more to wait for, and what came of it; false when
+/// time is over.
+pub(crate) async fn chat_settles(
+    store: &Store,
+    session: ContentId,
+    patience: Duration,
+    settled: impl Fn(Result<Session, StoreError>) -> Option<bool>,
+) -> bool {
     let mut changes = store.changes();
-    let arrives = async {
+    let settles = async {
         loop {
-            match store.read::<Session>(request.session).await {
-                Ok(_) => return true,
-                Err(StoreError::NotFound) => {}
-                Err(_) => return false,
+            if let Some(settled) = settled(store.read::<Session>(session).await) {
+                return settled;
             }
-            // Falling behind the notices is no harm: the session is read again.
+            // Falling behind the notices is no harm: the chat is read again.
             if let Err(tokio::sync::broadcast::error::RecvError::Closed) = changes.recv().await {
                 return false;
             }
         }
     };
-    tokio::time::timeout(SESSION_WAIT, arrives).await.unwrap_or(false)
+    tokio::time::timeout(patience, settles).await.unwrap_or(false)
 }

@@ -399,15 +399,12 @@ impl Workshop {
     /// An answer that another node wrote travels here by replication, its end over the stream, which is faster: who is told of
     /// the end and reads the chat again must not find the question still waiting.
     async fn wait_for_answer(&self, session: ContentId, answer: MessageId) {
-        let mut changes = self.store.changes();
-        let arrives = async {
-            while let Ok(chat) = self.store.read::<Session>(session).await
-                && !chat.messages.iter().any(|message| message.id == answer)
-                && !matches!(changes.recv().await, Err(broadcast::error::RecvError::Closed))
-            {}
+        let arrived = |chat: Result<Session, StoreError>| match chat {
+            Ok(chat) => chat.messages.iter().any(|message| message.id == answer).then_some(true),
+            Err(_) => Some(false),
         };
         // Later is no loss: the one who waits was told the text.
-        let _ = tokio::time::timeout(ANSWER_WAIT, arrives).await;
+        let _ = generate::chat_settles(&self.store, session, ANSWER_WAIT, arrived).await;
     }
 
     fn notify(&self, session: ContentId, account: ContentId, event: AnswerEvent) {
