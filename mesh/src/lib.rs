@@ -99,6 +99,22 @@ pub struct MeshSettings {
     pub relaying: bool,
 }
 
+impl MeshSettings {
+    /// Of a node that is reached where it listens, dials nobody by itself and calls out to nobody nearby.
+    #[must_use]
+    pub fn at(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            websocket: None,
+            bootstrap: Vec::new(),
+            public_addresses: Vec::new(),
+            local_discovery: false,
+            congestion: Congestion::default(),
+            relaying: true,
+        }
+    }
+}
+
 /// A gossip message that waits for its owner's judgement.
 #[derive(Debug)]
 pub struct GossipMessage {

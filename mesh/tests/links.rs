@@ -10,7 +10,7 @@ use keys::{
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{Congestion, Inputs, Mesh, MeshSettings, topology::Link};
+use mesh::{Inputs, Mesh, MeshSettings, topology::Link};
 use tokio::time::Instant;
 
 /// Generous: these tests wait for events, and a deadline only turns a hang into a failure.
@@ -28,13 +28,9 @@ fn free_address() -> SocketAddr {
 fn start(key: &NodeKey, roster: Roster, bootstrap: Vec<(NodeId, SocketAddr)>) -> (Mesh, Inputs, SocketAddr) {
     let address = free_address();
     let settings = MeshSettings {
-        listen: address,
         bootstrap,
-        public_addresses: Vec::new(),
-        local_discovery: false,
-        congestion: Congestion::default(),
         relaying: false,
-        websocket: None,
+        ..MeshSettings::at(address)
     };
     let (mesh, inputs) = Mesh::start(&settings, key, roster).unwrap();
     (mesh, inputs, address)

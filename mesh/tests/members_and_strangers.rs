@@ -10,10 +10,7 @@ use keys::{
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{
-    Congestion, Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol, Verdict, frame,
-    limits::INBOUND_STREAM_QUEUE,
-};
+use mesh::{Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol, Verdict, frame, limits::INBOUND_STREAM_QUEUE};
 
 /// Generous: these tests wait for events, and a deadline only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,13 +35,8 @@ fn free_address() -> SocketAddr {
 
 fn settings(listen: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>) -> MeshSettings {
     MeshSettings {
-        listen,
         bootstrap,
-        public_addresses: Vec::new(),
-        local_discovery: false,
-        congestion: Congestion::default(),
-        relaying: true,
-        websocket: None,
+        ..MeshSettings::at(listen)
     }
 }
 

@@ -22,7 +22,7 @@ use keys::{
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{Congestion, Inputs, LinkPath, Mesh, MeshSettings, Protocol, frame};
+use mesh::{Inputs, LinkPath, Mesh, MeshSettings, Protocol, frame};
 use rig::{Rig, router_address, server_address, websocket_address};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -60,13 +60,8 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn settings(listen: &str, bootstrap: Vec<(NodeId, SocketAddr)>) -> MeshSettings {
     MeshSettings {
-        listen: listen.parse().unwrap(),
         bootstrap,
-        public_addresses: Vec::new(),
-        local_discovery: false,
-        congestion: Congestion::default(),
-        relaying: true,
-        websocket: None,
+        ..MeshSettings::at(listen.parse().unwrap())
     }
 }
 

@@ -17,7 +17,7 @@ use keys::{
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster, Target},
 };
-use mesh::{Congestion, Inputs, Mesh, MeshSettings, limits::RELAYS_HELD};
+use mesh::{Inputs, Mesh, MeshSettings, limits::RELAYS_HELD};
 
 /// Generous: a deadline only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,13 +88,9 @@ impl Trial {
         roster.insert_all(self.certificates.clone());
         let others = self.members.iter().filter(|other| other.key.id() != member.key.id());
         let settings = MeshSettings {
-            listen: member.address,
             bootstrap: others.map(|other| (other.key.id(), other.address)).collect(),
             public_addresses: public.then_some(member.address).into_iter().collect(),
-            local_discovery: false,
-            congestion: Congestion::default(),
-            relaying: true,
-            websocket: None,
+            ..MeshSettings::at(member.address)
         };
         Mesh::start(&settings, &member.key, roster).unwrap()
     }

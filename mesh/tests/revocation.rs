@@ -13,7 +13,7 @@ use keys::{
     invite::{Invite, Terms},
     membership::{Certificate, Out, Powers, Roles, Roster, Target},
 };
-use mesh::{Congestion, Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol};
+use mesh::{Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol};
 
 /// Generous: these tests wait for events, and a deadline only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,13 +30,8 @@ struct Node {
 impl Node {
     fn start(key: NodeKey, address: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>, roster: Roster) -> Self {
         let settings = MeshSettings {
-            listen: address,
             bootstrap,
-            public_addresses: Vec::new(),
-            local_discovery: false,
-            congestion: Congestion::default(),
-            relaying: true,
-            websocket: None,
+            ..MeshSettings::at(address)
         };
         let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
         Self {

@@ -83,13 +83,8 @@ async fn cheat(
 fn start(key: &NodeKey, roster: Roster, public: bool) -> (Mesh, crate::Inputs, SocketAddr) {
     let address = free_address();
     let settings = MeshSettings {
-        listen: address,
-        bootstrap: vec![],
         public_addresses: public.then_some(address).into_iter().collect(),
-        local_discovery: false,
-        congestion: transport::Congestion::default(),
-        relaying: true,
-        websocket: None,
+        ..MeshSettings::at(address)
     };
     let (mesh, inputs) = Mesh::start(&settings, key, roster).unwrap();
     (mesh, inputs, address)
@@ -140,13 +135,9 @@ async fn second(first: &NodeKey, roster: &Roster, address: SocketAddr) -> (Mesh,
     let key = NodeKey::generate();
     let roster = crate::join(&key, &invite, "second").await.unwrap();
     let settings = MeshSettings {
-        listen: free_address(),
         bootstrap: vec![(first.id(), address)],
-        public_addresses: vec![],
-        local_discovery: false,
-        congestion: transport::Congestion::default(),
         relaying: false,
-        websocket: None,
+        ..MeshSettings::at(free_address())
     };
     let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
     linked(&mesh, &first.id()).await;

@@ -21,7 +21,7 @@ use super::{
     *,
 };
 use crate::{
-    Congestion, Inputs, Mesh, MeshSettings, Protocol, Stream,
+    Inputs, Mesh, MeshSettings, Protocol, Stream,
     frame::{read_frame, write_frame},
     limits::{BLOB_FRAME_BYTES_MAX, BLOB_PIECE_GROUPS, BLOB_REQUEST_BYTES_MAX, BLOB_UPLOADS_MAX},
 };
@@ -53,13 +53,8 @@ struct Node {
 impl Node {
     fn start(key: &NodeKey, listen: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>, roster: Roster) -> Self {
         let settings = MeshSettings {
-            listen,
             bootstrap,
-            public_addresses: Vec::new(),
-            local_discovery: false,
-            congestion: Congestion::default(),
-            relaying: true,
-            websocket: None,
+            ..MeshSettings::at(listen)
         };
         let (mesh, mut inputs) = Mesh::start(&settings, key, roster).unwrap();
         let directory = tempfile::tempdir().unwrap();

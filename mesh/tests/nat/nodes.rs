@@ -8,7 +8,7 @@ use keys::{
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{Congestion, Inputs, LinkPath, Mesh, MeshSettings};
+use mesh::{Inputs, LinkPath, Mesh, MeshSettings};
 use tokio::sync::{oneshot, watch};
 
 /// Generous: a deadline only turns a hang into a failure.
@@ -64,20 +64,17 @@ impl Members {
     fn start(&self, number: usize, relaying: bool) -> (Mesh, Inputs) {
         let home = number >= PUBLIC;
         let others = (0..PUBLIC).filter(|other| *other != number);
+        let listen = if home {
+            "0.0.0.0:4001".parse().unwrap()
+        } else {
+            Self::public_address(number)
+        };
         let settings = MeshSettings {
-            listen: if home {
-                "0.0.0.0:4001".parse().unwrap()
-            } else {
-                Self::public_address(number)
-            },
             bootstrap: others
                 .map(|other| (self.keys[other].id(), Self::public_address(other)))
                 .collect(),
-            public_addresses: Vec::new(),
-            local_discovery: false,
-            congestion: Congestion::default(),
             relaying,
-            websocket: None,
+            ..MeshSettings::at(listen)
         };
         Mesh::start(&settings, &self.keys[number], self.roster(number)).unwrap()
     }

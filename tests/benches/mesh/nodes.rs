@@ -8,7 +8,7 @@ use keys::{
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{Congestion, Inputs, Mesh, MeshSettings};
+use mesh::{Inputs, Mesh, MeshSettings};
 
 /// A running node.
 pub struct Running {
@@ -40,13 +40,8 @@ pub fn loopback() -> IpAddr {
 pub fn start(key: NodeKey, roster: Roster, ip: IpAddr, bootstrap: Vec<(NodeId, SocketAddr)>) -> Running {
     let address = free_address(ip);
     let settings = MeshSettings {
-        listen: address,
         bootstrap,
-        public_addresses: Vec::new(),
-        local_discovery: false,
-        congestion: Congestion::default(),
-        relaying: true,
-        websocket: None,
+        ..MeshSettings::at(address)
     };
     let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
     Running {
