@@ -21,6 +21,13 @@ use crate::{
 /// Time since the mesh started.
 pub(crate) type Elapsed = Duration;
 
+/// How long to wait after so many failures in a row: twice as long after each, from `first` to `max`, and of that a random part of at
+/// least a half, so that those who lost the same node do not come back all at once. `jitter` is a random number in 0..1.
+pub(crate) fn backoff((first, max): (Duration, Duration), failures: u32, jitter: f64) -> Duration {
+    let wait = (first * 2_u32.saturating_pow(failures.min(10))).min(max);
+    wait.mul_f64(0.5 + jitter / 2.0)
+}
+
 #[derive(Debug, PartialEq)]
 enum State {
     Waiting {
@@ -241,9 +248,8 @@ impl DialPlan {
             return;
         }
         target.failures = target.failures.saturating_add(1);
-        let wait = (REDIAL_FIRST * 2u32.saturating_pow(target.failures.min(10))).min(REDIAL_MAX);
         target.state = State::Waiting {
-            until: now + wait.mul_f64(0.5 + jitter / 2.0),
+            until: now + backoff((REDIAL_FIRST, REDIAL_MAX), target.failures, jitter),
         };
     }
 

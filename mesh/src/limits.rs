@@ -155,6 +155,8 @@ pub const HINT_LIVES_MS: u64 = 10 * 60 * 1000;
 pub const HINT_CLOCK_SKEW_MS: u64 = keys::limits::CLOCK_SKEW_MILLISECONDS;
 /// Two hints of one node are at least so far apart: whoever says more is not forwarded.
 pub const HINT_SOONEST_MS: u64 = 500;
+/// A hint that a link brings is gossiped on while it is younger: what is older everybody has had the time to hear.
+pub const HINT_FRESH_MS: u64 = 30_000;
 /// A node waits so long between two hints of its own: longer than [`HINT_SOONEST_MS`], so that every clock agrees.
 pub const HINT_EVERY_MIN: Duration = Duration::from_secs(1);
 /// The two sides of a link compare which hints they have this often; gossip brings almost all of them before.
