@@ -38,6 +38,9 @@ mod counters;
 pub mod decoders;
 mod dial;
 pub mod frame;
+#[cfg(test)]
+#[path = "../tests/nodes/free_address.rs"]
+mod free_address;
 mod gate;
 pub mod hints;
 mod join;

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "nodes/free_address.rs"]
+mod free_address;
+
 use std::{net::SocketAddr, time::Duration};
 
+use free_address::free_address;
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
     identity::random_bytes,
@@ -21,16 +25,6 @@ struct Founder {
     address: SocketAddr,
     mesh: Mesh,
     inputs: Inputs,
-}
-
-fn free_address() -> SocketAddr {
-    loop {
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
 }
 
 fn settings(listen: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>) -> MeshSettings {

@@ -7,6 +7,8 @@
     reason = "a test stops at the first surprise"
 )]
 
+#[path = "net/namespaces.rs"]
+mod namespaces;
 #[path = "nat/nodes.rs"]
 mod nodes;
 #[path = "nat/rig.rs"]

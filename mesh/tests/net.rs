@@ -7,6 +7,8 @@
     reason = "a test stops at the first surprise"
 )]
 
+#[path = "net/namespaces.rs"]
+mod namespaces;
 #[path = "net/rig.rs"]
 mod rig;
 

@@ -6,11 +6,15 @@
     reason = "a test stops at the first surprise"
 )]
 
+#[path = "nodes/free_address.rs"]
+mod free_address;
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
+use free_address::free_address;
 use keys::{
     NodeId, NodeKey, Timestamp,
     identity::random_bytes,
@@ -33,16 +37,6 @@ struct Trial {
     root: NodeKey,
     members: Vec<Member>,
     certificates: Vec<Certificate>,
-}
-
-fn free_address() -> SocketAddr {
-    loop {
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
 }
 
 impl Trial {

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "nodes/free_address.rs"]
+mod free_address;
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
+use free_address::free_address;
 use keys::{
     NodeId, NodeKey, Timestamp,
     identity::random_bytes,
@@ -76,16 +80,6 @@ impl Node {
         roster.take(known.evidence().map(|(_, evidence)| evidence).collect());
         self.mesh.stop().await;
         Self::start(self.key.clone(), free_address(), bootstrap, roster)
-    }
-}
-
-fn free_address() -> SocketAddr {
-    loop {
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
     }
 }
 

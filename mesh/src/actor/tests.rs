@@ -17,6 +17,7 @@ use super::{Behaviour, BehaviourEvent, gossip, reach};
 use crate::{
     Mesh, MeshSettings, Protocol,
     counters::Counters,
+    free_address::free_address,
     gate::Gated,
     membership::{Membership, peer_of},
     streams::{self, OpenError},
@@ -27,10 +28,6 @@ fn founder(seed: u8) -> (NodeKey, Roster) {
     let key = NodeKey::from_seed(&[seed; 32]);
     let certificate = Certificate::found(&key, key.id(), "node", random_bytes(), Timestamp::now()).unwrap();
     (key, Roster::new(certificate).unwrap())
-}
-
-fn free_address() -> SocketAddr {
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Dials `victim` with a swarm that takes everyone for a member, opens every protocol there is, subscribes to gossip, and returns
