@@ -3,6 +3,8 @@
 
 mod held;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -57,9 +59,13 @@ impl DiskShelf {
         let (mut index, set_aside) = Index::open(&directory.join("index"))?;
         let mut checkpoint = index.checkpoint();
         let mut rebuilt = set_aside;
-        // A journal that ends before what the index has seen was damaged: the index would promise what is not there.
+        // A journal that ends before what the index has seen was damaged: the index would promise what is not there. One that was
+        // rewritten when the index did not see it, because of a crash, has its records elsewhere.
         if checkpoint.is_some_and(|seen| !Journal::reaches(&journal_directory, seen)) {
-            tracing::error!("the journal is shorter than it was; what is missing is asked of other nodes");
+            tracing::error!(
+                "the journal is shorter than it was, or an erasure was cut short: the index is made anew, and what is missing is asked of \
+                 other nodes"
+            );
             index.clear()?;
             rebuilt = true;
             checkpoint = None;
@@ -207,13 +213,14 @@ impl DiskShelf {
                 Some(Some(bytes)) => Rewrite::Replace(bytes.clone()),
             }
         };
-        // Until the index is right again, a crash must lead to a rebuild.
-        self.index.condemn()?;
+        // A crash from here on leads to a rebuild: the journal's mark says that the index has missed a rewrite, until a checkpoint
+        // behind that is on the disk.
         let rewritten = self.journal.rewrite(&segments, &mut decide);
+        if matches!(rewritten, Err(JournalError::Halted)) {
+            // Some segments are new, and the index does not know which.
+            self.index.condemn()?;
+        }
         let rewritten = rewritten.map_err(|error| StoreError::Journal(Arc::new(error)))?;
-        self.journal
-            .remove_torn_copies()
-            .map_err(|error| StoreError::Journal(Arc::new(error)))?;
         let mut changes = Vec::new();
         for (old, new) in rewritten.moved {
             if let Some((lane, entry)) = names.get(&old) {
@@ -232,7 +239,10 @@ impl DiskShelf {
         }));
         let documents = forget.documents.iter();
         changes.extend(documents.map(|document| IndexChange::ForgetDocument { document: *document }));
+        // Before anything else may fail: the records stand elsewhere now.
         self.index.apply(&changes, self.journal.end())?;
+        let removed = self.journal.remove_torn_copies();
+        removed.map_err(|error| StoreError::Journal(Arc::new(error)))?;
         Ok(())
     }
 }

@@ -14,12 +14,25 @@ use crate::{limits::SOCKETS_MAX, rate::RateLimit};
 pub trait Surroundings: Send + Sync {
     /// Whether a node's word counts.
     fn is_member(&self, node: &NodeId) -> bool;
-    /// Whether this node serves people: a node without the role of a gateway holds nobody's data, and so nobody may leave any there.
-    fn serves_people(&self) -> bool;
+    /// Why this node serves no people, when it does not: without the role of a gateway nobody may leave any data there.
+    fn serves_nobody(&self) -> Option<ServesNobody>;
     /// What people call a node.
     fn name_of(&self, node: &NodeId) -> String;
     /// Every member as this node knows it now.
     fn nodes(&self) -> Vec<NodeView>;
+}
+
+/// Why a node serves no people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServesNobody {
+    /// It is a member of its mesh no longer.
+    NoMember,
+    /// It keeps what persons write, and may answer questions, too.
+    Storage,
+    /// It answers questions and keeps nothing.
+    Worker,
+    /// It does neither.
+    Other,
 }
 
 /// A node as people see it.

@@ -22,7 +22,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch};
 
-pub use app::{GatewaySettings, NodeView, Surroundings};
+pub use app::{GatewaySettings, NodeView, ServesNobody, Surroundings};
 pub use auth::{first_administrator_path, has_administrator};
 pub use openapi::document as openapi;
 

@@ -6,7 +6,7 @@ use axum::{
 };
 use rust_embed::RustEmbed;
 
-use crate::error::ApiError;
+use crate::{app::ServesNobody, error::ApiError};
 
 #[derive(RustEmbed)]
 #[folder = "web/dist"]
@@ -20,12 +20,35 @@ or run <code>npm ci &amp;&amp; npm run build</code> in <code>gateway/web</code> 
 <h1 lang=\"ru\">Страница не встроена в эту программу</h1>\
 <p lang=\"ru\">Узел работает, но его веб-страницы нет. Запустите <code>./x run</code>: он соберёт и страницу, и программу.</p></html>";
 
-/// What a node that is no gateway shows.
-pub(crate) const NOT_A_GATEWAY: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
-<meta name=\"viewport\" content=\"width=device-width\"><title>Starling</title>\
-<h1>This node serves no people</h1><p>It answers questions for the other nodes of its mesh. Open the page of one of those.</p>\
-<h1 lang=\"ru\">Этот узел не принимает людей</h1>\
-<p lang=\"ru\">Он отвечает на вопросы других узлов своей сети. Откройте страницу одного из них.</p></html>";
+/// What a node that serves no people shows, in the words that are true of it.
+pub(crate) fn serves_nobody(why: ServesNobody) -> String {
+    let (english, russian) = match why {
+        ServesNobody::NoMember => (
+            "It is a member of its mesh no longer. What is stored here stays, but nothing new comes in or goes out. Open the page of \
+             another node; whoever runs this one reads why with <code>starling members</code>.",
+            "Он больше не состоит в своей сети. Всё сохранённое остаётся на нём, но ничего нового не приходит и не уходит. Откройте \
+             страницу другого узла; почему так, владельцу скажет <code>starling members</code>.",
+        ),
+        ServesNobody::Storage => (
+            "It keeps documents for the other nodes of its mesh. Open the page of one of those.",
+            "Он хранит документы для других узлов своей сети. Откройте страницу одного из них.",
+        ),
+        ServesNobody::Worker => (
+            "It answers questions for the other nodes of its mesh. Open the page of one of those.",
+            "Он отвечает на вопросы других узлов своей сети. Откройте страницу одного из них.",
+        ),
+        ServesNobody::Other => (
+            "It works for the other nodes of its mesh. Open the page of one of those.",
+            "Он работает для других узлов своей сети. Откройте страницу одного из них.",
+        ),
+    };
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>Starling</title>\
+         <h1>This node serves no people</h1><p>{english}</p>\
+         <h1 lang=\"ru\">Этот узел не принимает людей</h1><p lang=\"ru\">{russian}</p></html>"
+    )
+}
 
 /// Serves a file of the page; any other path outside the API is a route of the page itself.
 pub(crate) async fn page(uri: Uri) -> Response {
@@ -58,5 +81,24 @@ pub(crate) async fn page(uri: Uri) -> Response {
     match Page::get("index.html") {
         Some(index) => (html, index.data).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, html, NOT_BUILT).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_serves_nobody_says_what_it_does_instead() {
+        for (why, english, russian) in [
+            (ServesNobody::NoMember, "no longer", "больше не состоит"),
+            (ServesNobody::Storage, "keeps documents", "хранит документы"),
+            (ServesNobody::Worker, "answers questions", "отвечает на вопросы"),
+            (ServesNobody::Other, "works for", "работает для"),
+        ] {
+            let page = serves_nobody(why);
+            assert!(page.contains(english) && page.contains(russian), "{page}");
+            assert_eq!(page.contains("answers questions"), why == ServesNobody::Worker);
+        }
     }
 }

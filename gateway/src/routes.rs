@@ -116,14 +116,14 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 /// A node that is no gateway says so to whoever comes, and takes nothing.
 async fn only_at_a_gateway(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if app.surroundings.serves_people() {
+    let Some(why) = app.surroundings.serves_nobody() else {
         return next.run(request).await;
-    }
+    };
     let refusal = ApiError::NotAGateway;
     if request.uri().path().starts_with("/api/") {
         return refusal.into_response();
     }
-    (StatusCode::MISDIRECTED_REQUEST, Html(pages::NOT_A_GATEWAY)).into_response()
+    (StatusCode::MISDIRECTED_REQUEST, Html(pages::serves_nobody(why))).into_response()
 }
 
 async fn deadline(request: Request, next: Next) -> Response {

@@ -3,34 +3,52 @@
 //! A child, because llama.cpp aborts the whole process on some inputs and the operating system's memory killer takes a process,
 //! too: either ends one engine, which is started again with growing waits, and no node.
 
-mod actor;
+pub mod cache;
+pub mod calibration;
+pub mod gguf;
+pub mod grammar;
+mod llama;
+pub mod memory;
+pub mod mock;
 pub mod model;
+pub mod output;
 pub(crate) mod protocol;
+mod running;
+pub mod sampling;
 pub mod schedule;
+pub mod schema;
+pub mod upstream;
 pub mod worker;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use model::{ModelError, ModelSource};
+pub use sampling::Sampling;
 
-use crate::{limits::ENGINE_COMMAND_QUEUE, template::ChatFormat};
+use self::{
+    cache::Conversation, calibration::Profile, grammar::GrammarError, sampling::SamplingError, upstream::UpstreamError,
+};
+use crate::{
+    limits::{EMBEDDING_BYTES_MAX, ENGINE_COMMAND_QUEUE, GENERATION_TIMEOUT},
+    template::{self, ChatFormat, ChatMessage},
+};
 
 /// How to run a model.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
-    /// The program that serves `infer-worker`: this one.
+    /// The program that serves `engine`: this one.
     pub program: PathBuf,
     /// Which model.
     pub model: ModelSource,
-    /// Where the built-in model is unpacked.
+    /// Where the built-in model is unpacked and what was measured is kept.
     pub models_directory: PathBuf,
     /// Sequences at once.
     pub slots: u32,
     /// Context of each sequence in tokens.
     pub context_tokens: u32,
-    /// Threads; `None` chooses by model size and cores.
+    /// Threads; `None` measures which number is best.
     pub threads: Option<u32>,
 }
 
@@ -43,12 +61,10 @@ pub struct ModelInfo {
     pub slots: u32,
     /// Context of each sequence in tokens.
     pub context_tokens: u32,
-    /// How it wants a chat written.
-    pub format: ChatFormat,
-    /// Measured at load, prompt tokens per second.
-    pub prefill_tokens_per_second: f64,
-    /// Measured at load, generated tokens per second of one sequence.
-    pub decode_tokens_per_second: f64,
+    /// How it wants a chat written; `None` where the engine takes messages as they are.
+    pub format: Option<ChatFormat>,
+    /// How fast it is, measured on this machine; `None` where that is not known.
+    pub profile: Option<Profile>,
 }
 
 /// What an engine is doing.
@@ -67,28 +83,44 @@ pub enum EngineStatus {
     },
 }
 
-/// How to choose tokens.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Sampling {
-    /// 0 always takes the likeliest token.
-    pub temperature: f32,
-    /// Makes a generation repeatable on equal builds.
-    pub seed: u32,
-    /// Tokens at most.
-    pub tokens_max: u32,
-    /// Characters at most.
-    pub characters_max: u32,
-}
-
 /// A generation for the engine.
 #[derive(Clone, Debug)]
 pub struct Generation {
-    /// Generations with the same key continue one conversation and may reuse what is computed.
-    pub key: u64,
-    /// The text to continue, template applied.
-    pub prompt: String,
+    /// Whose conversation it is; turns of one conversation reuse what is computed, and nobody else does.
+    pub account: [u8; 32],
+    /// Which conversation of that account.
+    pub session: [u8; 32],
+    /// What to continue.
+    pub input: Input,
     /// How to choose tokens.
     pub sampling: Sampling,
+    /// It fails when it is not over after this time.
+    pub deadline: Duration,
+}
+
+/// What a generation continues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A chat, which the model's template turns into text.
+    Chat(Vec<ChatMessage>),
+    /// Text as it is. So many bytes at its beginning are shared by many conversations.
+    Text {
+        /// The whole of it.
+        prompt: String,
+        /// Bytes of the shared beginning.
+        card_bytes: usize,
+    },
+}
+
+/// A generation as a backend gets it.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) conversation: Conversation,
+    pub(crate) messages: Vec<ChatMessage>,
+    pub(crate) prompt: String,
+    pub(crate) card_bytes: usize,
+    pub(crate) sampling: Sampling,
+    pub(crate) deadline: Duration,
 }
 
 /// What an engine reports of a generation.
@@ -96,10 +128,25 @@ pub struct Generation {
 pub enum EngineEvent {
     /// The next piece of text.
     Text(String),
+    /// The next piece of what a reasoning model thinks before it answers; never part of the answer.
+    Thought(String),
+    /// How likely a token was, where that was asked for.
+    Probability(TokenProbability),
     /// It is finished.
     Finished(Finished),
     /// It failed; nothing more comes.
     Failed(GenerationError),
+}
+
+/// How likely a token was, and what else was.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct TokenProbability {
+    /// The token's text; of half a character something like it.
+    pub text: String,
+    /// The logarithm of its probability, before any truncation.
+    pub logprob: f32,
+    /// The likeliest tokens with theirs.
+    pub alternatives: Vec<(String, f32)>,
 }
 
 /// How a generation ended.
@@ -149,11 +196,33 @@ pub enum GenerationError {
     /// The engine's process ended.
     #[error("the engine's process ended")]
     Died,
+    /// A setting that no sampler can work with.
+    #[error(transparent)]
+    Sampling(SamplingError),
+    /// A grammar or schema that cannot be followed.
+    #[error("the grammar cannot be used: {0}")]
+    Grammar(GrammarError),
+    /// It was not over in time.
+    #[error("it was not over in time")]
+    Deadline,
+    /// The server that computes for this engine failed.
+    #[error("the upstream server failed: {0}")]
+    Upstream(UpstreamError),
+    /// This engine cannot do that.
+    #[error("this engine cannot do that: {0}")]
+    Unsupported(String),
 }
 
 pub(crate) enum Command {
-    Generate(Generation, oneshot::Sender<Result<Running, GenerationError>>),
+    Generate(Box<Task>, oneshot::Sender<Result<Running, GenerationError>>),
     Stop(u64),
+    Embed(String, oneshot::Sender<Result<Vec<f32>, GenerationError>>),
+}
+
+/// What computes: llama.cpp in a process of its own, a server elsewhere, or a mock. It owns status and load, and ends with the queue.
+pub(crate) trait Backend: Send + 'static {
+    /// Serves commands until nobody needs the engine any more.
+    fn run(self, queue: mpsc::Receiver<Command>) -> impl Future<Output = ()> + Send;
 }
 
 /// A generation under way. Dropping it cancels it.
@@ -186,6 +255,8 @@ pub struct EngineLoad {
     pub generations: u32,
     /// Generations finished since the engine started.
     pub finished: u64,
+    /// How often the engine had to be started again.
+    pub restarts: u64,
 }
 
 /// Handle to an engine. Cheap to clone.
@@ -203,17 +274,23 @@ impl Engine {
     /// When the model file cannot be read, is no GGUF, or cannot fit this machine's memory.
     pub fn start(settings: EngineSettings) -> Result<Self, ModelError> {
         let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
-        let (load_sender, load) = watch::channel(EngineLoad::default());
-        let prepared = model::prepare(&settings)?;
-        let initial = if prepared.is_some() {
-            EngineStatus::Starting
-        } else {
-            EngineStatus::None
+        model::check_settings(&settings)?;
+        let initial = match settings.model {
+            ModelSource::None => EngineStatus::None,
+            _ => EngineStatus::Starting,
         };
-        let (status_sender, status) = watch::channel(initial);
-        if let Some(prepared) = prepared {
-            let actor = actor::Actor::new(settings, prepared, status_sender, load_sender, commands.downgrade());
-            tokio::spawn(actor.run(queue));
+        let (table, status, load) = running::Running::new(initial, commands.downgrade());
+        match settings.model.clone() {
+            ModelSource::None => {}
+            ModelSource::Mock(script) => drop(tokio::spawn(mock::Mock::new(script, table).run(queue))),
+            ModelSource::Upstream(server) => {
+                let upstream = upstream::Upstream::new(server, &settings, table)?;
+                drop(tokio::spawn(upstream.run(queue)));
+            }
+            ModelSource::BuiltIn | ModelSource::File(_) => {
+                let prepared = model::prepare(&settings)?;
+                drop(tokio::spawn(llama::Llama::new(settings, prepared, table).run(queue)));
+            }
         }
         Ok(Self { commands, status, load })
     }
@@ -242,13 +319,58 @@ impl Engine {
     /// Begins a generation.
     ///
     /// # Errors
-    /// When no model is loaded or the engine is full; it is never queued in silence.
+    /// When no model is loaded, the engine is full, or what is asked for makes no sense; it is never queued in silence.
     pub async fn generate(&self, generation: Generation) -> Result<Running, GenerationError> {
+        let model = self.model().ok_or(GenerationError::NotReady)?;
+        generation.sampling.check().map_err(GenerationError::Sampling)?;
+        let task = task(&model, generation)?;
         let (reply, answer) = oneshot::channel();
         self.commands
-            .send(Command::Generate(generation, reply))
+            .send(Command::Generate(Box::new(task), reply))
             .await
             .map_err(|_| GenerationError::NotReady)?;
         answer.await.unwrap_or(Err(GenerationError::Died))
     }
+
+    /// The meaning of a text as numbers, of length 1. Those of different models cannot be compared.
+    ///
+    /// # Errors
+    /// When no model is loaded or it gives none.
+    pub async fn embed(&self, text: &str) -> Result<Vec<f32>, GenerationError> {
+        let end = text.floor_char_boundary(EMBEDDING_BYTES_MAX);
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(Command::Embed(text[..end].to_owned(), reply))
+            .await
+            .map_err(|_| GenerationError::NotReady)?;
+        answer.await.unwrap_or(Err(GenerationError::Died))
+    }
+}
+
+/// Applies the model's template, if it has one, and finds out which part is the card.
+fn task(model: &ModelInfo, generation: Generation) -> Result<Task, GenerationError> {
+    let (messages, prompt, card_bytes) = match (generation.input, &model.format) {
+        (Input::Chat(messages), Some(format)) => {
+            let failed = |error: template::TemplateError| GenerationError::Engine(error.to_string());
+            let prompt = template::render(format, &messages).map_err(failed)?;
+            let card = template::card_bytes(format, &messages, &prompt);
+            (messages, prompt, card)
+        }
+        (Input::Chat(messages), None) => (messages, String::new(), 0),
+        (Input::Text { prompt, card_bytes }, Some(_)) => (Vec::new(), prompt, card_bytes),
+        (Input::Text { .. }, None) => return Err(GenerationError::Unsupported("text that is no chat".into())),
+    };
+    let card = blake3::hash(prompt.get(..card_bytes).unwrap_or_default().as_bytes());
+    Ok(Task {
+        conversation: Conversation {
+            card: *card.as_bytes(),
+            account: generation.account,
+            session: generation.session,
+        },
+        messages,
+        prompt,
+        card_bytes,
+        sampling: generation.sampling,
+        deadline: generation.deadline.min(GENERATION_TIMEOUT),
+    })
 }

@@ -9,11 +9,10 @@ use mesh::Mesh;
 use tokio::sync::mpsc;
 
 use crate::{
-    engine::{Engine, EngineEvent, FinishReason, Generation, GenerationError, Running},
+    engine::{Engine, EngineEvent, FinishReason, Generation, GenerationError, Input, Running},
     limits::{ANSWER_TOKENS_MAX, GENERATION_TIMEOUT, PROGRESS_EVERY, SESSION_WAIT},
     prompt,
     swarm::{FromGenerator, Request},
-    template,
 };
 
 /// Whether this node, by its role, holds chats and can write an answer into one. A worker does not: whoever asked writes what it says.
@@ -64,16 +63,14 @@ async fn generate(
     tokio::pin!(stop);
     let mut messages = request.messages.clone();
     loop {
-        let prompt = match template::render(&model.format, &messages) {
-            Ok(prompt) => prompt,
-            Err(error) => return Some(FromGenerator::Failed(GenerationError::Engine(error.to_string()))),
-        };
         let mut sampling = request.sampling.clone();
         sampling.tokens_max = sampling.tokens_max.clamp(1, ANSWER_TOKENS_MAX);
         let generation = Generation {
-            key: conversation_key(&request),
-            prompt,
+            account: request.account.0,
+            session: request.session.0,
+            input: Input::Chat(messages.clone()),
             sampling,
+            deadline: GENERATION_TIMEOUT,
         };
         let mut running = match engine.generate(generation).await {
             Ok(running) => running,
@@ -114,6 +111,8 @@ async fn stream(
                     report.send(FromGenerator::Text { index, text: piece }).await.ok()?;
                     index += 1;
                 }
+                // What a model thinks is no part of its answer; whoever waits sees by the progress that it lives.
+                Some(EngineEvent::Thought(_) | EngineEvent::Probability(_)) => {}
                 Some(EngineEvent::Finished(finished)) => {
                     let (prompt, reused) = (finished.prompt_tokens, finished.reused_tokens);
                     tracing::debug!(prompt, reused, generated = finished.generated_tokens, "generated");
@@ -125,13 +124,6 @@ async fn stream(
             _ = alive.tick() => report.send(FromGenerator::Progress).await.ok()?,
         }
     }
-}
-
-/// Turns of one chat continue one conversation in the engine.
-fn conversation_key(request: &Request) -> u64 {
-    let mut key = [0; 8];
-    key.copy_from_slice(&request.session.0[..8]);
-    u64::from_le_bytes(key)
 }
 
 /// Writes the answer into the session, if this node may and the session has reached it.

@@ -19,8 +19,8 @@ pub const CONTEXT_TOKENS_MAX: u32 = 131_072;
 /// How long one step of the engine may take, so that a long prompt never stalls the others: the share of prompt in a step is
 /// chosen from the measured speed.
 pub const STEP_TARGET: Duration = Duration::from_millis(250);
-/// Prompt tokens in one step at least, so that a slow machine still gets on.
-pub const PROMPT_CHUNK_MIN: usize = 8;
+/// The same where a graphics card computes.
+pub const STEP_TARGET_GPU: Duration = Duration::from_millis(50);
 /// Prompt tokens in one step at most: llama.cpp's batch.
 pub const PROMPT_CHUNK_MAX: usize = 512;
 /// Tokens of one answer at most.
@@ -63,3 +63,69 @@ pub const ANSWER_EVENT_QUEUE: usize = 4096;
 pub const RETRY_EVERY: Duration = Duration::from_secs(2);
 /// Attempts on different nodes for one question before it goes back to waiting.
 pub const ATTEMPTS_MAX: usize = 4;
+/// Cards whose computed prefixes stay pinned, each in a sequence of its own; a node hosts a few characters at a time.
+pub const CARDS_PINNED: usize = 8;
+/// The same where every sequence has a store of its own, so that each costs a whole context.
+pub const CARDS_PINNED_STREAMS: usize = 2;
+/// Shorter cards are computed again: that costs less than a sequence.
+pub const CARD_TOKENS_MIN: usize = 16;
+/// Sequences for conversations, as a multiple of those that are computed at once: who pauses keeps what is computed.
+pub const TAILS_PER_SLOT: usize = 3;
+/// Conversations that were moved to ordinary memory.
+pub const PARKED_ENTRIES_MAX: usize = 256;
+/// Ordinary memory for them, at most; a small machine gives a tenth of what is free.
+pub const PARKED_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// A conversation that nobody continues for this long gives its computed part up: 99 of 100 are over then.
+pub const TAIL_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+/// A step that takes longer is a hang: the first decode of an 8B model from a cold disk took 10 s.
+pub const STEP_HANG: Duration = Duration::from_secs(60);
+/// An engine process says at least this often that it is alive, also while it computes.
+pub const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// An engine process that says nothing for this long is killed and started again.
+pub const BEAT_SILENCE_MAX: Duration = Duration::from_secs(15);
+/// How long an engine process whose node is gone may take to finish its step.
+pub const ORPHAN_GRACE: Duration = Duration::from_secs(2);
+/// Raised for engine processes, so that a machine out of memory ends them before anything else.
+pub const ENGINE_OOM_SCORE: u32 = 600;
+/// Bytes of a grammar or JSON schema; those people write have a few thousand.
+pub const GRAMMAR_BYTES_MAX: usize = 32 * 1024;
+/// Rules of a grammar.
+pub const GRAMMAR_RULES_MAX: usize = 1000;
+/// Brackets in brackets of a grammar or a schema: each costs a frame of stack in llama.cpp.
+pub const GRAMMAR_DEPTH_MAX: usize = 32;
+/// Copies that repetitions within repetitions make of one element.
+pub const GRAMMAR_REPETITIONS_MAX: u64 = 1000;
+/// Time one token may take in a grammar; an ambiguous one takes ever longer.
+pub const GRAMMAR_TOKEN_TIME_MAX: Duration = Duration::from_millis(500);
+/// Texts at which an answer stops.
+pub const STOPS_MAX: usize = 16;
+/// Bytes of each of them: so much of an answer may be held back.
+pub const STOP_BYTES_MAX: usize = 128;
+/// Alternatives that are reported with a token.
+pub const LOGPROBS_MAX: u8 = 20;
+/// Tokens of a text to embed; more are cut.
+pub const EMBEDDING_TOKENS_MAX: usize = 512;
+/// Bytes of a text to embed.
+pub const EMBEDDING_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a model file's header; a vocabulary of 250,000 tokens has 10 MB.
+pub const MODEL_HEADER_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Keys of a model file's header.
+pub const MODEL_KEYS_MAX: u64 = 4096;
+/// Tensors of a model file.
+pub const MODEL_TENSORS_MAX: u64 = 65_536;
+/// How long measuring a model's speed on this machine may take, about.
+pub const CALIBRATION_TIME: Duration = Duration::from_secs(1);
+/// Speed that has fallen under this part of what was measured is measured again.
+pub const SPEED_FALLEN: f64 = 0.6;
+/// For so many steps in a row.
+pub const SPEED_FALLEN_STEPS: u32 = 64;
+/// Not more often than this: measuring takes the engine's time.
+pub const CALIBRATE_AGAIN_AFTER: Duration = Duration::from_secs(300);
+/// Bytes of one line of an upstream server's stream.
+pub const UPSTREAM_LINE_BYTES_MAX: usize = 256 * 1024;
+/// Time to reach an upstream server.
+pub const UPSTREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An upstream server that sends nothing for this long has failed; a long prompt before the first token takes long.
+pub const UPSTREAM_SILENCE_MAX: Duration = Duration::from_secs(120);
+/// How often an upstream server is asked whether it is there.
+pub const UPSTREAM_CHECK_EVERY: Duration = Duration::from_secs(10);

@@ -11,14 +11,14 @@ use mesh::{Mesh, MeshView};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::{Engine, GenerationError, Sampling},
+    engine::{Engine, GenerationError, Sampling, calibration::Profile},
     template::ChatMessage,
 };
 
 /// The section under which offers are announced.
 pub const OFFERS: &str = "offers";
 /// First byte of offers and of every frame of a generation.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 /// Models that one node may offer.
 const OFFERS_MAX: usize = 16;
 
@@ -35,11 +35,15 @@ pub struct Offer {
     pub prefill_tokens_per_second: f32,
     /// Generated tokens per second of one sequence, measured.
     pub decode_tokens_per_second: f32,
+    /// Generated tokens per second of eight sequences together, measured.
+    pub decode_eight_tokens_per_second: f32,
 }
 
 /// A question for a generating node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
+    /// Whose chat it is: what is computed for one account is never used for another.
+    pub account: ContentId,
     /// The chat, into which the generating node writes the answer.
     pub session: ContentId,
     /// The question.
@@ -91,12 +95,24 @@ pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
 #[must_use]
 pub fn own_offers(engine: &Engine) -> Vec<Offer> {
     let load = *engine.load().borrow();
-    let offer = engine.model().map(|model| Offer {
-        model: model.name.clone(),
-        slots: model.slots,
-        generations: load.generations,
-        prefill_tokens_per_second: model.prefill_tokens_per_second as f32,
-        decode_tokens_per_second: model.decode_tokens_per_second as f32,
+    let offer = engine.model().map(|model| {
+        // Until something better is known of it, a server elsewhere counts as a small graphics card.
+        let unknown = Profile {
+            threads: 1,
+            is_unified: true,
+            prefill: 1000.0,
+            decode: 40.0,
+            decode_eight: 150.0,
+        };
+        let profile = model.profile.unwrap_or(unknown);
+        Offer {
+            model: model.name.clone(),
+            slots: model.slots,
+            generations: load.generations,
+            prefill_tokens_per_second: profile.prefill as f32,
+            decode_tokens_per_second: profile.decode as f32,
+            decode_eight_tokens_per_second: profile.decode_eight as f32,
+        }
     });
     offer.into_iter().collect()
 }

@@ -97,6 +97,34 @@ pub fn check(template: &str) -> Result<(), TemplateError> {
     render_with(template, &[user], "", "").map(drop)
 }
 
+/// How many bytes at the beginning of a rendered prompt depend on the character alone: its system message and what the template
+/// makes of it. Found by rendering it with two different first questions.
+#[must_use]
+pub fn card_bytes(format: &ChatFormat, messages: &[ChatMessage], prompt: &str) -> usize {
+    let system = messages.iter().take_while(|message| message.role == "system");
+    let system: Vec<ChatMessage> = system.cloned().collect();
+    if system.is_empty() {
+        return 0;
+    }
+    let with = |question: &str| {
+        let question = ChatMessage {
+            role: "user".into(),
+            content: question.into(),
+        };
+        render(format, &[&system[..], &[question]].concat()).unwrap_or_default()
+    };
+    let common = |left: &str, right: &str| {
+        let same = left
+            .char_indices()
+            .zip(right.chars())
+            .find(|((_, left), right)| left != right);
+        same.map_or(left.len().min(right.len()), |((at, _), _)| at)
+    };
+    let (one, other) = (with("a"), with("b"));
+    let card = &one[..common(&one, &other)];
+    prompt[..common(prompt, card)].len()
+}
+
 /// The text that the model continues.
 ///
 /// # Errors

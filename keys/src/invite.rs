@@ -73,7 +73,10 @@ pub struct Invite {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
     /// It does not begin as one or is longer than one can be.
-    #[error("this is not an invite: one begins with \"{PREFIX}\" and has at most {INVITE_CHARACTERS_MAX} characters")]
+    #[error(
+        "this is not an invite: one is a single word of some 300 letters and digits (at most {INVITE_CHARACTERS_MAX}) that begins with \
+         {PREFIX}, {LABELLED_PREFIX} or {OPERATOR_PREFIX}; an operator's node of the mesh prints one with: starling invite"
+    )]
     NotAnInvite,
     /// Characters are missing, added or changed.
     #[error("the invite is damaged: copy it whole, without spaces or line breaks")]

@@ -13,6 +13,7 @@
 //! - [`versioned`]: how everything that lasts is written down: a version byte, then postcard.
 //! - [`DataKey`]: what one account's texts are sealed with; to destroy it is to erase them.
 //! - [`archive`]: an encrypted stream for backups.
+//! - [`sealed_key`]: a key in a safe place, closed with a passphrase.
 //!
 //! ## Journey: a node joins
 //! The operator's root key signs a [`TicketGrant`](membership::TicketGrant) for a fresh *ticket key*; the invite carries that
@@ -29,6 +30,7 @@ pub mod invite;
 pub mod limits;
 pub mod membership;
 pub mod password;
+pub mod sealed_key;
 pub mod secret_file;
 pub mod signed;
 pub mod timestamp;

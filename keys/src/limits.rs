@@ -24,6 +24,11 @@ pub const CERTIFICATE_GRACE_MILLISECONDS: u64 = 7 * 24 * 3600 * 1000;
 pub const CERTIFICATES_PER_NODE_MAX: usize = 4;
 /// Decrees that a node keeps: for each member of a full mesh a renewal by two operators and a revocation, and as many again.
 pub const DECREES_MAX: usize = 6 * MEMBERS_MAX;
+/// Keys that came one after the other into the place of one: a key a month for a year. Each step has 170 bytes.
+pub const SUCCESSION_STEPS_MAX: usize = 12;
+/// Successions of one key that are held: one for each step, and for each half of a split in which it was rotated. Only whoever holds a
+/// key can make more; then nodes may hold different evidence of what those heirs have signed, but never another heir that counts.
+pub const SUCCESSIONS_KEPT: usize = 16;
 /// Bytes of one certificate or decree: a certificate has about 800.
 pub const EVIDENCE_BYTES_MAX: usize = 4 * 1024;
 /// How far two honest clocks may differ when an expiry is judged.

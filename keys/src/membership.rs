@@ -14,6 +14,7 @@ mod judgement;
 mod residency;
 mod roles;
 mod roster;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ pub use self::{
     residency::{Residency, ResidencyError},
     roles::{Roles, RolesError},
     roster::{Roster, Taken},
+    succession::Succession,
 };
 use crate::{
     ContentId, NodeId, NodeKey, Signed, SignedError, Timestamp,
@@ -117,6 +119,9 @@ pub enum MembershipError {
     /// The node, or the ticket, was revoked.
     #[error("it was revoked")]
     Revoked,
+    /// The node itself has left.
+    #[error("this node has left the mesh")]
+    Left,
     /// What brought the node in was revoked.
     #[error("what brought this node in was revoked, and no operator has vouched for it; ask an operator")]
     NotVouched,
@@ -135,6 +140,12 @@ pub enum MembershipError {
     /// The roster is full.
     #[error("the mesh has reached {MEMBERS_MAX} members")]
     Full,
+    /// The new key is somebody's already.
+    #[error("that key belongs to a node of this mesh already")]
+    KeyInUse,
+    /// The node's key was replaced by another.
+    #[error("this key was replaced by another one")]
+    Rotated,
     /// There are too many decrees.
     #[error("the mesh has reached {DECREES_MAX} revocations and renewals")]
     TooManyDecrees,

@@ -3,17 +3,19 @@
 mod bulk;
 mod links;
 mod members;
+mod panics;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use keys::{
     ContentId, NodeId, NodeKey,
     membership::{Certificate, Evidence, MembershipError, Roster},
@@ -33,9 +35,10 @@ use crate::{
     counters::Counters,
     dial::DialPlan,
     gate::Gated,
-    join::{Asked, JoinError},
+    join::{Answer, Asked, Presented},
     limits::{self, GOSSIP_BYTES_MAX, GOSSIP_QUEUE, JUDGE_EVERY, LINK_EVENT_QUEUE, STOP_TIMEOUT, TRUST_NEWS},
     membership::{Membership, node_of, peer_of},
+    scoring,
     streams::{self, ForBlobs, Opener},
     transport,
     trust::News,
@@ -63,6 +66,9 @@ pub(crate) enum Command {
     Addresses(oneshot::Sender<Vec<SocketAddr>>),
     Bulk(NodeId, bulk::Waiter),
     Stop(oneshot::Sender<()>),
+    /// A fault that tests bring about.
+    #[cfg(test)]
+    Panic(tests::Fault),
 }
 
 /// What tasks of the mesh report to the actor.
@@ -82,13 +88,9 @@ enum Event {
     /// A control stream ended.
     Ended(NodeId, u64, LinkEnd),
     /// Someone asks for membership or proves it.
-    Asked(
-        NodeId,
-        Asked,
-        oneshot::Sender<Result<Vec<Certificate>, MembershipError>>,
-    ),
+    Asked(NodeId, Asked, oneshot::Sender<Answer>),
     /// We presented our membership.
-    Presented(NodeId, ConnectionId, Result<Vec<Certificate>, JoinError>),
+    Presented(NodeId, ConnectionId, Presented),
 }
 
 /// Where the actor publishes what it knows.
@@ -138,7 +140,7 @@ struct Actor {
 /// Starts the actor.
 pub(crate) fn spawn(
     settings: &MeshSettings,
-    key: &NodeKey,
+    (key, meters): (&NodeKey, &transport::Meters),
     outputs: Outputs,
     sections: watch::Receiver<Sections>,
     commands: mpsc::Receiver<Command>,
@@ -150,7 +152,7 @@ pub(crate) fn spawn(
         streams,
         nearby: nearby(settings, key).into(),
     };
-    let mut swarm = transport::swarm(key, settings.congestion, behaviour)?;
+    let mut swarm = transport::swarm_with(key, settings.congestion, behaviour, meters)?;
     transport::listen(&mut swarm, settings.listen)?;
     let (events, event_queue) = mpsc::channel(LINK_EVENT_QUEUE);
     let (gossip, gossip_queue) = mpsc::channel(GOSSIP_QUEUE);
@@ -196,7 +198,7 @@ pub(crate) fn spawn(
     ))
 }
 
-fn take(inbound: &mut streams::Inbound, protocol: Protocol) -> mpsc::Receiver<(NodeId, Stream)> {
+pub(crate) fn take(inbound: &mut streams::Inbound, protocol: Protocol) -> mpsc::Receiver<(NodeId, Stream)> {
     // A protocol that is not in the list has no streams: a closed queue says the same.
     inbound.remove(&protocol).unwrap_or_else(|| mpsc::channel(1).1)
 }
@@ -237,6 +239,10 @@ fn gossip() -> Result<gossipsub::Behaviour, TransportError> {
         .map_err(|error| setup(&error))?;
     let mut gossip: gossipsub::Behaviour =
         gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Anonymous, config).map_err(|error| setup(&error))?;
+    let (params, thresholds) = scoring::parameters(gossipsub::IdentTopic::new(TOPIC).hash());
+    gossip
+        .with_peer_score(params, thresholds)
+        .map_err(|error| setup(&error))?;
     gossip
         .subscribe(&gossipsub::IdentTopic::new(TOPIC))
         .map_err(|error| setup(&error))?;
@@ -253,7 +259,20 @@ struct Queues {
 }
 
 impl Actor {
+    /// Turns until the mesh stops. A panic on the way ends no mesh: it is told, every connection is closed, since nobody knows what
+    /// was left half done, and all begins anew with the members, the commands and the queues that there are.
     async fn run(mut self, mut queues: Queues) {
+        let done = loop {
+            match AssertUnwindSafe(self.turn(&mut queues)).catch_unwind().await {
+                Ok(done) => break done,
+                Err(panic) => self.handle_panic(panic),
+            }
+        };
+        self.handle_stop(done).await;
+    }
+
+    /// Runs until somebody wants the mesh to stop, and returns whom to tell.
+    async fn turn(&mut self, queues: &mut Queues) -> oneshot::Sender<()> {
         self.publish_sections();
         // The first tick is at once: what ended while this node was off has ended.
         let mut time = tokio::time::interval(JUDGE_EVERY);
@@ -262,10 +281,10 @@ impl Actor {
             tokio::select! {
                 biased;
                 command = queues.commands.recv() => match command {
-                    Some(Command::Stop(done)) => return self.handle_stop(done).await,
+                    Some(Command::Stop(done)) => return done,
                     Some(command) => self.handle_command(command),
                     // Every handle is gone: nobody needs this mesh any more.
-                    None => return self.handle_stop(oneshot::channel().0).await,
+                    None => return oneshot::channel().0,
                 },
                 Some(event) = queues.events.recv() => self.handle_event(event),
                 Some((node, stream)) = queues.trusts.recv() => self.handle_trust_stream(node, stream, None),
@@ -305,6 +324,8 @@ impl Actor {
                 let _ = reply.send(self.own_addresses.clone());
             }
             Command::Bulk(node, waiter) => self.handle_bulk_wanted(node, waiter),
+            #[cfg(test)]
+            Command::Panic(what) => std::panic::panic_any(what),
             // Handled by the caller, because it ends the loop.
             Command::Stop(done) => drop(done),
         }

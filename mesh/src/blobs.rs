@@ -33,7 +33,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod wire;
+pub(crate) mod wire;
 
 use std::{fmt, io, path::PathBuf};
 

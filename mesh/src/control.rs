@@ -214,6 +214,24 @@ fn decode(bytes: &[u8]) -> Option<Frame> {
     }
 }
 
+/// For whoever tries bytes: reads a frame and writes what was read.
+pub(crate) fn again(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode(bytes).map(|frame| encode(&frame))
+}
+
+/// A frame of each kind.
+pub(crate) fn examples() -> Vec<(String, Vec<u8>)> {
+    let echo = Some(Echo { sent_at: 5, held: 3 });
+    let (section, content) = ("load".to_owned(), vec![1, 2, 3]);
+    [
+        ("heartbeat", Frame::Heartbeat { sent_at: 7, echo }),
+        ("announce", Frame::Announce { section, content }),
+        ("leaving", Frame::Leaving),
+    ]
+    .map(|(name, frame)| (name.to_owned(), encode(&frame)))
+    .into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

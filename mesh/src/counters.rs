@@ -18,6 +18,7 @@ pub(crate) struct Counters {
     pub(crate) members_dropped: AtomicU64,
     pub(crate) bulk_dialled: AtomicU64,
     pub(crate) bulk_closed: AtomicU64,
+    pub(crate) panics_caught: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -45,6 +46,8 @@ pub struct CounterValues {
     pub bulk_dialled: u64,
     /// Of them, those that are closed again or could not be had.
     pub bulk_closed: u64,
+    /// Panics in the mesh that were caught; each is a fault of this program.
+    pub panics_caught: u64,
 }
 
 impl Counters {
@@ -67,6 +70,7 @@ impl Counters {
             members_dropped: read(&self.members_dropped),
             bulk_dialled: read(&self.bulk_dialled),
             bulk_closed: read(&self.bulk_closed),
+            panics_caught: read(&self.panics_caught),
         }
     }
 }

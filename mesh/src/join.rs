@@ -50,6 +50,8 @@ enum Reply {
     Welcome(u32),
     /// Why not, in words for the operator's terminal.
     Refused(String),
+    /// Behind a refusal: so many pieces of signed evidence follow, one a frame. A member of the release before says nothing more.
+    Because(u32),
 }
 
 /// A request together with what came with it.
@@ -61,6 +63,20 @@ pub(crate) enum Asked {
         operator: Option<NodeId>,
     },
     Present(Vec<Evidence>),
+}
+
+/// What a stranger is answered.
+pub(crate) enum Answer {
+    Welcome(Vec<Certificate>),
+    /// Why not, and what was decided about the stranger.
+    Refused(MembershipError, Vec<Evidence>),
+}
+
+/// What came of presenting oneself.
+pub(crate) struct Presented {
+    pub(crate) result: Result<Vec<Certificate>, JoinError>,
+    /// What the other side has to show for a refusal; nobody's word, but evidence to be verified.
+    pub(crate) because: Vec<Evidence>,
 }
 
 /// Why a join did not come about.
@@ -171,21 +187,26 @@ pub(crate) async fn read_request(stream: &mut Stream) -> Result<Asked, JoinError
     .await
 }
 
-/// Server side, second half: the roster, or why not.
-pub(crate) async fn write_reply(
-    stream: &mut Stream,
-    verdict: Result<Vec<Certificate>, MembershipError>,
-) -> Result<(), JoinError> {
+/// Server side, second half: the roster, or why not and what was decided about the stranger.
+pub(crate) async fn write_reply(stream: &mut Stream, answer: Answer) -> Result<(), JoinError> {
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
     within(async {
-        match verdict {
-            Ok(certificates) => {
-                let count = u32::try_from(certificates.len()).unwrap_or(u32::MAX);
-                send(stream, &Reply::Welcome(count)).await?;
+        match answer {
+            Answer::Welcome(certificates) => {
+                send(stream, &Reply::Welcome(count(certificates.len()))).await?;
                 for certificate in &certificates {
                     send(stream, certificate).await?;
                 }
             }
-            Err(error) => send(stream, &Reply::Refused(error.to_string())).await?,
+            Answer::Refused(error, evidence) => {
+                send(stream, &Reply::Refused(error.to_string())).await?;
+                if !evidence.is_empty() {
+                    send(stream, &Reply::Because(count(evidence.len()))).await?;
+                }
+                for one in &evidence {
+                    write_frame(stream, &one.to_bytes(), JOIN_FRAME_BYTES_MAX).await?;
+                }
+            }
         }
         Ok(())
     })
@@ -207,13 +228,25 @@ async fn ask(stream: &mut Stream, request: Request, presented: &[Vec<u8>]) -> Re
         match receive(stream).await? {
             Reply::Welcome(count) => receive_certificates(stream, count).await,
             Reply::Refused(reason) => Err(JoinError::Refused(reason)),
+            Reply::Because(_) => Err(JoinError::Malformed),
         }
     })
     .await
 }
 
-/// Proves this node's membership to a node that does not know it yet; returns that node's roster.
-pub(crate) async fn present(opener: &Opener, node: NodeId, roster: &Roster) -> Result<Vec<Certificate>, JoinError> {
+/// Proves this node's membership to a node that does not know it yet; that node's roster, or a refusal with what was decided.
+pub(crate) async fn present(opener: &Opener, node: NodeId, roster: &Roster) -> Presented {
+    let mut because = Vec::new();
+    let result = introduce(opener, node, roster, &mut because).await;
+    Presented { result, because }
+}
+
+async fn introduce(
+    opener: &Opener,
+    node: NodeId,
+    roster: &Roster,
+    because: &mut Vec<Evidence>,
+) -> Result<Vec<Certificate>, JoinError> {
     if roster.has_decrees() {
         let evidence: Vec<_> = roster.evidence().map(|(_, evidence)| evidence.to_bytes()).collect();
         let count = u32::try_from(evidence.len()).unwrap_or(u32::MAX);
@@ -221,13 +254,32 @@ pub(crate) async fn present(opener: &Opener, node: NodeId, roster: &Roster) -> R
         match ask(&mut stream, Request::PresentEvidence(count), &evidence).await {
             // A member of the release before does not know the question.
             Err(JoinError::Malformed | JoinError::Broken(FrameError::Io(_))) => {}
-            answer => return answer,
+            answer => {
+                *because = shown(&mut stream, &answer).await;
+                return answer;
+            }
         }
     }
     let mut stream = opener.open(node, Protocol::JOIN, None).await?;
     let certificates: Vec<_> = roster.certificates().map(encode).collect();
     let count = u32::try_from(certificates.len()).unwrap_or(u32::MAX);
-    ask(&mut stream, Request::Present(count), &certificates).await
+    let answer = ask(&mut stream, Request::Present(count), &certificates).await;
+    *because = shown(&mut stream, &answer).await;
+    answer
+}
+
+/// What the other side shows for its refusal; the refusal stands without it, too.
+async fn shown(stream: &mut Stream, answer: &Result<Vec<Certificate>, JoinError>) -> Vec<Evidence> {
+    if !matches!(answer, Err(JoinError::Refused(_))) {
+        return Vec::new();
+    }
+    let read = within(async {
+        match receive(stream).await? {
+            Reply::Because(count) => receive_evidence(stream, count).await,
+            Reply::Welcome(_) | Reply::Refused(_) => Err(JoinError::Malformed),
+        }
+    });
+    read.await.unwrap_or_default()
 }
 
 /// Redeems an invite: dials the member it names, shows the ticket, and returns the roster of the mesh, in which this node now is.
@@ -314,4 +366,25 @@ async fn connect(swarm: &mut Swarm<streams::Behaviour>, invite: &Invite) -> Resu
     tokio::time::timeout(patience, connected)
         .await
         .unwrap_or_else(|_| Err(unreachable(format!("no answer in {patience:?}"))))
+}
+
+/// For whoever tries bytes: reads a request and writes what was read.
+pub(crate) fn request_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    match bytes.split_first() {
+        Some((&VERSION, body)) => match postcard::take_from_bytes::<Request>(body) {
+            Ok((request, [])) => Some(encode(&request)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Requests that need no invite.
+pub(crate) fn request_examples() -> Vec<(String, Vec<u8>)> {
+    [
+        ("present", Request::Present(3)),
+        ("evidence", Request::PresentEvidence(3)),
+    ]
+    .map(|(name, request)| (name.to_owned(), encode(&request)))
+    .into()
 }

@@ -14,6 +14,7 @@
 //! - `control`: one stream per link with heartbeats every 250 ms and the newest announcement of each section. Load and offers
 //!   travel here, never through gossip, where each message would cost every node CPU time.
 //! - [`blobs`]: files by their content, from several nodes at once, verified group by group, paced so that tokens keep flowing.
+//! - [`topology`]: who is linked with whom in the whole mesh, and the routes through it.
 //! - `dial`: whom to dial and when; a pure state machine.
 //! - `actor`: owns the swarm, the roster and the links; everything above is driven by its one `select!`.
 //!
@@ -31,6 +32,7 @@ mod actor;
 pub mod blobs;
 mod control;
 mod counters;
+pub mod decoders;
 mod dial;
 pub mod frame;
 mod gate;
@@ -38,7 +40,9 @@ mod join;
 pub mod limits;
 mod membership;
 mod protocol;
+mod scoring;
 mod streams;
+pub mod topology;
 mod transport;
 mod trust;
 mod view;
@@ -64,6 +68,7 @@ use crate::{
     counters::Counters,
     limits::{COMMAND_QUEUE, SECTION_BYTES_MAX, SECTIONS_MAX},
     streams::Opener,
+    topology::Topology,
 };
 
 /// How a node takes part in the mesh.
@@ -133,6 +138,7 @@ pub struct Mesh {
     sections: Arc<watch::Sender<Sections>>,
     roster: watch::Receiver<Arc<Roster>>,
     view: watch::Receiver<MeshView>,
+    topology: watch::Receiver<Arc<Topology>>,
     counters: Arc<Counters>,
 }
 
@@ -152,7 +158,16 @@ impl Mesh {
             view: view_sender,
             counters: counters.clone(),
         };
-        let (opener, inputs) = actor::spawn(settings, key, outputs, sections_seen, command_queue)?;
+        let meters = transport::Meters::default();
+        let (opener, mut inputs) = actor::spawn(settings, (key, &meters), outputs, sections_seen, command_queue)?;
+        let topology = topology::spread::spawn(topology::spread::Parts {
+            key: key.clone(),
+            opener: opener.clone(),
+            roster: roster.clone(),
+            view: view.clone(),
+            meters,
+            inbound: actor::take(&mut inputs.streams, Protocol::LINKS),
+        });
         let sections = Arc::new(sections);
         Ok((
             Self {
@@ -162,6 +177,7 @@ impl Mesh {
                 sections,
                 roster,
                 view,
+                topology,
                 counters,
             },
             inputs,
@@ -190,6 +206,12 @@ impl Mesh {
     #[must_use]
     pub fn view(&self) -> watch::Receiver<MeshView> {
         self.view.clone()
+    }
+
+    /// Who is linked with whom in the whole mesh, as far as this node has heard.
+    #[must_use]
+    pub fn topology(&self) -> watch::Receiver<Arc<Topology>> {
+        self.topology.clone()
     }
 
     /// What was counted since the start.

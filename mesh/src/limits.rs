@@ -220,3 +220,37 @@ pub const BLOB_TICK: Duration = Duration::from_millis(100);
 pub const BLOB_PROGRESS_WINDOW: Duration = Duration::from_secs(3);
 /// Streams for blobs that wait for one connection to be dialled; further ones go over the link.
 pub const BULK_WAITERS_MAX: usize = 64;
+/// Links that a node tells of, those with the shortest round trips: enough for a full mesh of a thousand.
+pub const LINKS_TOLD_MAX: usize = 1024;
+/// Nodes whose links are known: as many as a mesh has members.
+pub const LINK_STATES_MAX: usize = keys::limits::MEMBERS_MAX;
+/// What a node last said of its links is forgotten after this: three times as long as it says nothing new.
+pub const LINK_STATE_KEPT: Duration = Duration::from_secs(900);
+/// A node whose links are what they were says so again after this.
+pub const LINK_STATE_AGAIN: Duration = Duration::from_secs(300);
+/// A node tells of links that are new or gone at most this often: what flaps costs every node.
+pub const LINK_STATE_GAP: Duration = Duration::from_secs(1);
+/// And of links that have become faster or slower by a quarter at most this often.
+pub const LINK_STATE_DRIFT_GAP: Duration = Duration::from_secs(30);
+/// How often a node looks at its own links.
+pub const LINKS_LOOK: Duration = Duration::from_secs(1);
+/// How often neighbours are told of what is new: several pieces of news share a frame.
+pub const LINK_STATE_TICK: Duration = Duration::from_millis(250);
+/// Bytes of one frame about links: the state of a node with the most links is 25 KiB.
+pub const LINK_STATE_FRAME_BYTES_MAX: usize = 40 * 1024;
+/// Bytes of states in one frame: with one more it still fits.
+pub const LINK_STATE_FRAME_BYTES: usize = 8 * 1024;
+/// Stamps in one frame.
+pub const LINK_STATE_STAMPS_MAX: usize = 1024;
+/// What was asked for and has not come in this time is asked of another neighbour.
+pub const LINK_STATE_ASK_AGAIN: Duration = Duration::from_secs(3);
+/// A stream about links that broke is opened again after this.
+pub const LINK_STREAM_AGAIN: Duration = Duration::from_secs(2);
+/// A neighbour that knows nothing of such streams is asked again after this: it may have been brought up to date.
+pub const LINK_STREAM_REFUSED: Duration = Duration::from_secs(120);
+/// States that wait for the task which owns the graph; the streams wait.
+pub const LINK_STATE_QUEUE: usize = 256;
+/// Messages that do not hold for which a neighbour is ignored: an honest one forwards none, unless it knows a rule that is newer here.
+pub const GOSSIP_INVALID_MAX: u32 = 8;
+/// Half of them are forgotten after this: a member that was brought up to date is heard again within the hour.
+pub const GOSSIP_INVALID_HALVED_AFTER: Duration = Duration::from_secs(600);

@@ -13,6 +13,8 @@ impl Protocol {
     pub const TRUST: Self = Self("/starling/trust/1");
     /// Heartbeats and announcements of one link, owned by this crate.
     pub const CONTROL: Self = Self("/starling/control/1");
+    /// Who is linked with whom, owned by this crate.
+    pub const LINKS: Self = Self("/starling/links/1");
     /// Exchange of what the other side is missing, owned by `crdt`.
     pub const RECONCILE: Self = Self("/starling/reconcile/3");
     /// Data keys of accounts, owned by `crdt`.
@@ -28,10 +30,11 @@ impl Protocol {
     pub const BULK: Self = Self("/starling/bulk/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::JOIN,
         Self::TRUST,
         Self::CONTROL,
+        Self::LINKS,
         Self::RECONCILE,
         Self::KEYS,
         Self::FETCH,

@@ -104,6 +104,11 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
+    /// Waits until nobody opens streams any more, because the mesh has stopped.
+    pub(crate) async fn closed(&self) {
+        self.requests.closed().await;
+    }
+
     /// The token streams that are open now.
     pub(crate) fn token_streams(&self) -> &TokenStreams {
         &self.tokens

@@ -1,20 +1,22 @@
 //! libp2p's transports as Starling uses them: QUIC first (our own, see `quic`), TCP with noise and yamux where UDP is blocked.
 
+mod meter;
 mod quic;
 
 use std::net::{IpAddr, SocketAddr};
 
 use keys::NodeKey;
 use libp2p::{
-    Multiaddr, Swarm, SwarmBuilder, identity,
+    Multiaddr, Swarm, SwarmBuilder, Transport as _, identity,
     multiaddr::Protocol as Part,
     noise,
     swarm::{DialError, NetworkBehaviour},
     tcp, yamux,
 };
 
+pub(crate) use self::meter::Meters;
 pub use self::quic::Congestion;
-use self::quic::QuicTransport;
+use self::{meter::MeteredNoise, quic::QuicTransport};
 use crate::limits::IDLE_CONNECTION;
 
 /// The local network could not be used.
@@ -35,11 +37,21 @@ pub enum TransportError {
     },
 }
 
-/// A swarm with our identity and transports around `behaviour`.
+/// A swarm with our identity and transports around `behaviour`, whose connections nobody counts.
 pub(crate) fn swarm<B: NetworkBehaviour>(
     key: &NodeKey,
     congestion: Congestion,
     behaviour: B,
+) -> Result<Swarm<B>, TransportError> {
+    swarm_with(key, congestion, behaviour, &Meters::default())
+}
+
+/// A swarm with our identity and transports around `behaviour`.
+pub(crate) fn swarm_with<B: NetworkBehaviour>(
+    key: &NodeKey,
+    congestion: Congestion,
+    behaviour: B,
+    meters: &Meters,
 ) -> Result<Swarm<B>, TransportError> {
     let setup = |error: &dyn std::fmt::Display| TransportError::Setup(error.to_string());
     let pair = identity::Keypair::ed25519_from_bytes(*key.seed()).map_err(|error| setup(&error))?;
@@ -47,17 +59,30 @@ pub(crate) fn swarm<B: NetworkBehaviour>(
         .with_tokio()
         .with_tcp(
             tcp::Config::default().nodelay(true),
-            noise::Config::new,
+            metered_noise(meters),
             yamux::Config::default,
         )
         .map_err(|error| setup(&error))?
-        .with_other_transport(|key| Ok(QuicTransport::new(key, congestion)?))
+        .with_other_transport(|key| {
+            let meters = meters.clone();
+            let quic = QuicTransport::new(key, congestion)?;
+            Ok(quic.map(move |(peer, connection), _| (peer, connection.metered(meters.meter(peer)))))
+        })
         .map_err(|error| setup(&error))?
         .with_behaviour(|_| behaviour)
         .map_err(|error| setup(&error))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_CONNECTION).with_smart_dial())
         .build();
     Ok(swarm)
+}
+
+/// Noise whose connections are counted.
+fn metered_noise(meters: &Meters) -> impl FnOnce(&identity::Keypair) -> Result<MeteredNoise, noise::Error> {
+    let meters = meters.clone();
+    |key| {
+        let noise = noise::Config::new(key)?;
+        Ok(MeteredNoise { noise, meters })
+    }
 }
 
 /// Listens on the same port for UDP (QUIC) and TCP.

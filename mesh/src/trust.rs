@@ -240,5 +240,23 @@ fn decode(bytes: &[u8]) -> Option<Frame> {
     }
 }
 
+/// For whoever tries bytes: reads a frame and writes what was read.
+pub(crate) fn again(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode(bytes).map(|frame| encode(&frame))
+}
+
+/// A frame of each kind.
+pub(crate) fn examples() -> Vec<(String, Vec<u8>)> {
+    let (from, until, ids) = ([0; 16], Some([9; 16]), vec![[1; 16], [2; 16]]);
+    [
+        ("digest", Frame::Digest(ContentId([7; 32]))),
+        ("have", Frame::Have { from, until, ids }),
+        ("tell", Frame::Tell(vec![vec![1, 2, 3]])),
+        ("told", Frame::Told),
+    ]
+    .map(|(name, frame)| (name.to_owned(), encode(&frame)))
+    .into()
+}
+
 #[cfg(test)]
 mod tests;

@@ -229,18 +229,15 @@ pub fn make(
     if !journal.is_dir() {
         return Err(BackupFailure::Nothing(directory.path().to_owned()));
     }
-    let origin = Origin {
-        mesh,
-        node: directory.key()?.id(),
-        created: now,
-    };
+    let node = directory.key()?.id();
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(target)
         .map_err(io_error(target))?;
     let _lock = lock(target)?;
-    let archive = target.join(archive_name(origin.node, now));
+    let (created, archive) = free_name(target, node, now);
+    let origin = Origin { mesh, node, created };
     let (memory, survey, archive_bytes) = unless_rewritten(|| write_archive(&archive, archive_key, origin, &journal))?;
     // After the archive: whoever came meanwhile has a key too many, and nobody has one too few.
     let identity = directory.identity()?;
@@ -261,6 +258,16 @@ pub fn make(
         secrets,
         damaged: survey.damaged + left_out.damaged,
     })
+}
+
+/// A name that no archive has, from the one of this second on: a second backup in it must not take the place of the first.
+fn free_name(target: &Path, node: NodeId, now: Timestamp) -> (Timestamp, PathBuf) {
+    let named = |at: Timestamp| (at, target.join(archive_name(node, at)));
+    let mut free = named(now);
+    while free.1.exists() {
+        free = named(free.0.plus(1000));
+    }
+    free
 }
 
 /// Begins anew when the journal was rewritten under the reader, which an erasure does.

@@ -1,16 +1,30 @@
 //! What a person reads when a node is up: where the page is, who is the first administrator, how to add a node.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::SocketAddr};
 
-use crate::{
-    commands::{self, invite},
-    node::Node,
-};
+use keys::membership::Roles;
+
+use crate::{commands::invite, hints, node::Node, standing};
+
+/// Where to go, or why nobody comes here.
+fn opening(roles: Option<Roles>, http: SocketAddr) -> String {
+    match (standing::serves_nobody(roles), roles) {
+        (None, _) => format!("\nStarling is up.\n\n  Open            http://{http}\n"),
+        (Some(_), Some(roles)) => format!(
+            "\nStarling is up.\n\n  This node is {roles}: it serves no people. Open the page of a node with the role gateway.\n"
+        ),
+        (Some(_), None) => {
+            "\nStarling runs, but this node is a member of its mesh no longer; see: starling members\n".to_owned()
+        }
+    }
+}
 
 /// The lines printed to standard output once the node is up.
 pub async fn text(node: &Node) -> String {
     let http = node.config().gateway.listen;
-    let mut text = format!("\nStarling is up.\n\n  Open            http://{http}\n");
+    let roster = node.mesh().roster();
+    let roles = roster.get(&node.key().id()).map(|member| member.roles);
+    let mut text = opening(roles, http);
     let has_administrator = gateway::has_administrator(node.store()).await.unwrap_or(true);
     // A node that has just joined learns of an administrator within seconds; only the first node makes the first one.
     let is_first = matches!(node.directory().root_key(), Ok(Some(_)));
@@ -32,7 +46,7 @@ pub async fn text(node: &Node) -> String {
         &terms,
     ) {
         Ok(invite) => {
-            let command = commands::launcher();
+            let command = hints::launcher();
             let _ = write!(
                 text,
                 "\n  To add a second node, run these two commands on the other machine (the invite is valid for one hour and one node):\n\n    \
@@ -47,4 +61,24 @@ pub async fn text(node: &Node) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_gateway_sends_people_to_its_page() {
+        let http = "127.0.0.1:8080".parse().unwrap();
+        let said = |roles: &str| opening(Some(roles.parse().unwrap()), http);
+        assert!(said("gateway,worker").contains("Open            http://127.0.0.1:8080"));
+        for roles in ["worker", "storage"] {
+            let said = said(roles);
+            assert!(
+                !said.contains("http") && said.contains(&format!("This node is {roles}")),
+                "{said}"
+            );
+        }
+        assert!(opening(None, http).contains("no longer"));
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand, builder::TypedValueParser as _, parser::ValueSource,
+};
 
 use crate::{
     commands::{
@@ -16,9 +18,10 @@ use crate::{
         renew::Renewed,
         restore::Sources,
         revoke::Revoked,
+        rotate::Rotation,
         run::Overrides,
     },
-    data_directory,
+    data_directory, hints,
 };
 
 /// A peer-to-peer mesh of equal nodes on which people chat with AI characters.
@@ -37,7 +40,8 @@ Examples:
 )]
 struct Cli {
     /// Where the node keeps its keys and data.
-    #[arg(long, global = true, env = "STARLING_DATA_DIR", value_name = "DIRECTORY")]
+    #[arg(long, global = true, env = "STARLING_DATA_DIR", value_name = "DIRECTORY",
+        value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]
     data_dir: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -80,6 +84,16 @@ enum Command {
     /// Who is in the mesh, as the running node knows it.
     #[command(after_help = "Example:\n  starling members")]
     Members,
+    /// Who is linked with whom in the whole mesh: round trip, lost packets, path, bytes, and how old the figures are.
+    #[command(after_help = "Examples:\n  starling links\n  starling links --to pc-home\n  starling links --json")]
+    Links {
+        /// Show the routes to this node, too: by name or by the first digits of its id.
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
     /// Put a node, an invite or an operator out, everywhere and for ever.
     #[command(
         after_help = "Examples:\n  starling revoke pc-home --reason \"sold\"\n  starling revoke 1a2b3c4d --reason stolen --yes\n  \
@@ -98,6 +112,12 @@ enum Command {
     /// Renew the certificate of a node, also of one whose certificate has ended.
     #[command(after_help = "Example:\n  starling renew pc-home")]
     Renew(Renewed),
+    /// Give this node a new key, or hand the root over to a new one; the old key is refused afterwards.
+    #[command(
+        after_help = "Examples:\n  starling rotate                    (while the node is stopped)\n  \
+            starling rotate --root --to /media/usb/root-2.key --new-passphrase-file /etc/starling/passphrase"
+    )]
+    Rotate(Rotation),
     /// Have a person or a chat forgotten on every node, for ever.
     #[command(after_help = "Examples:\n  starling erase --account Rita\n  starling erase --session 0f3a... --yes")]
     Erase {
@@ -130,15 +150,20 @@ enum Command {
     Doctor,
     /// The engine's process; started by `run`, not by people.
     #[command(hide = true)]
-    InferWorker,
+    Engine,
 }
 
 /// Runs the program; the exit code is 0, 1 after an error that was said, or 2 for a wrong command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if matches!(cli.command, Command::InferWorker) {
+    let matches = Cli::command().get_matches();
+    let is_given = matches.value_source("data_dir") == Some(ValueSource::CommandLine);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if matches!(cli.command, Command::Engine) {
         return inference::engine::worker::main();
+    }
+    if let Some(directory) = cli.data_dir.as_ref().filter(|_| is_given) {
+        hints::given(directory);
     }
     let result = data_directory::choose(cli.data_dir)
         .map_err(Into::into)
@@ -149,16 +174,18 @@ pub fn main() -> ExitCode {
             Command::Run(settings) => commands::run::run(&directory, &settings),
             Command::Status { json } => commands::status::run(&directory, json),
             Command::Members => commands::status::members(&directory),
+            Command::Links { to, json } => commands::links::run(&directory, to.as_deref(), json),
             Command::Revoke(what) => commands::revoke::run(&directory, &what),
             Command::Leave(farewell) => commands::leave::run(&directory, &farewell),
             Command::Operator(appointment) => commands::operator::run(&directory, &appointment),
             Command::Renew(renewed) => commands::renew::run(&directory, &renewed),
+            Command::Rotate(rotation) => commands::rotate::run(&directory, &rotation),
             Command::Erase { what, yes } => commands::erase::run(&directory, what, yes),
             Command::Erasures { json } => commands::erase::list(&directory, json),
             Command::Backup(target) => commands::backup::run(&directory, &target),
             Command::Restore(sources) => commands::restore::run(&directory, &sources),
             Command::Doctor => commands::doctor::run(&directory),
-            Command::InferWorker => Ok(()),
+            Command::Engine => Ok(()),
         });
     match result {
         Ok(()) => ExitCode::SUCCESS,

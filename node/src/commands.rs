@@ -8,10 +8,12 @@ pub mod init;
 pub mod invite;
 pub mod join;
 pub mod leave;
+pub mod links;
 pub mod operator;
 pub mod renew;
 pub mod restore;
 pub mod revoke;
+pub mod rotate;
 pub mod run;
 pub mod status;
 
@@ -20,26 +22,40 @@ use std::io::{self, BufRead, IsTerminal, Write as _};
 /// Anything that ends a command with one clear sentence.
 pub type CommandError = Box<dyn std::error::Error>;
 
-/// How a person calls this program: by the project's script when it started us, else by its own name.
-#[must_use]
-pub fn launcher() -> String {
-    match std::env::var("STARLING_LAUNCHER") {
-        Ok(launcher) if !launcher.is_empty() && launcher.len() < 200 => launcher,
-        _ => "starling".to_owned(),
-    }
+/// Why something that cannot be undone was not done.
+#[derive(Debug, thiserror::Error)]
+enum Unconfirmed {
+    /// A script must say so.
+    #[error("{words} Nobody can be asked here, so nothing was {done}. Say --yes to do it")]
+    NobodyToAsk {
+        /// What would happen.
+        words: String,
+        /// What it is called.
+        done: &'static str,
+    },
+    /// The person said no.
+    #[error("nothing was {0}")]
+    No(&'static str),
+    /// The terminal.
+    #[error(transparent)]
+    Terminal(#[from] io::Error),
 }
 
-/// Whether a person says yes to what cannot be undone; a script must say --yes.
-fn is_confirmed(words: &str) -> io::Result<bool> {
+/// Asks a person for a yes to what cannot be undone; a script must say --yes.
+fn confirm(words: &str, done: &'static str) -> Result<(), Unconfirmed> {
     if !io::stdin().is_terminal() {
-        eprintln!("{words} Say --yes to do it.");
-        return Ok(false);
+        let words = words.to_owned();
+        return Err(Unconfirmed::NobodyToAsk { words, done });
     }
     eprint!("{words} Type yes to go on: ");
     io::stderr().flush()?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim() == "yes")
+    if line.trim() == "yes" {
+        Ok(())
+    } else {
+        Err(Unconfirmed::No(done))
+    }
 }
 
 /// The machine's own name, for a node that was given none.

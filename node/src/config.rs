@@ -7,7 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use inference::{ModelSource, limits::CONTEXT_TOKENS_DEFAULT, limits::SLOTS_DEFAULT};
+use inference::{
+    ModelSource,
+    engine::{
+        mock::Script,
+        upstream::{AddressError, Server},
+    },
+    limits::{CONTEXT_TOKENS_DEFAULT, SLOTS_DEFAULT},
+};
 use keys::NodeId;
 use serde::Deserialize;
 
@@ -72,6 +79,15 @@ pub struct MeshConfig {
     pub congestion: mesh::Congestion,
 }
 
+impl MeshConfig {
+    /// Whether this node calls out on the local network. A server on the internet has no neighbours whom it should call, and one that
+    /// listens on this machine only can be reached by none.
+    #[must_use]
+    pub const fn calls_out(&self) -> bool {
+        self.local_discovery && self.public_addresses.is_empty() && !self.listen.ip().is_loopback()
+    }
+}
+
 /// A member with an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -105,8 +121,10 @@ impl std::fmt::Display for Bootstrap {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InferenceConfig {
-    /// `built-in`, `none`, or the path of a GGUF file.
+    /// `built-in`, `none`, the path of a GGUF file, or the address of a server that computes.
     pub model: String,
+    /// A private file with the key that such a server wants to be shown.
+    pub upstream_key_file: Option<PathBuf>,
     /// Answers computed at once.
     pub slots: u32,
     /// Context of each answer in tokens.
@@ -119,6 +137,7 @@ impl Default for InferenceConfig {
     fn default() -> Self {
         Self {
             model: "built-in".into(),
+            upstream_key_file: None,
             slots: SLOTS_DEFAULT,
             context_tokens: CONTEXT_TOKENS_DEFAULT,
             threads: None,
@@ -252,14 +271,22 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     })
 }
 
-/// Which model a text names.
-#[must_use]
-pub fn model_source(text: &str) -> ModelSource {
-    match text {
+/// Which model a text names; `key` is what an upstream server wants to be shown.
+///
+/// # Errors
+/// When it looks like the address of a server and is none.
+pub fn model_source(text: &str, key: Option<String>) -> Result<ModelSource, AddressError> {
+    Ok(match text {
         "none" => ModelSource::None,
         "built-in" => ModelSource::BuiltIn,
-        path => ModelSource::File(path.into()),
-    }
+        address if address.starts_with("http://") || address.starts_with("https://") => {
+            ModelSource::Upstream(Server::parse(address, key)?)
+        }
+        other => match Script::parse(other) {
+            Some(script) => ModelSource::Mock(script),
+            None => ModelSource::File(other.into()),
+        },
+    })
 }
 
 const fn default_local_discovery() -> bool {
@@ -284,7 +311,9 @@ pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model
         "]\n# Further addresses under which others reach this node, for example a forwarded port.\npublic_addresses = []\n\
          # Find members on the local network by calling (mDNS); off by itself where there are public addresses.\nlocal_discovery = true\n\
          # How fast this node sends: \"bbr\" (good on long and lossy lines) or \"cubic\" (gives way to other traffic).\ncongestion = \"bbr\"\n\n\
-         [inference]\n# \"built-in\", \"none\" (this node only asks others), or the path of a GGUF file.\nmodel = {}\n\
+         [inference]\n# \"built-in\", \"none\" (this node only asks others), the path of a GGUF file, or the address of a\n\
+         # server that computes (vLLM, llama-server, Ollama), such as \"http://127.0.0.1:8000/v1#MODEL\".\nmodel = {}\n\
+         # A private file with the key that such a server wants.\n# upstream_key_file = \"/etc/starling/upstream.key\"\n\
          slots = {SLOTS_DEFAULT}\ncontext_tokens = {CONTEXT_TOKENS_DEFAULT}\n# threads = 4\n\n\
          [backup]\n# Once a day at this time (UTC), or \"off\". Seven days and seven weeks are kept.\ndaily = \"03:15\"\n\
          # Better another disk than this one; \"backups\" in the data directory unless given.\n# directory = \"/mnt/backups\"\n\
@@ -332,6 +361,20 @@ mod tests {
             .collect();
         let without = parse(&without, Path::new("starling.toml")).unwrap();
         assert_eq!(without.backup, BackupConfig::default());
+    }
+
+    #[test]
+    fn a_node_calls_out_only_where_somebody_could_come() {
+        let calls = |text: &str| parse(text, Path::new("starling.toml")).unwrap().mesh.calls_out();
+        assert!(calls(&example()));
+        for (usual, other) in [
+            ("0.0.0.0:4001", "127.0.0.1:4001"),
+            ("0.0.0.0:4001", "[::1]:4001"),
+            ("public_addresses = []", "public_addresses = [\"203.0.113.5:4001\"]"),
+            ("local_discovery = true", "local_discovery = false"),
+        ] {
+            assert!(!calls(&example().replace(usual, other)), "{other}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-use crate::{node::Node, tasks::Tasks};
+use crate::{hints::here, node::Node, tasks::Tasks};
 
 /// Longest request: a revocation together with a renewal for everyone in a full mesh who would fall with it.
 const REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -32,6 +32,8 @@ pub enum Request {
     Status,
     /// To have something forgotten on every node.
     Erase(EraseRequest),
+    /// Who is linked with whom in the whole mesh; with the beginning of a node's id, also the routes to it.
+    Links(Option<String>),
     /// What was erased, and by which nodes.
     Erasures,
     /// To take in signed decisions about members and to tell everyone, each as [`keys::membership::Evidence::to_text`] writes it.
@@ -43,6 +45,40 @@ pub enum Request {
 pub struct Decided {
     /// Neighbours that have a link now, and so know of it.
     pub told: usize,
+}
+
+/// Who is linked with whom, as a running node has heard.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LinksStatus {
+    /// Members of the mesh.
+    pub members: usize,
+    /// Of them, those that have told of their links.
+    pub heard_of: usize,
+    /// Every link.
+    pub links: Vec<LinkStatus>,
+    /// Routes to the node that was asked for that share no node between this one and it, the cheapest first, by name.
+    pub routes: Option<Vec<Vec<String>>>,
+}
+
+/// A link in [`LinksStatus`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Names of the nodes at its ends.
+    pub nodes: [String; 2],
+    /// Their ids.
+    pub node_ids: [String; 2],
+    /// Whether both ends tell of it.
+    pub confirmed: bool,
+    /// The larger of the round trips that both ends measure.
+    pub round_trip_ms: Option<f64>,
+    /// The larger of the shares of lost packets; `null` where the path does not tell.
+    pub loss: Option<f64>,
+    /// `quic`, `punched`, `tcp`, `websocket` or `relayed`.
+    pub path: String,
+    /// Bytes that each end has sent the other, in the order of the ends.
+    pub bytes: [Option<u64>; 2],
+    /// Age of the figures.
+    pub age_seconds: f64,
 }
 
 /// What shall be forgotten.
@@ -64,6 +100,9 @@ pub struct ErasureStatus {
     pub what: String,
     /// The id of the account or document.
     pub subject: String,
+    /// The name by which it was erased, while the command that did so still knows it: afterwards nobody does.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Milliseconds since 1970 by the clock of the node that was asked.
     pub at: u64,
     /// The nodes that have carried it out.
@@ -118,8 +157,14 @@ pub struct Status {
     pub answers_generated: u64,
     /// Every member.
     pub members: Vec<MemberStatus>,
+    /// Why this node is a member no longer, with what to do; nothing while it is one.
+    #[serde(default)]
+    pub out: Option<String>,
     /// Nodes that were members and are no longer.
     pub former_members: Vec<FormerStatus>,
+    /// What the start found damaged in the journal or the index and repaired, in words.
+    #[serde(default)]
+    pub repaired: Vec<String>,
     /// Changes this node holds.
     pub changes: usize,
     /// Root over them: two nodes with equal roots hold the same.
@@ -193,7 +238,7 @@ pub struct FormerStatus {
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// Nobody listens.
-    #[error("no node is running with {0}; start it with: starling run")]
+    #[error("no node is running with {0}; start it with: {run}", run = here("run"))]
     NotRunning(PathBuf),
     /// It does not answer.
     #[error("the node running with {path} does not answer: {source}")]
@@ -261,6 +306,7 @@ async fn answer(stream: UnixStream, node: &Node) -> io::Result<()> {
         Ok(Request::Status) => encode(Ok(node.status().await)),
         Ok(Request::Erase(what)) => encode(node.erase(&what).await.map_err(|error| error.to_string())),
         Ok(Request::Decide(decrees)) => encode(node.decide(&decrees).await.map_err(|error| error.to_string())),
+        Ok(Request::Links(to)) => encode(node.links(to.as_deref())),
         Ok(Request::Erasures) => encode(node.erasures().await.map_err(|error| error.to_string())),
         Err(error) => encode::<()>(Err(format!("unknown request: {error}"))),
     };

@@ -13,9 +13,11 @@ use crdt::{
 };
 use keys::{
     NodeKey,
-    membership::{Certificate, Evidence, Roster},
-    secret_file::SecretFileError,
+    membership::{Certificate, Decree, Evidence, Roster},
+    secret_file::{self, SecretFileError},
 };
+
+use crate::hints::here;
 
 /// First byte of the membership file: evidence.
 const MEMBERSHIP_VERSION: u8 = 2;
@@ -30,14 +32,23 @@ pub enum DataDirectoryError {
     /// No home directory and no choice.
     #[error("there is no home directory; say where the data shall be with --data-dir")]
     NoHome,
+    /// The variable or the option is there and says nothing.
+    #[error(
+        "the data directory has an empty name: set STARLING_DATA_DIR (or --data-dir) to a directory, or unset it for the usual one"
+    )]
+    Empty,
     /// It holds a node.
-    #[error("{0} is already a node; nothing was changed. Start it with: starling run")]
+    #[error("{0} is already a node; nothing was changed. Start it with: {run}", run = here("run"))]
     AlreadyANode(PathBuf),
     /// It holds something else.
     #[error("{0} is not empty and not a node; nothing was changed. Choose another directory with --data-dir")]
     NotEmpty(PathBuf),
     /// It holds no node.
-    #[error("{0} is not a node yet. Make a new mesh with \"starling init\" or join one with \"starling join INVITE\"")]
+    #[error(
+        "{0} is not a node yet. Make a new mesh with \"{init}\" or join one with \"{join}\"",
+        init = here("init"),
+        join = here("join INVITE")
+    )]
     NotANode(PathBuf),
     /// Another process uses it.
     #[error("another starling process is running with {0}; stop it first, or choose another directory with --data-dir")]
@@ -75,8 +86,11 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirectoryError + '_ {
 /// # Errors
 /// When there is neither.
 pub fn choose(asked: Option<PathBuf>) -> Result<PathBuf, DataDirectoryError> {
-    if let Some(directory) = asked {
-        return Ok(directory);
+    match asked {
+        // Not the usual one: whoever names a directory by an empty variable means another, and would get a second node.
+        Some(directory) if directory.as_os_str().is_empty() => return Err(DataDirectoryError::Empty),
+        Some(directory) => return Ok(directory),
+        None => {}
     }
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = variable("XDG_DATA_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/share")));
@@ -285,6 +299,31 @@ impl DataDirectory {
         Ok(NodeKey::load(&self.0.join("node.key"))?)
     }
 
+    /// Where a new key lies while it takes the place of the old one.
+    #[must_use]
+    pub fn next_key_path(&self) -> PathBuf {
+        self.0.join("node.key.next")
+    }
+
+    /// The new key of a rotation that is under way, or was interrupted.
+    ///
+    /// # Errors
+    /// When it is there but readable by others or damaged.
+    pub fn next_key(&self) -> Result<Option<NodeKey>, DataDirectoryError> {
+        let path = self.next_key_path();
+        Ok(path.exists().then(|| NodeKey::load(&path)).transpose()?)
+    }
+
+    /// The new key takes the place of the old one, which is overwritten.
+    ///
+    /// # Errors
+    /// When the disk refuses; the rotation can be finished later then.
+    pub fn replace_key(&self, new: &NodeKey) -> Result<(), DataDirectoryError> {
+        secret_file::replace(&self.0.join("node.key"), &*new.seed())?;
+        secret_file::destroy(&self.next_key_path())?;
+        Ok(())
+    }
+
     /// The mesh's root key; only the first node has it.
     ///
     /// # Errors
@@ -317,9 +356,17 @@ impl DataDirectory {
         }
         let bytes = fs::read(&path).map_err(io_error(&path))?;
         let evidence = read_membership(&bytes).map_err(&damaged)?;
+        // A node whose key was rotated is the one that its first key's certificate names.
+        let first = evidence.iter().find_map(|one| match one {
+            Evidence::Decree(Decree::Succession(succession)) if succession.heir() == key.id() => {
+                Some(succession.origin())
+            }
+            _ => None,
+        });
+        let first = first.unwrap_or(key.id());
         let own = evidence.iter().find_map(|one| match one {
             Evidence::Certificate(certificate) => {
-                let is_own = certificate.verify().is_ok_and(|(_, member)| member.node == key.id());
+                let is_own = certificate.verify().is_ok_and(|(_, member)| member.node == first);
                 is_own.then(|| certificate.clone())
             }
             Evidence::Decree(_) => None,
@@ -427,6 +474,13 @@ mod tests {
             2,
             "nothing half made is left behind"
         );
+    }
+
+    #[test]
+    fn an_empty_name_is_said_and_not_taken_for_the_usual_directory() {
+        let error = choose(Some(PathBuf::new())).unwrap_err();
+        assert!(error.to_string().contains("STARLING_DATA_DIR"), "{error}");
+        assert_eq!(choose(Some("here".into())).unwrap(), PathBuf::from("here"));
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus};
-use keys::{ContentId, NodeId, NodeKey, Timestamp, membership::Roster};
+use keys::{
+    ContentId, NodeId, NodeKey, Timestamp,
+    membership::{Out, Roster},
+};
 use mesh::{
     Mesh, MeshSettings, Protocol,
     blobs::{BlobError, BlobLimits, BlobStore, Pace, Rate},
@@ -22,7 +25,7 @@ use crate::{
     config::{self, Config},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
-    scrub, seed, standing,
+    repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::Tasks,
     wiring,
@@ -57,6 +60,8 @@ struct Parts {
     saved_roster: watch::Receiver<ContentId>,
     /// What the network remembers.
     store: Store,
+    /// What its start found damaged and repaired.
+    repaired: Vec<String>,
     /// Who holds what.
     placements: watch::Receiver<Option<Placement>>,
     /// Files by their content.
@@ -84,6 +89,9 @@ pub enum StartError {
         "this node is a member of its mesh no longer: {0}. With a new invite this machine can join again, into another data directory"
     )]
     NotAMember(String),
+    /// A rotation of its key was interrupted.
+    #[error("the rotation of this node's key was interrupted; finish it with: starling rotate")]
+    HalfRotated,
     /// The mesh's port or network.
     #[error("{0}. Choose another port with --mesh-listen or in the configuration")]
     Mesh(#[from] mesh::TransportError),
@@ -99,6 +107,9 @@ pub enum StartError {
     /// The model.
     #[error("{0}")]
     Model(#[from] inference::engine::ModelError),
+    /// The key for the upstream server.
+    #[error("the file upstream_key_file of the configuration cannot be read: {0}")]
+    UpstreamKey(#[source] std::io::Error),
     /// The model is there but cannot be loaded.
     #[error(
         "the model {model} cannot be used: {reason}. Is the file whole? Choose another with --model or in the configuration"
@@ -140,7 +151,7 @@ impl Node {
         let listener = bind(config.gateway.listen).await?;
         let (mesh, mut inputs) = Mesh::start(&mesh_settings(&config), &key, roster)?;
         tracing::info!(listen = %config.mesh.listen, "start: mesh");
-        let (store, outputs) = open_store(&directory, &key, &mesh).await?;
+        let (store, outputs, repaired) = open_store(&directory, &key, &mesh).await?;
         let tasks = Tasks::default();
         let mut streams = |protocol| streams_of(&mut inputs.streams, protocol);
         let generations = streams(Protocol::GENERATE);
@@ -184,6 +195,7 @@ impl Node {
             mesh,
             saved_roster,
             store,
+            repaired,
             placements,
             blobs,
             monitor,
@@ -376,6 +388,11 @@ impl Node {
             engine_detail,
             answers_generated: parts.engine.load().borrow().finished,
             members: self.members_status(&surroundings),
+            out: roster.former(&parts.key.id()).map(|former| {
+                let remedy = standing::remedy(standing::is_final(former));
+                format!("{}. {remedy}", standing::why(&roster, former, Timestamp::now()))
+            }),
+            repaired: parts.repaired.clone(),
             former_members: standing::formers(&roster, Timestamp::now()),
             placement,
             changes,
@@ -426,6 +443,9 @@ fn own_roster(directory: &DataDirectory, key: &NodeKey) -> Result<Roster, StartE
     let now = Timestamp::now();
     roster.advance(now);
     match roster.former(&key.id()).filter(|former| standing::is_final(former)) {
+        Some(former) if directory.next_key()?.is_some() && matches!(former.why, Out::Rotated { .. }) => {
+            Err(StartError::HalfRotated)
+        }
         Some(former) => Err(StartError::NotAMember(standing::why(&roster, former, now))),
         None => Ok(roster),
     }
@@ -446,7 +466,7 @@ async fn open_store(
     directory: &DataDirectory,
     key: &NodeKey,
     mesh: &Mesh,
-) -> Result<(Store, crdt::Outputs), StartError> {
+) -> Result<(Store, crdt::Outputs, Vec<String>), StartError> {
     let rosters = mesh.roster_updates();
     let settings = StoreSettings {
         directory: directory.store_path(),
@@ -463,6 +483,7 @@ async fn open_store(
     };
     let opened = tokio::task::spawn_blocking(move || Store::open(settings)).await;
     let (store, outputs, report) = opened.map_err(|_| crdt::StoreError::Stopped)??;
+    let repaired = repairs::words(&report);
     let OpenReport {
         envelopes,
         index_rebuilt,
@@ -476,7 +497,7 @@ async fn open_store(
             "damaged records in the journal; they come again from other nodes"
         );
     }
-    Ok((store, outputs))
+    Ok((store, outputs, repaired))
 }
 
 /// What comes into the wiring.
@@ -573,16 +594,18 @@ fn mesh_settings(config: &Config) -> MeshSettings {
             .map(|member| (member.node, member.address))
             .collect(),
         public_addresses: config.mesh.public_addresses.clone(),
-        // A server on the internet has no neighbours whom it should call.
-        local_discovery: config.mesh.local_discovery && config.mesh.public_addresses.is_empty(),
+        local_discovery: config.mesh.calls_out(),
         congestion: config.mesh.congestion,
     }
 }
 
 fn engine_settings(config: &Config, directory: &DataDirectory) -> Result<EngineSettings, StartError> {
+    let key = config.inference.upstream_key_file.as_ref().map(std::fs::read_to_string);
+    let key = key.transpose().map_err(StartError::UpstreamKey)?;
+    let key = key.map(|key| key.trim().to_owned());
     Ok(EngineSettings {
         program: std::env::current_exe().map_err(StartError::Program)?,
-        model: config::model_source(&config.inference.model),
+        model: config::model_source(&config.inference.model, key).map_err(inference::engine::ModelError::from)?,
         models_directory: directory.models_path(),
         slots: config.inference.slots,
         context_tokens: config.inference.context_tokens,

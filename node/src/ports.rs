@@ -1,6 +1,6 @@
 //! Free ports for a new node, so that a second node on one machine works without thinking.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 /// Ports tried from the usual one on.
 const TRIED: u16 = 100;
@@ -20,6 +20,13 @@ pub fn free_mesh() -> SocketAddr {
     first_free(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4001)), free)
 }
 
+/// Whether this machine can listen on the address; where the system does not tell, the start will.
+#[must_use]
+pub fn is_own(address: IpAddr) -> bool {
+    let tried = UdpSocket::bind((address, 0));
+    !tried.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable)
+}
+
 fn first_free(usual: SocketAddr, is_free: impl Fn(SocketAddr) -> bool) -> SocketAddr {
     let candidates = (0..TRIED).map(|step| SocketAddr::new(usual.ip(), usual.port() + step));
     // When none is free the usual one is named, and `run` says clearly that it is taken.
@@ -27,4 +34,16 @@ fn first_free(usual: SocketAddr, is_free: impl Fn(SocketAddr) -> bool) -> Socket
         .into_iter()
         .find(|address| is_free(*address))
         .unwrap_or(usual)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_this_machine_are_told_from_others() {
+        assert!(is_own(IpAddr::V4(Ipv4Addr::LOCALHOST)) && is_own(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        // Kept for documents, and given to no machine.
+        assert!(!is_own(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7))));
+    }
 }

@@ -1,5 +1,6 @@
 //! What the status says of memberships: how long a certificate lasts, and why a node is out, in words.
 
+use gateway::ServesNobody;
 use keys::{
     NodeId, Timestamp,
     membership::{Former, Member, Out, Roles, Roster, Target},
@@ -26,8 +27,28 @@ pub(crate) fn days_left(member: &Member, now: Timestamp) -> Option<i64> {
 /// still be taken back by an operator.
 pub(crate) fn is_final(former: &Former) -> bool {
     match former.why {
-        Out::Revoked { .. } | Out::Left { .. } | Out::TicketSpent { .. } => true,
+        Out::Revoked { .. } | Out::Left { .. } | Out::TicketSpent { .. } | Out::Rotated { .. } => true,
         Out::Ended { .. } | Out::NotVouched { .. } => false,
+    }
+}
+
+/// Why a node of these roles serves no people; of none when it is a member no longer.
+pub(crate) fn serves_nobody(roles: Option<Roles>) -> Option<ServesNobody> {
+    match roles {
+        None => Some(ServesNobody::NoMember),
+        Some(roles) if roles.contains(Roles::GATEWAY) => None,
+        Some(roles) if roles.contains(Roles::STORAGE) => Some(ServesNobody::Storage),
+        Some(roles) if roles.contains(Roles::WORKER) => Some(ServesNobody::Worker),
+        Some(_) => Some(ServesNobody::Other),
+    }
+}
+
+/// What a person does about it.
+pub(crate) fn remedy(is_final: bool) -> &'static str {
+    if is_final {
+        "With a new invite this machine can join again, into another data directory"
+    } else {
+        "An operator can take it back"
     }
 }
 
@@ -60,6 +81,7 @@ pub(crate) fn why(roster: &Roster, former: &Former, now: Timestamp) -> String {
             };
             format!("{what} was revoked, and no operator has vouched for it; see: starling renew")
         }
+        Out::Rotated { to, at } => format!("its key was replaced by {} {}", to.short(), ago(*at, now)),
         Out::Ended { at } => format!("its certificate ended {}; see: starling renew", ago(*at, now)),
     }
 }
@@ -110,6 +132,16 @@ mod tests {
         for (after, days) in [(0, 30), (1, 29), (30 * DAY, 0), (30 * DAY + 1, -1), (31 * DAY + 1, -2)] {
             assert_eq!(days_left(&member, start.plus(after)), Some(days), "{after}");
         }
+    }
+
+    #[test]
+    fn a_node_says_what_it_does_instead_of_serving_people() {
+        let words = |text: &str| serves_nobody(Some(text.parse().unwrap()));
+        assert_eq!(words("gateway,worker"), None);
+        assert_eq!(words("storage,worker"), Some(ServesNobody::Storage));
+        assert_eq!(words("worker,relay"), Some(ServesNobody::Worker));
+        assert_eq!(words("relay"), Some(ServesNobody::Other));
+        assert_eq!(serves_nobody(None), Some(ServesNobody::NoMember));
     }
 
     #[test]

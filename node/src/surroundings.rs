@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use gateway::{NodeView, Surroundings};
+use gateway::{NodeView, ServesNobody, Surroundings};
 use inference::{Desk, swarm};
-use keys::{NodeId, membership::Roles};
+use keys::NodeId;
 use mesh::{LinkPath, Mesh};
 use monitor::Monitor;
+
+use crate::standing;
 
 /// The mesh, the monitor and the desk as the gateway sees them.
 pub struct MeshSurroundings {
@@ -23,10 +25,9 @@ impl Surroundings for MeshSurroundings {
         self.mesh.roster().get(node).is_some()
     }
 
-    fn serves_people(&self) -> bool {
+    fn serves_nobody(&self) -> Option<ServesNobody> {
         let roster = self.mesh.roster();
-        let own = roster.get(&self.mesh.node());
-        own.is_some_and(|member| member.roles.contains(Roles::GATEWAY))
+        standing::serves_nobody(roster.get(&self.mesh.node()).map(|member| member.roles))
     }
 
     fn name_of(&self, node: &NodeId) -> String {

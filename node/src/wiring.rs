@@ -18,11 +18,11 @@ use crdt::{
     Change, Received, Store,
     records::{RecordKind, member::Member},
 };
-use keys::{ContentId, membership::Roster};
+use keys::{ContentId, Timestamp, membership::Roster};
 use mesh::{GossipMessage, GossipTicket, Mesh, Verdict};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::{data_directory::DataDirectory, tasks::Tasks};
+use crate::{data_directory::DataDirectory, standing, tasks::Tasks};
 
 /// Gossiped changes that wait for what they depend on; the oldest are not forwarded when there are more.
 const HELD_MAX: usize = 256;
@@ -91,8 +91,15 @@ pub async fn members(
 ) {
     let mut rosters = mesh.roster_updates();
     let mut changes = store.changes();
+    let mut was_out = false;
     loop {
         let roster = rosters.borrow_and_update().clone();
+        let end = roster.former(&mesh.node());
+        if let (Some(former), false) = (end, was_out) {
+            let why = standing::why(&roster, former, Timestamp::now());
+            tracing::error!(why, "this node is a member of its mesh no longer");
+        }
+        was_out = end.is_some();
         if *saved.borrow() != roster.digest() {
             let (directory, roster) = (directory.clone(), Arc::clone(&roster));
             let digest = roster.digest();

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match name.as_str() {
         "hop" => hop::run(),
         _ => {
-            eprintln!("bench: say which one: hop; ./x bench also knows crdt, mesh and sim");
+            eprintln!("bench: say which one: hop; ./x bench also knows crdt, mesh, inference and sim");
             return ExitCode::from(2);
         }
     }

@@ -238,7 +238,7 @@ export class Node {
         // The name in brackets may hold spaces; the parent is the second field behind it.
         const parent = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1).split(" ")[1];
         if (Number(parent) !== this.#child.pid) continue;
-        if (readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("infer-worker")) return Number(pid);
+        if (readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[1] === "engine") return Number(pid);
       } catch {
         // It ended while we looked.
       }

@@ -38,6 +38,8 @@ fn certificates_and_decrees_as_evidence() {
     }
     let grant = roster.appoint(&key(1), key(3).id(), Powers::ALL, Timestamp(6)).unwrap();
     decree("decree-operator-grant-1.bin", &grant);
+    let succession = roster.rotate(&key(2), &key(4), Timestamp(8)).unwrap();
+    decree("decree-succession-1.bin", &succession);
     let renewal = roster.renew(&key(1), key(2).id(), Timestamp(7)).unwrap();
     decree("decree-renewal-1.bin", &renewal);
 }

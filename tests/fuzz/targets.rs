@@ -8,9 +8,11 @@ mod evidence;
 mod fetch;
 mod invite;
 mod journal;
+mod mesh;
 mod reconcile;
 mod statement;
 
+use ::mesh::decoders::Decoder;
 use keys::NodeKey;
 
 use crate::Target;
@@ -66,6 +68,31 @@ pub const TARGETS: &[Target] = &[
         name: "backup",
         run: backup::run,
         seeds: backup::seeds,
+    },
+    Target {
+        name: "control",
+        run: mesh::control,
+        seeds: || Decoder::Control.examples(),
+    },
+    Target {
+        name: "trust",
+        run: mesh::trust,
+        seeds: || Decoder::Trust.examples(),
+    },
+    Target {
+        name: "links",
+        run: mesh::links,
+        seeds: || Decoder::Links.examples(),
+    },
+    Target {
+        name: "join",
+        run: mesh::join,
+        seeds: || Decoder::Join.examples(),
+    },
+    Target {
+        name: "blob",
+        run: mesh::blob,
+        seeds: mesh::blob_seeds,
     },
 ];
 

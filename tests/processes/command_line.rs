@@ -60,6 +60,36 @@ fn commands_without_a_node_say_how_to_make_one() {
 }
 
 #[test]
+fn what_was_said_wrong_is_named_with_what_would_be_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(tests::process::program())
+        .arg("status")
+        .env("STARLING_DATA_DIR", "")
+        .output()
+        .unwrap();
+    assert!(said(&output).contains("STARLING_DATA_DIR"));
+    let node = directory.path().join("node");
+    let invite = said(&starling(&node, ["join", "hello"]));
+    assert!(
+        invite.contains("starling1") && invite.contains("starling invite"),
+        "{invite}"
+    );
+    // An address kept for documents: no machine has it.
+    let foreign = said(&starling(&node, ["init", "--http", "203.0.113.7:8080"]));
+    assert!(foreign.contains("no address 203.0.113.7"), "{foreign}");
+    assert!(!node.exists());
+    let made = starling(&node, ["init", "--model", "none", "--http", "0.0.0.0:8080"]);
+    let words = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert!(made.status.success() && error_text(&made).contains("without encryption"));
+    assert!(
+        words.contains(&format!("starling run --data-dir {}", node.display())) && words.contains("http://0.0.0.0:8080"),
+        "{words}"
+    );
+    let erase = said(&starling(&node, ["erase", "--account", "Rita"]));
+    assert!(erase.contains("nothing was erased. Say --yes"), "{erase}");
+}
+
+#[test]
 fn a_broken_configuration_names_the_line() {
     let node = NodeProcess::init("B", "none");
     let path = node.path().join("starling.toml");

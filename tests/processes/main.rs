@@ -10,6 +10,7 @@
 mod backup;
 mod command_line;
 mod roles;
+mod rotation;
 mod strangers;
 mod thread;
 mod trust;

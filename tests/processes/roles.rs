@@ -29,6 +29,7 @@ fn bad_roles_labels_and_times_are_said_and_no_invite_is_printed() {
         (["--residency", "Russia"], "'R' does not belong"),
         (["--residency", "seventeen-letters"], "1 to 16 characters"),
         (["--expires", "2"], "30m, 2h or 7d"),
+        (["--expires", "-1h"], "30m, 2h or 7d"),
         (["--expires", "400d"], "365 days at most"),
         (["--uses", "0"], "0 is not in 1..=1000"),
     ] {
@@ -186,6 +187,14 @@ async fn a_worker_answers_and_holds_no_key_and_no_text() {
     assert_eq!(
         (status.as_u16(), &refusal["error"]["code"]),
         (421, &json!("not_a_gateway"))
+    );
+    // Nor does it say that its page were for people, or forget anything: the command says where that is done.
+    assert!(!a.output().contains("Open  ") && a.output().contains("This node is worker: it serves no people"));
+    let erase = starling(&a.path(), ["erase", "--account", "Rita", "--yes"]);
+    let words = error_text(&erase);
+    assert!(
+        !erase.status.success() && words.contains("keeps no accounts") && words.contains("does: "),
+        "{words}"
     );
     // Stopping flushes whatever a part still had in memory.
     a.terminate();

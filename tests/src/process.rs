@@ -178,7 +178,7 @@ impl NodeProcess {
         self.wait_for("the node is up", |node| {
             let ended = node.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
             assert!(ended.is_none(), "the node ended at once: {}", node.log());
-            node.output().contains("Open ").then_some(())
+            node.output().contains("Starling ").then_some(())
         });
     }
 
@@ -236,6 +236,18 @@ impl NodeProcess {
     /// When it never is.
     pub fn wait_for_status(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.wait_for(what, |node| node.status().filter(|status| wanted(status)))
+    }
+
+    /// Waits until `starling links --json` says what is wanted.
+    ///
+    /// # Panics
+    /// When it never does.
+    pub fn wait_for_links(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for("the links are known", |node| {
+            let output = starling(&node.path(), ["links", "--json"]);
+            let links = serde_json::from_slice(&output.stdout).ok();
+            links.filter(|links| wanted(links))
+        })
     }
 
     fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {

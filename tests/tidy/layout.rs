@@ -17,7 +17,13 @@ pub const CRATES: &[&str] = &[
 /// The crates below another. The fuzzer builds only what reads bytes from outside, since all of it is built again for it; the
 /// simulator only what is replicated, so that its tests need neither a model nor a web page; a bench only what it measures and the
 /// libraries that run beside.
-pub const CRATES_BELOW: &[&str] = &["tests/fuzz", "tests/sim", "tests/benches/crdt", "tests/benches/mesh"];
+pub const CRATES_BELOW: &[&str] = &[
+    "tests/fuzz",
+    "tests/sim",
+    "tests/benches/crdt",
+    "tests/benches/mesh",
+    "tests/benches/inference",
+];
 
 /// Beside the crates, files whose names begin with a dot, and licences.
 const TOP_LEVEL_FILES: &[&str] = &["Cargo.toml", "Cargo.lock", "README.md", "x"];

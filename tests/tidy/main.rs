@@ -4,6 +4,7 @@
 //! Each rule is a function from a [`Tree`] to its [`Violation`]s. It runs twice: over the workspace, where it must find
 //! nothing, and over a small tree with a violation planted in it, which proves that the rule can fail.
 
+mod advisories;
 mod counts;
 mod imports;
 mod layout;

@@ -18,10 +18,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         "tests",
         &["keys", "mesh", "crdt", "inference", "monitor", "gateway", "node"],
     ),
-    ("tests/fuzz", &["keys", "crdt"]),
+    ("tests/fuzz", &["keys", "mesh", "crdt"]),
     ("tests/sim", &["keys", "mesh", "crdt"]),
     ("tests/benches/crdt", &["keys", "crdt"]),
     ("tests/benches/mesh", &["keys", "mesh"]),
+    ("tests/benches/inference", &["inference"]),
 ];
 
 /// Foreign libraries and the crates that may use them. A name ending in `*` stands for all that begin so.

@@ -48,7 +48,7 @@ pub(super) fn at_change() -> io::Result<()> {
 }
 
 /// Runs `work`, and `hook` before every change of the disk.
-pub(super) fn hooked<T>(hook: impl FnMut() -> io::Result<()> + 'static, work: impl FnOnce() -> T) -> T {
+pub(crate) fn hooked<T>(hook: impl FnMut() -> io::Result<()> + 'static, work: impl FnOnce() -> T) -> T {
     HOOK.set(Some(Box::new(hook)));
     let result = work();
     HOOK.set(None);
@@ -56,7 +56,7 @@ pub(super) fn hooked<T>(hook: impl FnMut() -> io::Result<()> + 'static, work: im
 }
 
 /// A disk that refuses from the change with number `first` on, and works again after `count` refusals.
-pub(super) fn refusing(first: usize, count: usize) -> impl FnMut() -> io::Result<()> + 'static {
+pub(crate) fn refusing(first: usize, count: usize) -> impl FnMut() -> io::Result<()> + 'static {
     let mut changes = 0;
     move || {
         changes += 1;

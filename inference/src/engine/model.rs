@@ -2,12 +2,19 @@
 
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, Read, Seek},
     path::{Path, PathBuf},
 };
 
-use super::EngineSettings;
-use crate::limits::{CONTEXT_TOKENS_MAX, MEMORY_RESERVE_BYTES, SMALL_MODEL_BYTES};
+use super::{
+    EngineSettings,
+    calibration::{ProfileFile, fingerprint, thread_choices},
+    gguf::{Header, HeaderError},
+    memory::{self, Fit},
+    mock::Script,
+    upstream::Server,
+};
+use crate::limits::{CONTEXT_TOKENS_MAX, MEMORY_RESERVE_BYTES, PARKED_BYTES_MAX};
 
 /// The model that is part of the program: 2.2 million parameters, Russian, made for Starling (see `models/README.md`).
 const BUILT_IN: &[u8] = include_bytes!("../../models/built-in.gguf");
@@ -21,6 +28,10 @@ pub enum ModelSource {
     BuiltIn,
     /// A GGUF file.
     File(PathBuf),
+    /// A server that the operator runs already.
+    Upstream(Server),
+    /// None at all: prepared answers, for tests. It says so wherever it shows.
+    Mock(Script),
 }
 
 /// Why a model cannot be used.
@@ -34,22 +45,36 @@ pub enum ModelError {
         /// What the system said.
         source: io::Error,
     },
-    /// Not a GGUF file.
-    #[error("{0} is not a GGUF model file")]
-    NotGguf(PathBuf),
+    /// Not a whole GGUF file.
+    #[error("the model {path} cannot be used: {source}")]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: HeaderError,
+    },
     /// Not enough memory.
     #[error(
-        "the model {path} does not fit: it needs about {needed_megabytes} MB and {available_megabytes} MB are free; \
-         choose a smaller or stronger quantised model, or a shorter context"
+        "the model {path} does not fit: with a context of {context_tokens} tokens for {slots} at once it needs about \
+         {needed_megabytes} MB and {available_megabytes} MB are free; {advice}"
     )]
     TooLarge {
         /// The file.
         path: PathBuf,
+        /// Context of each sequence.
+        context_tokens: u32,
+        /// Sequences.
+        slots: u32,
         /// Estimated need.
         needed_megabytes: u64,
         /// What the machine can give.
         available_megabytes: u64,
+        /// What would fit.
+        advice: String,
     },
+    /// The address of an upstream server makes no sense.
+    #[error("{0}")]
+    Upstream(#[from] super::upstream::AddressError),
     /// A setting is out of range.
     #[error("{0}")]
     Setting(&'static str),
@@ -68,11 +93,15 @@ pub enum ModelError {
 pub(crate) struct Prepared {
     pub(crate) path: PathBuf,
     pub(crate) name: String,
-    pub(crate) threads: u32,
+    /// Numbers of threads to choose from.
+    pub(crate) threads: Vec<u32>,
+    pub(crate) fit: Fit,
+    pub(crate) parked_bytes: usize,
+    pub(crate) profile_file: ProfileFile,
 }
 
-/// Checks settings and file; `None` when the node runs no model.
-pub(crate) fn prepare(settings: &EngineSettings) -> Result<Option<Prepared>, ModelError> {
+/// Whether the settings make sense.
+pub(crate) fn check_settings(settings: &EngineSettings) -> Result<(), ModelError> {
     if settings.slots == 0 || settings.slots > 64 {
         return Err(ModelError::Setting("the number of slots must be 1 to 64"));
     }
@@ -82,22 +111,36 @@ pub(crate) fn prepare(settings: &EngineSettings) -> Result<Option<Prepared>, Mod
     if settings.threads.is_some_and(|threads| !(1..=256).contains(&threads)) {
         return Err(ModelError::Setting("the number of threads must be 1 to 256"));
     }
+    Ok(())
+}
+
+/// Reads the file's header and decides how to run it; nothing is loaded yet.
+pub(crate) fn prepare(settings: &EngineSettings) -> Result<Prepared, ModelError> {
     let (path, name) = match &settings.model {
-        ModelSource::None => return Ok(None),
-        ModelSource::BuiltIn => (unpack(&settings.models_directory)?, "built-in".to_owned()),
         ModelSource::File(path) => (path.clone(), stem(path)),
+        _ => (unpack(&settings.models_directory)?, "built-in".to_owned()),
     };
-    let bytes = check(&path)?;
-    fits(&path, bytes)?;
+    let (header, bytes) = read_header(&path)?;
+    let available = available_memory().unwrap_or(u64::MAX);
+    let fit = fit(settings, &path, &header, available)?;
     let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
-    let threads = settings
-        .threads
-        .unwrap_or(if bytes < SMALL_MODEL_BYTES { 1 } else { cores });
-    Ok(Some(Prepared {
-        path,
+    let threads = thread_choices(settings.threads, cores, bytes);
+    let parts = ends(&path, bytes).map_err(|source| ModelError::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
+    let settled = format!("{threads:?}|{}|{}", fit.micro_batch, fit.is_cache_small);
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    let fingerprint = fingerprint(&parts, &processor(), cores, &settled);
+    let left = available.saturating_sub(fit.estimate.total());
+    Ok(Prepared {
         name,
-        threads: threads.clamp(1, 256),
-    }))
+        threads,
+        fit,
+        parked_bytes: usize::try_from(PARKED_BYTES_MAX.min(left / 10)).unwrap_or(0),
+        profile_file: ProfileFile::new(&settings.models_directory, &fingerprint),
+        path,
+    })
 }
 
 fn stem(path: &Path) -> String {
@@ -105,41 +148,68 @@ fn stem(path: &Path) -> String {
         .map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// Whether the file is a GGUF, and its size.
-fn check(path: &Path) -> Result<u64, ModelError> {
+/// The header of a whole model file, and the file's size.
+fn read_header(path: &Path) -> Result<(Header, u64), ModelError> {
     let unreadable = |source| ModelError::Unreadable {
         path: path.to_owned(),
         source,
     };
-    let mut file = fs::File::open(path).map_err(unreadable)?;
+    let file = fs::File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
-    if metadata.is_dir() {
-        return Err(ModelError::NotGguf(path.to_owned()));
-    }
-    let mut magic = [0; 4];
-    match file.read_exact(&mut magic) {
-        Ok(()) if &magic == b"GGUF" => Ok(metadata.len()),
-        Ok(()) => Err(ModelError::NotGguf(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ModelError::NotGguf(path.to_owned())),
-        Err(error) => Err(unreadable(error)),
-    }
+    let header = if metadata.is_file() {
+        Header::read(file, metadata.len())
+    } else {
+        Err(HeaderError::NotGguf)
+    };
+    let header = header.map_err(|source| ModelError::Header {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok((header, metadata.len()))
 }
 
-/// A first, coarse check: the weights must fit. llama.cpp itself reports all memory as free on a CPU.
-fn fits(path: &Path, bytes: u64) -> Result<(), ModelError> {
-    let Some(available) = available_memory() else {
-        return Ok(());
-    };
-    let needed = bytes + MEMORY_RESERVE_BYTES;
-    if needed <= available {
-        return Ok(());
-    }
-    let megabyte = 1024 * 1024;
-    Err(ModelError::TooLarge {
-        path: path.to_owned(),
-        needed_megabytes: needed / megabyte,
-        available_megabytes: available / megabyte,
+/// How the model fits into memory. llama.cpp itself reports all memory as free on a CPU.
+fn fit(settings: &EngineSettings, path: &Path, header: &Header, available: u64) -> Result<Fit, ModelError> {
+    let per_slot = header
+        .shape("context_length")
+        .map_or(settings.context_tokens.into(), |trained| {
+            trained.max(64).min(settings.context_tokens.into())
+        });
+    let cells = per_slot.saturating_mul(settings.slots.into());
+    let usable = available.saturating_sub(MEMORY_RESERVE_BYTES);
+    memory::fit(header, cells, usable).map_err(|refused| {
+        let megabyte = 1024 * 1024;
+        ModelError::TooLarge {
+            path: path.to_owned(),
+            context_tokens: settings.context_tokens,
+            slots: settings.slots,
+            needed_megabytes: refused.needed.saturating_add(MEMORY_RESERVE_BYTES) / megabyte,
+            available_megabytes: available / megabyte,
+            advice: match refused.nearest {
+                Some(name) => format!("the same model quantised as {name} would fit, or choose a shorter context"),
+                None => "choose a smaller model, a shorter context or fewer at once".to_owned(),
+            },
+        }
     })
+}
+
+/// The beginning and the end of the file: enough to tell models apart, in no time.
+fn ends(path: &Path, bytes: u64) -> io::Result<[Vec<u8>; 3]> {
+    const PART: u64 = 1024 * 1024;
+    let mut file = fs::File::open(path)?;
+    let mut parts = [Vec::new(), Vec::new(), bytes.to_le_bytes().to_vec()];
+    file.by_ref().take(PART).read_to_end(&mut parts[0])?;
+    file.seek(io::SeekFrom::Start(bytes.saturating_sub(PART)))?;
+    file.take(PART).read_to_end(&mut parts[1])?;
+    Ok(parts)
+}
+
+/// What the processor calls itself; with its flags, since the same name can come with fewer of them in a virtual machine.
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let wanted =
+        |line: &&str| line.starts_with("model name") || line.starts_with("flags") || line.starts_with("Features");
+    text.lines().filter(wanted).take(2).collect()
 }
 
 /// What this process may still take: the machine's available memory, or the control group's limit where that is lower.
@@ -197,37 +267,51 @@ mod tests {
     fn the_built_in_model_is_unpacked_once_and_mended_when_damaged() {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(ModelSource::BuiltIn, directory.path());
-        let path = prepare(&settings).unwrap().unwrap().path;
+        let path = prepare(&settings).unwrap().path;
         fs::write(&path, b"GGUFdamaged").unwrap();
-        assert_eq!(prepare(&settings).unwrap().unwrap().path, path);
+        assert_eq!(prepare(&settings).unwrap().path, path);
         assert_eq!(fs::read(&path).unwrap(), BUILT_IN);
     }
 
     #[test]
-    fn files_that_are_no_models_are_said_to_be_none() {
+    fn files_that_are_no_whole_models_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("notes.gguf");
         let prepare = |path: &Path| prepare(&settings(ModelSource::File(path.to_owned()), directory.path()));
         assert!(matches!(prepare(&file), Err(ModelError::Unreadable { .. })));
-        for content in [&b""[..], b"GG", b"hello world"] {
+        for content in [
+            &b""[..],
+            b"GG",
+            b"hello world",
+            b"GGUF",
+            &BUILT_IN[..BUILT_IN.len() / 2],
+        ] {
             fs::write(&file, content).unwrap();
-            assert!(matches!(prepare(&file), Err(ModelError::NotGguf(_))));
+            assert!(matches!(prepare(&file), Err(ModelError::Header { .. })));
         }
-        assert!(matches!(
-            prepare(directory.path()),
-            Err(ModelError::NotGguf(_) | ModelError::Unreadable { .. })
-        ));
-        fs::write(&file, b"GGUF").unwrap();
-        assert_eq!(prepare(&file).unwrap().unwrap().name, "notes");
-        let none = settings(ModelSource::None, directory.path());
-        assert!(super::prepare(&none).unwrap().is_none());
-        let zero = EngineSettings { slots: 0, ..none };
-        assert!(matches!(super::prepare(&zero), Err(ModelError::Setting(_))));
+        assert!(prepare(directory.path()).is_err());
+        fs::write(&file, BUILT_IN).unwrap();
+        assert_eq!(prepare(&file).unwrap().name, "notes");
+        let zero = EngineSettings {
+            slots: 0,
+            ..settings(ModelSource::None, directory.path())
+        };
+        assert!(matches!(check_settings(&zero), Err(ModelError::Setting(_))));
     }
 
     #[test]
     fn a_model_larger_than_memory_is_refused_with_the_numbers() {
-        let error = fits(Path::new("huge.gguf"), u64::MAX / 2).unwrap_err().to_string();
-        assert!(error.contains("MB are free"), "{error}");
+        let directory = tempfile::tempdir().unwrap();
+        let settings = settings(ModelSource::BuiltIn, directory.path());
+        let path = prepare(&settings).unwrap().path;
+        let (header, _) = read_header(&path).unwrap();
+        let error = fit(&settings, &path, &header, MEMORY_RESERVE_BYTES + 1)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("MB are free") && error.contains("2048 tokens for 4"),
+            "{error}"
+        );
+        assert!(fit(&settings, &path, &header, 1 << 30).is_ok());
     }
 }

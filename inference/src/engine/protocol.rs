@@ -1,43 +1,83 @@
-//! What a node and its engine process say to each other over the child's standard input and output: length-prefixed postcard.
+//! What a node and its engine process say to each other over the child's standard input and output: frames of a length, a version and
+//! a message in postcard, each of bounded size.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Finished, GenerationError, Sampling};
+use super::{
+    Finished, GenerationError, TokenProbability, cache::Conversation, calibration::Profile, sampling::Sampling,
+};
+
+/// First byte of every frame. Both ends are the same program, unless it was replaced while the node ran.
+const VERSION: u8 = 2;
 
 /// To the child.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToWorker {
     /// First of all: the model.
-    Load {
-        path: String,
-        slots: u32,
-        context_tokens: u32,
-        threads: u32,
-    },
+    Load(Load),
     /// Begin a generation.
-    Generate {
-        id: u64,
-        key: u64,
-        prompt: String,
-        sampling: Sampling,
-    },
+    Generate(Box<Order>),
     /// End a generation.
     Stop { id: u64 },
+    /// The meaning of a text as numbers.
+    Embed { id: u64, text: String },
+}
+
+/// How to load a model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) path: String,
+    pub(crate) slots: u32,
+    pub(crate) context_tokens: u32,
+    /// Numbers of threads to choose from.
+    pub(crate) threads: Vec<u32>,
+    pub(crate) micro_batch: u32,
+    pub(crate) is_cache_small: bool,
+    /// Ordinary memory for conversations that have to leave the context.
+    pub(crate) parked_bytes: u64,
+    /// What was measured at an earlier load.
+    pub(crate) profile: Option<Profile>,
+}
+
+/// A generation for the child.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) id: u64,
+    pub(crate) conversation: Conversation,
+    pub(crate) prompt: String,
+    /// So many bytes at the beginning of the prompt are the card.
+    pub(crate) card_bytes: u32,
+    pub(crate) sampling: Sampling,
+    /// It must be over after so many milliseconds.
+    pub(crate) deadline_ms: u64,
 }
 
 /// From the child.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromWorker {
     /// The model is loaded and measured.
-    Ready(Loaded),
+    Ready(Box<Loaded>),
     /// The model cannot be loaded.
     LoadFailed { reason: String },
-    /// The next piece of text of a generation.
+    /// It was measured again.
+    Measured(Profile),
+    /// Nothing new, but alive.
+    Beat,
+    /// The next piece of an answer.
     Text { id: u64, text: String },
+    /// The next piece of the thoughts before it.
+    Thought { id: u64, text: String },
+    /// How likely a token was.
+    Probability { id: u64, token: TokenProbability },
     /// A generation is finished.
     Finished { id: u64, finished: Finished },
     /// A generation failed.
     Failed { id: u64, error: GenerationError },
+    /// The meaning of a text, or why there is none.
+    Embedding {
+        id: u64,
+        result: Result<Vec<f32>, GenerationError>,
+    },
 }
 
 /// What the child knows of the model.
@@ -49,6 +89,44 @@ pub(crate) struct Loaded {
     pub(crate) control_tokens: Vec<String>,
     pub(crate) begin_token: String,
     pub(crate) end_token: String,
-    pub(crate) prefill_tokens_per_second: f64,
-    pub(crate) decode_tokens_per_second: f64,
+    pub(crate) profile: Profile,
+}
+
+/// A frame that is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProtocolError {
+    #[error("the other end speaks version {0} of the engine's protocol, this one {VERSION}")]
+    Version(u8),
+    #[error("a frame of the engine's protocol is damaged")]
+    Damaged,
+}
+
+/// The body of a frame.
+pub(crate) fn encode(message: &impl Serialize) -> Vec<u8> {
+    // Writing into a growing vector cannot fail.
+    postcard::to_extend(message, vec![VERSION]).unwrap_or_default()
+}
+
+/// The message in the body of a frame.
+pub(crate) fn decode<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, ProtocolError> {
+    match body.split_first() {
+        Some((&VERSION, message)) => postcard::from_bytes(message).map_err(|_| ProtocolError::Damaged),
+        Some((version, _)) => Err(ProtocolError::Version(*version)),
+        None => Err(ProtocolError::Damaged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_another_version_and_damaged_ones_are_refused() {
+        let mut frame = encode(&ToWorker::Stop { id: 7 });
+        assert!(matches!(decode(&frame), Ok(ToWorker::Stop { id: 7 })));
+        assert_eq!(decode::<ToWorker>(&frame[..1]).unwrap_err(), ProtocolError::Damaged);
+        assert_eq!(decode::<ToWorker>(&[]).unwrap_err(), ProtocolError::Damaged);
+        frame[0] = 1;
+        assert_eq!(decode::<ToWorker>(&frame).unwrap_err(), ProtocolError::Version(1));
+    }
 }

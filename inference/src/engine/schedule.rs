@@ -1,96 +1,259 @@
-//! What the engine computes next, as a pure function: every running sequence gets its next token, and what is left of the step
-//! goes to prompts, the shortest first, with ageing so that a long one is not passed over for ever.
+//! What the engine computes next: pure, with time and costs as arguments.
+//!
+//! Each step gives one token to every generating sequence and what is left of the step's time to prompts, the shortest remaining
+//! one first. Waiting makes a prompt look shorter, by as much as it has waited, so that a long one is never starved. Deadlines and
+//! cancellations take effect between steps. The driver (`worker/batch.rs`) computes what is planned here and reports what it took.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use crate::limits::{PROMPT_CHUNK_MAX, PROMPT_CHUNK_MIN, STEP_TARGET};
+use crate::limits::PROMPT_CHUNK_MAX;
 
-/// One sequence as the schedule sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sequence {
-    /// Nothing to do.
-    Idle,
-    /// Its prompt is computed: it generates.
-    Generating,
-    /// So many prompt tokens are left, and it has been passed over so many times.
-    Prefilling {
-        /// Tokens left.
-        remaining: usize,
-        /// Steps in which it got nothing.
-        passed_over: usize,
-    },
+/// A moment, counted from any fixed one.
+pub type Moment = Duration;
+
+/// How long parts of a step take, smoothed over what was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speeds {
+    /// One token of a prompt.
+    pub prompt_token: Duration,
+    /// One token of a generating sequence, when as many run as lately.
+    pub generated_token: Duration,
 }
 
-/// How many tokens each sequence computes in the next step, by index.
-#[must_use]
-pub fn next_step(sequences: &[Sequence], prompt_chunk: usize) -> Vec<usize> {
-    let mut step = vec![0; sequences.len()];
-    let mut prompts: Vec<(usize, usize, usize)> = Vec::new();
-    for (index, sequence) in sequences.iter().enumerate() {
-        match *sequence {
-            Sequence::Idle => {}
-            Sequence::Generating => step[index] = 1,
-            Sequence::Prefilling { remaining, passed_over } => {
-                // Each step without a share makes a prompt look one chunk shorter.
-                let urgency = remaining.saturating_sub(passed_over.saturating_mul(prompt_chunk));
-                prompts.push((urgency, index, remaining));
+impl Speeds {
+    /// From tokens per second; nonsense counts as very slow.
+    #[must_use]
+    pub fn from_rates(prefill: f64, decode: f64) -> Self {
+        let time = |rate: f64| {
+            let rate = if rate.is_finite() && rate > 0.1 { rate } else { 0.1 };
+            Duration::from_secs_f64(1.0 / rate)
+        };
+        Self {
+            prompt_token: time(prefill),
+            generated_token: time(decode),
+        }
+    }
+
+    /// Takes a step's time in: of so many generated and prompt tokens.
+    fn observe(&mut self, generated: usize, prompt: usize, took: Duration) {
+        let parts = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        if prompt == 0 {
+            if generated > 0 {
+                self.generated_token = smooth(self.generated_token, took / parts(generated));
+            }
+            return;
+        }
+        // A step with a few tokens of prompt says more about the step than about them.
+        let others = self.generated_token * parts(generated);
+        if others * 2 < took {
+            self.prompt_token = smooth(self.prompt_token, (took - others) / parts(prompt));
+        }
+    }
+}
+
+/// Quicker to believe that things got slower than that they got faster: a step that is too long is felt, one too short is not.
+fn smooth(old: Duration, new: Duration) -> Duration {
+    if new > old {
+        (old + new) / 2
+    } else {
+        (old * 3 + new) / 4
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not yet begun.
+    Waiting,
+    /// With so many prompt tokens left, of which so many belong to the card and are computed apart.
+    Prefilling { remaining: usize, card: usize },
+    /// Gets a token in every step.
+    Generating,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    arrived: Moment,
+    deadline: Moment,
+    prompt: usize,
+    phase: Phase,
+}
+
+/// What one generation computes in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which generation.
+    pub id: u64,
+    /// How many tokens.
+    pub tokens: usize,
+    /// Whether they are tokens of the prompt.
+    pub is_prompt: bool,
+}
+
+/// The generations of an engine, waiting and running.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    step_target: Duration,
+    speeds: Speeds,
+    entries: BTreeMap<u64, Entry>,
+    concurrent: usize,
+}
+
+impl Scheduler {
+    /// For so many generations at once and a step that may take so long.
+    #[must_use]
+    pub const fn new(concurrent: usize, step_target: Duration, speeds: Speeds) -> Self {
+        Self {
+            step_target,
+            speeds,
+            entries: BTreeMap::new(),
+            concurrent,
+        }
+    }
+
+    /// A generation arrives, with the tokens of its prompt and the moment when it must be over.
+    pub fn arrive(&mut self, id: u64, prompt: usize, now: Moment, deadline: Moment) {
+        let entry = Entry {
+            arrived: now,
+            deadline,
+            prompt,
+            phase: Phase::Waiting,
+        };
+        self.entries.insert(id, entry);
+    }
+
+    /// A generation is over, for whatever reason. False for one that is not here.
+    pub fn remove(&mut self, id: u64) -> bool {
+        self.entries.remove(&id).is_some()
+    }
+
+    /// Generations whose deadline has passed.
+    #[must_use]
+    pub fn overdue(&self, now: Moment) -> Vec<u64> {
+        let overdue = self.entries.iter().filter(|(_, entry)| entry.deadline <= now);
+        overdue.map(|(id, _)| *id).collect()
+    }
+
+    /// Whether one more may begin.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let running = self.entries.values().filter(|entry| entry.phase != Phase::Waiting);
+        running.count() < self.concurrent
+    }
+
+    /// How many generate, their prompts being computed.
+    #[must_use]
+    pub fn generating(&self) -> usize {
+        let generating = self.entries.values().filter(|entry| entry.phase == Phase::Generating);
+        generating.count()
+    }
+
+    /// Those that have not begun, the most urgent first.
+    #[must_use]
+    pub fn waiting(&self, now: Moment) -> Vec<u64> {
+        let waiting = self.entries.iter().filter(|(_, entry)| entry.phase == Phase::Waiting);
+        let mut waiting: Vec<_> = waiting
+            .map(|(id, entry)| (self.urgency(entry.prompt, entry.arrived, now), *id))
+            .collect();
+        waiting.sort_unstable();
+        waiting.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Begins a waiting generation. So much of its prompt is not yet computed, of which so much belongs to the card.
+    pub fn admit(&mut self, id: u64, remaining: usize, card: usize) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.phase = Phase::Prefilling { remaining, card };
+        }
+    }
+
+    /// The next step; empty when there is nothing to compute.
+    #[must_use]
+    pub fn plan(&self, now: Moment) -> Vec<Share> {
+        let mut shares = Vec::new();
+        let mut prompts = Vec::new();
+        for (&id, entry) in &self.entries {
+            match entry.phase {
+                Phase::Waiting => {}
+                Phase::Generating => shares.push(Share {
+                    id,
+                    tokens: 1,
+                    is_prompt: false,
+                }),
+                Phase::Prefilling { remaining, card } => {
+                    // What is computed apart ends its share, so that the rest can build on it.
+                    let most = if card > 0 { card } else { remaining };
+                    prompts.push((self.urgency(remaining, entry.arrived, now), id, most));
+                }
+            }
+        }
+        prompts.sort_unstable();
+        let mut left = self.prompt_chunk(shares.len());
+        for (_, id, most) in prompts {
+            let tokens = most.min(left);
+            left -= tokens;
+            if tokens > 0 {
+                shares.push(Share {
+                    id,
+                    tokens,
+                    is_prompt: true,
+                });
+            }
+        }
+        shares
+    }
+
+    /// A step was computed and took so long.
+    pub fn computed(&mut self, shares: &[Share], took: Duration) {
+        let prompt: usize = shares
+            .iter()
+            .filter(|share| share.is_prompt)
+            .map(|share| share.tokens)
+            .sum();
+        let generated = shares.iter().filter(|share| !share.is_prompt).count();
+        self.speeds.observe(generated, prompt, took);
+        for share in shares.iter().filter(|share| share.is_prompt) {
+            let Some(entry) = self.entries.get_mut(&share.id) else {
+                continue;
+            };
+            if let Phase::Prefilling { remaining, card } = &mut entry.phase {
+                *remaining = remaining.saturating_sub(share.tokens);
+                *card = card.saturating_sub(share.tokens);
+                if *remaining == 0 {
+                    entry.phase = Phase::Generating;
+                }
             }
         }
     }
-    prompts.sort_unstable();
-    let mut left = prompt_chunk;
-    for (_, index, remaining) in prompts {
-        let share = remaining.min(left);
-        step[index] = share;
-        left -= share;
-    }
-    step
-}
 
-/// How many prompt tokens fit a step, from the measured time per prompt token.
-#[must_use]
-pub fn prompt_chunk(per_token: Duration) -> usize {
-    let fitting = STEP_TARGET.as_nanos() / per_token.as_nanos().max(1);
-    usize::try_from(fitting)
-        .unwrap_or(PROMPT_CHUNK_MAX)
-        .clamp(PROMPT_CHUNK_MIN, PROMPT_CHUNK_MAX)
+    /// How long parts of a step take lately.
+    #[must_use]
+    pub const fn speeds(&self) -> Speeds {
+        self.speeds
+    }
+
+    /// Whether there is no generation, waiting or running.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many prompt tokens fit into a step beside so many generating sequences: at least one, so that everything gets on.
+    fn prompt_chunk(&self, generating: usize) -> usize {
+        let others = self.speeds.generated_token * u32::try_from(generating).unwrap_or(u32::MAX);
+        let left = self.step_target.saturating_sub(others);
+        let fitting = left.as_nanos() / self.speeds.prompt_token.as_nanos().max(1);
+        usize::try_from(fitting)
+            .unwrap_or(PROMPT_CHUNK_MAX)
+            .clamp(1, PROMPT_CHUNK_MAX)
+    }
+
+    /// Time that a prompt still needs less the time it has waited, in nanoseconds: least first.
+    fn urgency(&self, remaining: usize, arrived: Moment, now: Moment) -> i128 {
+        let nanoseconds = |duration: Duration| i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX / 2);
+        let needs =
+            nanoseconds(self.speeds.prompt_token).saturating_mul(i128::try_from(remaining).unwrap_or(i128::MAX));
+        needs - nanoseconds(now.saturating_sub(arrived))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn prompt(remaining: usize, passed_over: usize) -> Sequence {
-        Sequence::Prefilling { remaining, passed_over }
-    }
-
-    #[test]
-    fn running_sequences_always_get_a_token_and_short_prompts_go_first() {
-        let sequences = [
-            Sequence::Generating,
-            prompt(400, 0),
-            prompt(30, 0),
-            Sequence::Idle,
-            Sequence::Generating,
-        ];
-        assert_eq!(next_step(&sequences, 64), [1, 34, 30, 0, 1]);
-    }
-
-    #[test]
-    fn a_long_prompt_is_not_passed_over_for_ever() {
-        let mut passed_over = 0;
-        // A stream of short prompts, one new in each step.
-        while next_step(&[prompt(400, passed_over), prompt(64, 0)], 64)[0] == 0 {
-            passed_over += 1;
-            assert!(passed_over < 20, "starved");
-        }
-        assert!(passed_over > 0, "the short one goes first at first");
-    }
-
-    #[test]
-    fn the_chunk_follows_the_machine() {
-        assert_eq!(prompt_chunk(Duration::from_micros(50)), PROMPT_CHUNK_MAX);
-        assert_eq!(prompt_chunk(Duration::from_millis(10)), 25);
-        assert_eq!(prompt_chunk(Duration::from_secs(1)), PROMPT_CHUNK_MIN);
-    }
-}
+mod tests;

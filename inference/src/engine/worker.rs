@@ -1,36 +1,51 @@
-//! The engine process: one thread owns model, context and batch; another reads commands. It ends when its input ends, so that no
-//! engine outlives its node.
+//! The engine process: one thread owns model, context and batch; another reads commands; a third says that the process is alive and
+//! ends it when a step hangs. It ends when its input ends, so that no engine outlives its node.
 
 mod batch;
-mod slot;
+mod job;
+mod kept;
+mod measure;
+mod watch;
 
 use std::{
     io::{self, Read, Write},
     num::NonZeroU32,
     process::ExitCode,
-    sync::mpsc,
-    time::Instant,
+    sync::mpsc::{self, Receiver},
+    time::Duration,
 };
 
 use llama_cpp_2::{
-    context::{LlamaContext, params::LlamaContextParams},
+    context::{
+        LlamaContext,
+        params::{KvCacheType, LlamaContextParams},
+    },
     llama_backend::LlamaBackend,
-    llama_batch::LlamaBatch,
     model::{LlamaModel, params::LlamaModelParams},
     token::LlamaToken,
 };
 
-use self::batch::Batcher;
-use super::protocol::{FromWorker, Loaded, ToWorker};
-use crate::limits::{ENGINE_FRAME_BYTES_MAX, PROMPT_CHUNK_MAX, TEMPLATE_BYTES_MAX, WORKER_COMMAND_QUEUE};
+use self::{
+    batch::{Batcher, Ended},
+    measure::measure,
+    watch::Watch,
+};
+use super::{
+    cache::Room,
+    calibration::Profile,
+    protocol::{FromWorker, Load, Loaded, ToWorker, decode, encode},
+};
+use crate::limits::{
+    CARDS_PINNED, CARDS_PINNED_STREAMS, ENGINE_FRAME_BYTES_MAX, ENGINE_OOM_SCORE, PROMPT_CHUNK_MAX, STEP_TARGET,
+    STEP_TARGET_GPU, TAILS_PER_SLOT, TEMPLATE_BYTES_MAX, WORKER_COMMAND_QUEUE,
+};
 
 /// Control tokens that are told to the node; models have a few to a few hundred.
 const CONTROL_TOKENS_MAX: usize = 1024;
-/// Tokens of the measurement at load: enough to tell machines apart, little enough for an 8B model on a small one.
-const CALIBRATION_PROMPT: usize = 32;
-const CALIBRATION_TOKENS: usize = 4;
+/// llama.cpp's number for it; small keys and values need it.
+const FLASH_ATTENTION_ON: i32 = 1;
 
-/// Runs the engine process until its standard input ends. Called by the hidden subcommand `infer-worker`.
+/// Runs the engine process until its standard input ends. Called by the hidden subcommand `engine`.
 #[must_use]
 pub fn main() -> ExitCode {
     match run() {
@@ -43,52 +58,84 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What every part of the process needs to know of the model.
+pub(super) struct Loading<'model> {
+    pub(super) backend: &'model LlamaBackend,
+    pub(super) model: &'model LlamaModel,
+    pub(super) load: Load,
+    /// Context of each sequence in tokens.
+    pub(super) per_slot: u32,
+    pub(super) step_target: Duration,
+}
+
 fn run() -> io::Result<()> {
+    // Without the right to it, the process is as likely to be ended as its node.
+    let _ = std::fs::write("/proc/self/oom_score_adj", ENGINE_OOM_SCORE.to_string());
     let mut input = io::stdin().lock();
-    let Some(ToWorker::Load {
-        path,
-        slots,
-        context_tokens,
-        threads,
-    }) = read(&mut input)?
-    else {
+    let Some(ToWorker::Load(load)) = read(&mut input)? else {
         return Ok(());
     };
     drop(input);
+    let watch = Watch::start()?;
     let refuse = |reason: String| write(&FromWorker::LoadFailed { reason });
     let Ok(mut backend) = LlamaBackend::init() else {
         return refuse("llama.cpp could not be initialised".into());
     };
     backend.void_logs();
+    let has_gpu = backend.supports_gpu_offload();
     // mmap keeps a second copy of weights that the CPU backend repacks (7.9 instead of 4.9 GB for an 8B model, measured).
     let parameters = LlamaModelParams::default()
         .with_use_mmap(false)
-        .with_n_gpu_layers(if backend.supports_gpu_offload() { 999 } else { 0 });
-    let model = match LlamaModel::load_from_file(&backend, &path, &parameters) {
+        .with_n_gpu_layers(if has_gpu { 999 } else { 0 });
+    let model = match LlamaModel::load_from_file(&backend, &load.path, &parameters) {
         Ok(model) => model,
-        Err(error) => return refuse(format!("{path} could not be loaded: {error}")),
+        Err(error) => return refuse(format!("{} could not be loaded: {error}", load.path)),
     };
-    let per_slot = context_tokens.min(model.n_ctx_train().max(64));
-    let threads = i32::try_from(threads).unwrap_or(1);
-    let batch_size = u32::try_from(PROMPT_CHUNK_MAX).unwrap_or(512) + slots;
-    let parameters = LlamaContextParams::default()
-        .with_n_ctx(NonZeroU32::new(per_slot.saturating_mul(slots)))
-        .with_n_batch(batch_size)
-        .with_n_seq_max(slots)
-        .with_kv_unified(true)
-        .with_n_threads(threads)
-        .with_n_threads_batch(threads);
-    let mut context = match model.new_context(&backend, parameters) {
-        Ok(context) => context,
-        Err(error) => return refuse(format!("no context of {slots} x {per_slot} tokens: {error}")),
+    let mut loading = Loading {
+        backend: &backend,
+        model: &model,
+        per_slot: load.context_tokens.min(model.n_ctx_train().max(64)),
+        step_target: if has_gpu { STEP_TARGET_GPU } else { STEP_TARGET },
+        load,
     };
-    let mut batch = LlamaBatch::new(batch_size as usize, 1);
-    let (prefill, decode) = match calibrate(&mut context, &mut batch) {
-        Ok(speeds) => speeds,
-        Err(reason) => return refuse(reason),
-    };
-    write(&FromWorker::Ready(describe(&model, per_slot, prefill, decode)))?;
+    let commands = listen(&watch)?;
+    let mut is_first = true;
+    loop {
+        let profile = match loading
+            .load
+            .profile
+            .take()
+            .map_or_else(|| measure(&loading, &watch), Ok)
+        {
+            Ok(profile) => profile,
+            Err(reason) if is_first => return refuse(reason),
+            Err(reason) => return Err(io::Error::other(reason)),
+        };
+        let room = loading.room(profile.is_unified);
+        let context = match loading.context(profile.threads, room) {
+            Ok(context) => context,
+            Err(reason) if is_first => return refuse(reason),
+            Err(reason) => return Err(io::Error::other(reason)),
+        };
+        let mut batcher = Batcher::new(&loading, context, room, &profile);
+        batcher.warm_up().map_err(io::Error::other)?;
+        write(&if is_first {
+            FromWorker::Ready(Box::new(describe(&loading, profile)))
+        } else {
+            FromWorker::Measured(profile)
+        })?;
+        is_first = false;
+        match batcher.run(&commands, &watch)? {
+            Ended::Unneeded => return Ok(()),
+            Ended::Slower => {}
+        }
+    }
+}
+
+/// Reads commands on a thread of its own. When the node is gone, the process ends, even in the middle of a step that hangs.
+fn listen(watch: &Watch) -> io::Result<Receiver<ToWorker>> {
     let (sender, commands) = mpsc::sync_channel(WORKER_COMMAND_QUEUE);
+    let watch = watch.clone();
     std::thread::Builder::new()
         .name("starling-engine-input".into())
         .spawn(move || {
@@ -99,42 +146,67 @@ fn run() -> io::Result<()> {
                     return;
                 }
             }
+            drop(sender);
+            watch.end_soon();
         })?;
-    Batcher::new(&model, context, batch, slots, per_slot, prefill).run(&commands)
+    Ok(commands)
 }
 
-/// Measures prompt and generation speed in tokens per second.
-fn calibrate(context: &mut LlamaContext<'_>, batch: &mut LlamaBatch<'_>) -> Result<(f64, f64), String> {
-    let mut decode = |tokens: usize, start: usize| -> Result<f64, String> {
-        batch.clear();
-        for position in start..start + tokens {
-            let position_number = i32::try_from(position).map_err(|error| error.to_string())?;
-            let last = position + 1 == start + tokens;
-            batch
-                .add(LlamaToken(1), position_number, &[0], last)
-                .map_err(|error| error.to_string())?;
+impl<'model> Loading<'model> {
+    /// What a context of this kind holds.
+    pub(super) fn room(&self, is_unified: bool) -> Room {
+        let slots = self.load.slots as usize;
+        let sequence = self.per_slot as usize;
+        let parked_bytes = usize::try_from(self.load.parked_bytes).unwrap_or(usize::MAX);
+        if is_unified {
+            Room {
+                tails: slots * TAILS_PER_SLOT,
+                cards: CARDS_PINNED,
+                cells: slots * sequence,
+                sequence,
+                parked_bytes,
+                is_unified,
+            }
+        } else {
+            Room {
+                tails: slots,
+                cards: CARDS_PINNED_STREAMS,
+                cells: (slots + CARDS_PINNED_STREAMS) * sequence,
+                sequence,
+                parked_bytes,
+                is_unified,
+            }
         }
-        let began = Instant::now();
-        context
-            .decode(batch)
-            .map_err(|error| format!("the model cannot be computed: {error}"))?;
-        Ok(began.elapsed().as_secs_f64().max(1e-9))
-    };
-    // The first decode builds graphs and touches the weights: it does not count.
-    decode(1, 0)?;
-    let prefill = decode(CALIBRATION_PROMPT, 1)?;
-    let mut generation = 0.0;
-    for token in 0..CALIBRATION_TOKENS {
-        generation += decode(1, 1 + CALIBRATION_PROMPT + token)?;
     }
-    context.clear_kv_cache();
-    Ok((
-        CALIBRATION_PROMPT as f64 / prefill,
-        CALIBRATION_TOKENS as f64 / generation,
-    ))
+
+    /// A context with that room.
+    pub(super) fn context(&self, threads: u32, room: Room) -> Result<LlamaContext<'model>, String> {
+        let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let threads = i32::try_from(threads).unwrap_or(1);
+        // One more for parts of sequences on their way to and from ordinary memory.
+        let sequences = room.tails + room.cards + usize::from(room.is_unified);
+        let mut parameters = LlamaContextParams::default()
+            .with_n_ctx(NonZeroU32::new(number(room.cells)))
+            .with_n_batch(number(PROMPT_CHUNK_MAX) + self.load.slots)
+            .with_n_ubatch(self.load.micro_batch)
+            .with_n_seq_max(number(sequences))
+            .with_kv_unified(room.is_unified)
+            .with_n_threads(threads)
+            .with_n_threads_batch(threads);
+        if self.load.is_cache_small {
+            parameters = parameters
+                .with_type_k(KvCacheType::Q8_0)
+                .with_type_v(KvCacheType::Q8_0)
+                .with_flash_attention_policy(FLASH_ATTENTION_ON);
+        }
+        self.model
+            .new_context(self.backend, parameters)
+            .map_err(|error| format!("no context of {} tokens: {error}", room.cells))
+    }
 }
 
-fn describe(model: &LlamaModel, context_tokens: u32, prefill: f64, decode: f64) -> Loaded {
+fn describe(loading: &Loading<'_>, profile: Profile) -> Loaded {
+    let model = loading.model;
     let vocabulary = model.vocab();
     let text = |token: LlamaToken| {
         let known = token.0 >= 0;
@@ -153,7 +225,7 @@ fn describe(model: &LlamaModel, context_tokens: u32, prefill: f64, decode: f64) 
         .collect();
     Loaded {
         name: model.meta_val_str("general.name").unwrap_or_default(),
-        context_tokens,
+        context_tokens: loading.per_slot,
         template: model
             .meta_val_str("tokenizer.chat_template")
             .ok()
@@ -161,8 +233,7 @@ fn describe(model: &LlamaModel, context_tokens: u32, prefill: f64, decode: f64) 
         control_tokens,
         begin_token: text(vocabulary.bos()),
         end_token: text(vocabulary.eos()),
-        prefill_tokens_per_second: prefill,
-        decode_tokens_per_second: decode,
+        profile,
     }
 }
 
@@ -178,11 +249,11 @@ fn read(input: &mut impl Read) -> io::Result<Option<ToWorker>> {
     }
     let mut body = vec![0; length];
     input.read_exact(&mut body)?;
-    postcard::from_bytes(&body).map(Some).map_err(io::Error::other)
+    decode(&body).map(Some).map_err(io::Error::other)
 }
 
 fn write(message: &FromWorker) -> io::Result<()> {
-    let body = postcard::to_stdvec(message).map_err(io::Error::other)?;
+    let body = encode(message);
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let mut output = io::stdout().lock();
     output.write_all(&[&length.to_le_bytes()[..], &body].concat())?;

@@ -3,8 +3,8 @@
 //! Everything here is a pure function of a roster; nothing counts before [`Roster::take`].
 
 use super::{
-    Decree, Evidence, Member, MembershipError, OperatorGrant, Powers, Renewal, Revocation, Roles, Roster, Target,
-    decree::check_reason,
+    Decree, Evidence, Member, MembershipError, OperatorGrant, Powers, Renewal, Revocation, Roles, Roster, Succession,
+    Target, decree::check_reason,
 };
 use crate::{NodeId, NodeKey, Signed, Timestamp};
 
@@ -51,6 +51,53 @@ impl Roster {
             return Err(self.why_not(&key.id()));
         }
         self.sign_revocation(key, (Target::Node(key.id()), reason, now), 1)
+    }
+
+    /// A node goes on with a new key: the old one certifies it, and it takes over roles, powers and whom the old one admitted.
+    ///
+    /// # Errors
+    /// When the old key is no member's, or the new one is somebody's.
+    pub fn rotate(&self, old: &NodeKey, new: &NodeKey, now: Timestamp) -> Result<Decree, MembershipError> {
+        if self.get(&old.id()).is_none() {
+            return Err(self.why_not(&old.id()));
+        }
+        self.hand_over(old, new, now)
+    }
+
+    /// The root hands over to a new key. Nobody is let in or made an operator by what the old one has signed, so the new one says again who
+    /// is an operator and who is a member. Invites of the old root that nobody has used are void; its revocations count for ever.
+    ///
+    /// # Errors
+    /// When the old key is not the root's, or the new one is somebody's.
+    pub fn hand_over_root(&self, old: &NodeKey, new: &NodeKey, now: Timestamp) -> Result<Vec<Decree>, MembershipError> {
+        if old.id() != self.root() {
+            return Err(MembershipError::NotAllowed);
+        }
+        let mut decrees = vec![self.hand_over(old, new, now)?];
+        for (operator, may) in &self.judged().operators {
+            let grant = OperatorGrant {
+                mesh: self.mesh(),
+                operator: *operator,
+                may: *may,
+                at: now,
+            };
+            decrees.push(Decree::OperatorGrant(Signed::sign(new, &grant)?));
+        }
+        let kept = self.vouch(new, Target::Operator(old.id()), &decrees, now)?;
+        Ok(decrees.into_iter().chain(kept).collect())
+    }
+
+    fn hand_over(&self, old: &NodeKey, new: &NodeKey, now: Timestamp) -> Result<Decree, MembershipError> {
+        if self.is_taken(&new.id()) {
+            return Err(MembershipError::KeyInUse);
+        }
+        let before = self.succession_of(&old.id());
+        Ok(Decree::Succession(Succession::hand_over(
+            before,
+            self.mesh(),
+            (old, new),
+            now,
+        )?))
     }
 
     /// The root names an operator.

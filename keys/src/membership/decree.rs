@@ -8,10 +8,11 @@
 //! operator's invite of the root, or whoever an [`OperatorGrant`] names. Operators invite, renew and revoke nodes and tickets
 //! according to their [`Powers`]. **Only the root makes and unmakes operators**: so two operators cannot throw each other out, in
 //! whichever order their words arrive, and a stolen operator key cannot take the mesh over. Every node may revoke itself: it leaves.
+//! Every key may hand over to another one ([`Succession`]).
 
 use serde::{Deserialize, Serialize};
 
-use super::{MembershipError, Residency, Roles, check_name};
+use super::{MembershipError, Residency, Roles, check_name, succession::Succession};
 use crate::{ContentId, NodeId, Payload, Signed, Timestamp, limits::REASON_BYTES_MAX};
 
 /// What an operator may do, as a set of bits.
@@ -125,6 +126,8 @@ pub enum Decree {
     OperatorGrant(Signed<OperatorGrant>),
     /// Someone stays.
     Renewal(Signed<Renewal>),
+    /// A key takes the place of another.
+    Succession(Succession),
 }
 
 /// A decree whose signature was verified.
@@ -133,16 +136,18 @@ pub(super) enum Opened {
     Revocation(Revocation),
     OperatorGrant(OperatorGrant),
     Renewal(Renewal),
+    Succession(Succession),
 }
 
 impl Decree {
     /// Who claims to have signed it.
     #[must_use]
-    pub const fn author(&self) -> NodeId {
+    pub fn author(&self) -> NodeId {
         match self {
             Self::Revocation(signed) => signed.author(),
             Self::OperatorGrant(signed) => signed.author(),
             Self::Renewal(signed) => signed.author(),
+            Self::Succession(succession) => succession.author(),
         }
     }
 
@@ -162,6 +167,10 @@ impl Decree {
                 let renewal = signed.open()?;
                 check_name(&renewal.name)?;
                 Ok((renewal.mesh, Opened::Renewal(renewal)))
+            }
+            Self::Succession(succession) => {
+                succession.verify()?;
+                Ok((succession.mesh(), Opened::Succession(succession.clone())))
             }
         }
     }

@@ -11,7 +11,12 @@
 //! 4. A *ticket* serves as many nodes as it says. When it was redeemed more often (on both sides of a split), the nodes with the
 //!    lowest hash of node and ticket keep it. Redemptions count even when their node was revoked later, so that nobody who was out
 //!    comes in again.
-//! 5. A *membership* ends when its certificate was not renewed in time, except an operator's, who may renew others and so itself.
+//! 5. A node whose key was *rotated* ([`super::Succession`]) is the same member under its new key: with its roles and powers, with whom it
+//!    admitted, and with what was decided about any of its keys. The old keys are members no longer; what they signed as an operator's
+//!    goes on counting, because whoever shall count no longer is revoked, not rotated. Of the *root's* keys only the last one brings
+//!    anybody in or makes operators, and says again what shall stand ([`super::Roster::hand_over_root`]); the revocations of all count:
+//!    whoever is out stays out, also when the other half of a split had not heard of it when the root handed over.
+//! 6. A *membership* ends when its certificate was not renewed in time, except an operator's, who may renew others and so itself.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -19,6 +24,7 @@ use super::{
     Member, Powers, Renewal, Revocation, Roles, Target,
     decree::Opened,
     roster::{HeldCertificate, HeldDecree},
+    succession::Identities,
 };
 use crate::{
     ContentId, NodeId, Timestamp,
@@ -59,6 +65,13 @@ pub enum Out {
         /// When.
         at: Timestamp,
     },
+    /// The node goes on with another key.
+    Rotated {
+        /// The key that counts now.
+        to: NodeId,
+        /// When it took over, by its clock.
+        at: Timestamp,
+    },
 }
 
 /// A node that was a member.
@@ -80,6 +93,8 @@ pub(super) struct Judgement {
     pub(super) revocations: BTreeMap<Target, (NodeId, Revocation)>,
     /// Who has redeemed each ticket, in the order in which they may keep it.
     pub(super) redeemed: BTreeMap<NodeId, Vec<NodeId>>,
+    /// Whose key is whose.
+    pub(super) identities: Identities,
 }
 
 /// What a roster judges.
@@ -89,12 +104,17 @@ pub(super) struct Case<'a> {
     pub(super) anchor: NodeId,
     pub(super) certificates: Vec<&'a HeldCertificate>,
     pub(super) decrees: Vec<&'a HeldDecree>,
+    pub(super) identities: Identities,
+    /// Every key that ever was the root's or an operator's, also by a succession that does not count.
+    pub(super) issuers: BTreeSet<NodeId>,
+    /// Every key that took the place of another, also by such a succession.
+    pub(super) heirs: &'a BTreeSet<NodeId>,
     pub(super) at: Timestamp,
 }
 
 /// The keys that the root has ever named operators, with what they may do.
 pub(super) fn named_operators(
-    root: NodeId,
+    is_root: impl Fn(&NodeId) -> bool,
     certificates: &[&HeldCertificate],
     decrees: &[&HeldDecree],
 ) -> BTreeMap<NodeId, Powers> {
@@ -104,12 +124,12 @@ pub(super) fn named_operators(
         *known = known.with(may);
     };
     for held in certificates {
-        if held.member.issuer == root && held.member.roles.contains(Roles::OPERATOR) {
+        if is_root(&held.member.issuer) && held.member.roles.contains(Roles::OPERATOR) {
             name(held.member.node, Powers::ALL);
         }
     }
     for held in decrees {
-        if let (Opened::OperatorGrant(grant), true) = (&held.opened, held.author == root) {
+        if let (Opened::OperatorGrant(grant), true) = (&held.opened, is_root(&held.author)) {
             name(grant.operator, grant.may);
         }
     }
@@ -141,22 +161,34 @@ impl Case<'_> {
                 .collect();
             self.decide(&mut judgement, (node, &held), &stands, renewals.get(&node).copied());
         }
+        rename(&mut judgement, &self.identities);
+        judgement.identities = self.identities.clone();
         judgement
     }
 
     fn operators(&self) -> BTreeMap<NodeId, Powers> {
-        let mut operators = named_operators(self.root, &self.certificates, &self.decrees);
+        let mut operators = named_operators(|key| *key == self.root, &self.certificates, &self.decrees);
+        for (_, (keys, _)) in self.identities.chains() {
+            let powers = keys.iter().filter_map(|key| operators.get(key).copied());
+            if let Some(powers) = powers.reduce(Powers::with) {
+                operators.extend(keys.iter().map(|key| (*key, powers)));
+            }
+        }
+        let roots = self.identities.keys(&self.root);
         for held in &self.decrees {
-            if let (Opened::Revocation(revocation), true) = (&held.opened, held.author == self.root)
+            if let (Opened::Revocation(revocation), true) = (&held.opened, roots.contains(&held.author))
                 && let Target::Operator(key) | Target::Node(key) = revocation.target
             {
-                operators.remove(&key);
+                for key in self.identities.keys(&key) {
+                    operators.remove(&key);
+                }
             }
         }
         operators
     }
 
     fn revocations(&self, operators: &BTreeMap<NodeId, Powers>) -> BTreeMap<Target, (NodeId, Revocation)> {
+        let roots = self.identities.keys(&self.root);
         let mut counting: BTreeMap<Target, (NodeId, Revocation)> = BTreeMap::new();
         for held in &self.decrees {
             let Opened::Revocation(revocation) = &held.opened else {
@@ -165,7 +197,7 @@ impl Case<'_> {
             let may_revoke = operators
                 .get(&held.author)
                 .is_some_and(|may| may.contains(Powers::REVOKE));
-            let counts = held.author == self.root
+            let counts = roots.contains(&held.author)
                 || revocation.target == Target::Node(held.author)
                 || (may_revoke
                     && match revocation.target {
@@ -199,11 +231,12 @@ impl Case<'_> {
             let may = operators
                 .get(&held.author)
                 .is_some_and(|may| may.contains(Powers::INVITE));
+            let node = self.identities.origin(&renewal.node);
             let is_newer = newest
-                .get(&renewal.node)
+                .get(&node)
                 .is_none_or(|(known, id)| (renewal.at, held.id) > (known.at, *id));
             if (may || held.author == self.root) && is_newer {
-                newest.insert(renewal.node, (renewal, held.id));
+                newest.insert(node, (renewal, held.id));
             }
         }
         newest.into_iter().map(|(node, (renewal, _))| (node, renewal)).collect()
@@ -220,9 +253,12 @@ impl Case<'_> {
             *issuer == self.root || operators.get(issuer).is_some_and(|may| may.contains(Powers::INVITE))
         };
         let put_out = |node: &NodeId| {
-            revocations
-                .get(&Target::Node(*node))
-                .is_some_and(|(author, _)| author != node)
+            let keys = self.identities.keys(node);
+            let by_another = |key: &NodeId| {
+                let revocation = revocations.get(&Target::Node(*key));
+                revocation.is_some_and(|(author, _)| !keys.contains(author))
+            };
+            keys.iter().any(by_another)
         };
         let mut standing = BTreeMap::new();
         let mut reached: BTreeSet<NodeId> = BTreeSet::new();
@@ -232,7 +268,7 @@ impl Case<'_> {
             let node = held.member.node;
             match held.member.admitted_by {
                 Some(admitter) if !renewals.contains_key(&node) && !self.is_own_and_incomplete(held, admitter) => {
-                    waiting.entry(admitter).or_default().push(held);
+                    waiting.entry(self.identities.origin(&admitter)).or_default().push(held);
                 }
                 _ => {
                     standing.insert(held.id, *held);
@@ -261,11 +297,9 @@ impl Case<'_> {
     /// Whether this is the node's own certificate and it has not heard yet of whoever admitted it or issued its ticket. The member
     /// that it joined with knew them.
     fn is_own_and_incomplete(&self, held: &HeldCertificate, admitter: NodeId) -> bool {
-        let issuer = held.member.issuer;
+        let is_known = || self.certificates.iter().any(|other| other.member.node == admitter);
         held.member.node == self.anchor
-            && (self.certificates.iter().all(|other| other.member.node != admitter)
-                || (issuer != self.root
-                    && !named_operators(self.root, &self.certificates, &self.decrees).contains_key(&issuer)))
+            && (!(self.heirs.contains(&admitter) || is_known()) || !self.issuers.contains(&held.member.issuer))
     }
 
     fn decide(
@@ -306,8 +340,12 @@ impl Case<'_> {
             .until
             .plus(CERTIFICATE_GRACE_MILLISECONDS)
             .plus(CLOCK_SKEW_MILLISECONDS);
-        let why = match judgement.revocations.get(&Target::Node(node)) {
-            Some((by, revocation)) if *by == node => Some(Out::Left {
+        let keys = self.identities.keys(&node);
+        let revoked = keys
+            .iter()
+            .filter_map(|key| judgement.revocations.get(&Target::Node(*key)));
+        let why = match revoked.min_by_key(|(by, revocation)| (keys.contains(by), revocation.at, *by)) {
+            Some((by, revocation)) if keys.contains(by) => Some(Out::Left {
                 reason: revocation.reason.clone(),
                 at: revocation.at,
             }),
@@ -337,13 +375,39 @@ impl Case<'_> {
         let member = &held.member;
         let admitter = member.admitted_by.unwrap_or(member.node);
         let ticket = member.ticket.map(|(ticket, _)| Target::Ticket(ticket));
+        let lost = self.heirs.contains(&admitter) && self.identities.origin(&admitter) == admitter;
         match ticket {
             Some(ticket) if judgement.revocations.contains_key(&ticket) => ticket,
+            // Its admitter was given another heir in the other half of a split.
+            _ if lost => Target::Node(admitter),
             _ if judgement.revocations.contains_key(&Target::Node(admitter)) => Target::Node(admitter),
             _ if member.issuer != self.root && !judgement.operators.contains_key(&member.issuer) => {
                 Target::Operator(member.issuer)
             }
             _ => Target::Node(admitter),
+        }
+    }
+}
+
+/// Members are known by the keys that count now, and their old keys are out.
+fn rename(judgement: &mut Judgement, identities: &Identities) {
+    for (origin, (keys, at)) in identities.chains() {
+        let Some((current, old)) = keys.split_last() else {
+            continue;
+        };
+        let known = |member: &Member, node: NodeId| Member { node, ..member.clone() };
+        if let Some(member) = judgement.members.remove(origin) {
+            for key in old {
+                let why = Out::Rotated { to: *current, at: *at };
+                let member = known(&member, *key);
+                judgement.former.insert(*key, Former { member, why });
+            }
+            judgement.members.insert(*current, known(&member, *current));
+        } else if let Some(Former { member, why }) = judgement.former.remove(origin) {
+            for key in keys {
+                let (member, why) = (known(&member, *key), why.clone());
+                judgement.former.insert(*key, Former { member, why });
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The members a node knows: a set of evidence, and who is a member by it.
 
+mod because;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -10,6 +12,7 @@ use super::{
     Revocation, Roles, Target, TicketGrant,
     decree::Opened,
     judgement::{Case, Judgement, named_operators},
+    succession::{self, Identities, Succession},
 };
 use crate::{
     ContentId, NodeId, NodeKey, Signed, Timestamp,
@@ -20,11 +23,16 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Roster {
     mesh: ContentId,
-    root: NodeId,
+    /// The genesis names it; [`Roster::root`] is the one that counts now.
+    first_root: NodeId,
     genesis: Signed<Genesis>,
     anchor: NodeId,
     certificates: BTreeMap<NodeId, Vec<Arc<HeldCertificate>>>,
     decrees: BTreeMap<Slot, Arc<HeldDecree>>,
+    /// By the first key of each; the one that counts is the first.
+    successions: BTreeMap<NodeId, succession::Held<ContentId>>,
+    /// Every key that any of them brought into the place of another.
+    heirs: BTreeSet<NodeId>,
     /// Who was ever named an operator.
     named: BTreeMap<NodeId, Powers>,
     at: Timestamp,
@@ -77,11 +85,13 @@ impl Roster {
         let genesis = certificate.genesis.clone();
         let mut roster = Self {
             mesh,
-            root: genesis.author(),
+            first_root: genesis.author(),
             genesis,
             anchor: member.node,
             certificates: BTreeMap::new(),
             decrees: BTreeMap::new(),
+            successions: BTreeMap::new(),
+            heirs: BTreeSet::new(),
             named: BTreeMap::new(),
             at: Timestamp(0),
             judged: Arc::default(),
@@ -98,10 +108,10 @@ impl Roster {
         self.mesh
     }
 
-    /// The mesh's root key.
+    /// The mesh's root key that counts now.
     #[must_use]
-    pub const fn root(&self) -> NodeId {
-        self.root
+    pub fn root(&self) -> NodeId {
+        self.judged.identities.current(&self.first_root)
     }
 
     /// The member with this id.
@@ -119,7 +129,7 @@ impl Roster {
     /// A certificate of the node with this id, member or not.
     #[must_use]
     pub fn certificate(&self, node: &NodeId) -> Option<&Certificate> {
-        let held = self.certificates.get(node)?.first()?;
+        let held = self.certificates.get(&self.judged.identities.origin(node))?.first()?;
         Some(&held.certificate)
     }
 
@@ -149,14 +159,17 @@ impl Roster {
     /// Whether anything was decided since the mesh was made, besides admissions.
     #[must_use]
     pub fn has_decrees(&self) -> bool {
-        !self.decrees.is_empty()
+        !self.decrees.is_empty() || !self.successions.is_empty()
     }
 
     /// What the key with this id may do.
     #[must_use]
     pub fn powers(&self, key: &NodeId) -> Powers {
-        if *key == self.root {
+        if *key == self.root() {
             return Powers::ALL;
+        }
+        if self.judged.identities.current(key) != *key {
+            return Powers::NONE;
         }
         self.judged.operators.get(key).copied().unwrap_or(Powers::NONE)
     }
@@ -171,13 +184,18 @@ impl Roster {
     #[must_use]
     pub fn evidence_ids(&self) -> BTreeSet<ContentId> {
         let certificates = self.certificates.values().flatten().map(|held| held.id);
-        certificates.chain(self.decrees.values().map(|held| held.id)).collect()
+        let successions = self.successions.values().flatten().map(|(_, id)| *id);
+        let decrees = self.decrees.values().map(|held| held.id);
+        certificates.chain(decrees).chain(successions).collect()
     }
 
     /// Every piece of evidence with its id, decrees first: who is out matters more than who is in.
     pub fn evidence(&self) -> impl Iterator<Item = (ContentId, Evidence)> {
         let decrees = self.decrees.values();
         let decrees = decrees.map(|held| (held.id, Evidence::Decree(held.decree.clone())));
+        let successions = self.successions.values().flatten();
+        let decrees = decrees
+            .chain(successions.map(|(succession, id)| (*id, Evidence::Decree(Decree::Succession(succession.clone())))));
         let certificates = self.certificates.values().flatten();
         decrees.chain(certificates.map(|held| (held.id, Evidence::Certificate(held.certificate.clone()))))
     }
@@ -244,11 +262,16 @@ impl Roster {
     }
 
     fn judge(&mut self) {
+        let successions = self.successions.values().flatten().map(|(succession, _)| succession);
+        let identities = Identities::new(successions, |key| self.certificates.contains_key(key));
         let case = Case {
-            root: self.root,
+            root: identities.current(&self.first_root),
             anchor: self.anchor,
             certificates: self.certificates.values().flatten().map(Arc::as_ref).collect(),
             decrees: self.decrees.values().map(Arc::as_ref).collect(),
+            identities,
+            issuers: self.named.keys().copied().chain(self.roots()).collect(),
+            heirs: &self.heirs,
             at: self.at,
         };
         self.judged = Arc::new(case.judge());
@@ -276,11 +299,11 @@ impl Roster {
 
     /// Only what can never become untrue is asked here; what may (a revocation) is judged, so that the order does not matter.
     fn check_certificate(&self, member: &Member) -> Result<(), MembershipError> {
-        if member.issuer != self.root && !self.named.contains_key(&member.issuer) {
+        if !self.was_root(&member.issuer) && !self.named.contains_key(&member.issuer) {
             return Err(MembershipError::UnknownOperator);
         }
         let known = |node: &NodeId| self.certificates.contains_key(node);
-        if member.admitted_by.is_some_and(|admitter| !known(&admitter)) {
+        if member.admitted_by.is_some_and(|admitter| !self.was_somebody(&admitter)) {
             return Err(MembershipError::UnknownAdmitter);
         }
         if !known(&member.node) && self.certificates.len() >= MEMBERS_MAX {
@@ -318,6 +341,9 @@ impl Roster {
         if mesh != self.mesh {
             return Err(MembershipError::OtherMesh);
         }
+        if let Opened::Succession(succession) = opened {
+            return self.hold_succession(succession, Evidence::Decree(decree.clone()).id());
+        }
         let held = HeldDecree {
             id: Evidence::Decree(decree.clone()).id(),
             decree: decree.clone(),
@@ -338,17 +364,48 @@ impl Roster {
         Ok(true)
     }
 
+    fn hold_succession(&mut self, succession: Succession, id: ContentId) -> Result<bool, MembershipError> {
+        let origin = succession.origin();
+        if !self.certificates.contains_key(&origin) && origin != self.first_root {
+            return Err(MembershipError::UnknownAdmitter);
+        }
+        let held = self.successions.entry(origin).or_default();
+        let is_news = succession::insert(held, succession, id);
+        if is_news {
+            let all = self.successions.values().flatten();
+            self.heirs = all.flat_map(|(succession, _)| succession.keys().skip(1)).collect();
+            self.name_operators();
+        }
+        Ok(is_news)
+    }
+
+    /// Whether a key was ever a member's, so that it may have admitted others.
+    fn was_somebody(&self, key: &NodeId) -> bool {
+        self.certificates.contains_key(key) || self.heirs.contains(key)
+    }
+
+    /// Every key that is the root's, or was, or would be if another succession counted.
+    fn roots(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let successions = self.successions.get(&self.first_root).into_iter().flatten();
+        let heirs = successions.flat_map(|(succession, _)| succession.keys());
+        std::iter::once(self.first_root).chain(heirs)
+    }
+
+    fn was_root(&self, key: &NodeId) -> bool {
+        self.roots().any(|root| root == *key)
+    }
+
     /// As [`Self::check_certificate`]: whether its author could ever decide such a thing.
     fn check_decree(&self, held: &HeldDecree) -> Result<(), MembershipError> {
         let author = &held.author;
         let leaves =
             matches!(&held.opened, Opened::Revocation(revocation) if revocation.target == Target::Node(*author));
-        if *author == self.root {
+        if self.was_root(author) {
             return Ok(());
         }
         match &held.opened {
             Opened::OperatorGrant(_) => Err(MembershipError::NotAllowed),
-            _ if leaves && self.certificates.contains_key(author) => Ok(()),
+            _ if leaves && self.was_somebody(author) => Ok(()),
             _ if self.named.contains_key(author) => Ok(()),
             _ => Err(MembershipError::UnknownOperator),
         }
@@ -357,17 +414,29 @@ impl Roster {
     fn name_operators(&mut self) {
         let certificates: Vec<&HeldCertificate> = self.certificates.values().flatten().map(Arc::as_ref).collect();
         let decrees: Vec<&HeldDecree> = self.decrees.values().map(Arc::as_ref).collect();
-        self.named = named_operators(self.root, &certificates, &decrees);
+        let mut named = named_operators(|key| self.was_root(key), &certificates, &decrees);
+        for (succession, _) in self.successions.values().flatten() {
+            let powers = succession
+                .keys()
+                .filter_map(|key| named.get(&key).copied())
+                .reduce(Powers::with);
+            if let Some(powers) = powers {
+                named.extend(succession.keys().map(|key| (key, powers)));
+            }
+        }
+        self.named = named;
     }
 
     /// Why a node is not a member, as an error for whoever asks to be one.
     #[must_use]
     pub fn why_not(&self, node: &NodeId) -> MembershipError {
         match self.former(node).map(|former| &former.why) {
-            Some(Out::Revoked { .. } | Out::Left { .. }) => MembershipError::Revoked,
+            Some(Out::Revoked { .. }) => MembershipError::Revoked,
+            Some(Out::Left { .. }) => MembershipError::Left,
             Some(Out::TicketSpent { .. }) => MembershipError::UsedUp,
             Some(Out::NotVouched { .. }) => MembershipError::NotVouched,
             Some(Out::Ended { .. }) => MembershipError::Ended,
+            Some(Out::Rotated { .. }) => MembershipError::Rotated,
             None => MembershipError::BrokenChain,
         }
     }
@@ -432,6 +501,19 @@ impl Roster {
         Ok(certificate)
     }
 
+    /// The succession that brought a key into its place, if one did.
+    pub(super) fn succession_of(&self, key: &NodeId) -> Option<&Succession> {
+        let held = self.successions.get(&self.judged.identities.origin(key))?;
+        held.first()
+            .map(|(succession, _)| succession)
+            .filter(|succession| succession.heir() == *key)
+    }
+
+    /// Whether a key is, or ever was, anybody's here.
+    pub(super) fn is_taken(&self, key: &NodeId) -> bool {
+        self.was_somebody(key) || self.was_root(key)
+    }
+
     pub(super) fn judged(&self) -> &Judgement {
         &self.judged
     }
@@ -452,6 +534,8 @@ impl HeldDecree {
             Opened::Revocation(revocation) => Slot::Revocation(revocation.target, self.author),
             Opened::OperatorGrant(grant) => Slot::Operator(grant.operator, grant.may.bits()),
             Opened::Renewal(renewal) => Slot::Renewal(renewal.node, self.author),
+            // Held apart from the decrees.
+            Opened::Succession(succession) => Slot::Renewal(succession.heir(), self.author),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod decrees;
 mod merging;
+mod rotation;
 
 use std::collections::BTreeMap;
 

@@ -13,7 +13,7 @@ use super::{Actor, Event, jitter};
 use crate::{
     Stream,
     counters::Counters,
-    join::{self, Asked, JoinError},
+    join::{self, Answer, Asked, JoinError, Presented},
     limits::EVIDENCE_WAITING_MAX,
     membership::{node_of, peer_of},
     trust::News,
@@ -40,7 +40,7 @@ impl Actor {
         });
     }
 
-    pub(super) fn judge_join(&mut self, node: NodeId, asked: Asked) -> Result<Vec<Certificate>, MembershipError> {
+    pub(super) fn judge_join(&mut self, node: NodeId, asked: Asked) -> Answer {
         let mut roster = Roster::clone(&self.outputs.roster.borrow());
         let verdict = match asked {
             Asked::Redeem {
@@ -62,12 +62,12 @@ impl Actor {
                 tracing::info!(node = %node.short(), name, "admitted");
                 let certificates = roster.certificates().cloned().collect();
                 self.adopt(roster, news, None);
-                Ok(certificates)
+                Answer::Welcome(certificates)
             }
             Err(error) => {
                 tracing::warn!(node = %node.short(), %error, "refused a stranger");
                 Counters::increment(&self.outputs.counters.strangers_refused);
-                Err(error)
+                Answer::Refused(error, self.outputs.roster.borrow().because(&node))
             }
         }
     }
@@ -95,8 +95,8 @@ impl Actor {
         let roster = self.outputs.roster.borrow().clone();
         let (opener, events) = (self.opener.clone(), self.events.clone());
         tokio::spawn(async move {
-            let result = join::present(&opener, node, &roster).await;
-            let _ = events.send(Event::Presented(node, id, result)).await;
+            let presented = join::present(&opener, node, &roster).await;
+            let _ = events.send(Event::Presented(node, id, presented)).await;
         });
     }
 
@@ -104,7 +104,7 @@ impl Actor {
         &mut self,
         node: NodeId,
         id: ConnectionId,
-        result: Result<Vec<Certificate>, JoinError>,
+        Presented { result, because }: Presented,
     ) {
         let elapsed = self.started.elapsed();
         match result {
@@ -115,6 +115,8 @@ impl Actor {
             Err(error) => {
                 tracing::warn!(node = %node.short(), %error, "not accepted as a member");
                 if matches!(error, JoinError::Refused(_)) {
+                    // What does not verify is left out: nobody switches this node off by saying so.
+                    let _ = self.take(because, None);
                     Counters::increment(&self.outputs.counters.refused_by_others);
                     self.plan.refused(&node, elapsed);
                 } else {
@@ -175,7 +177,8 @@ impl Actor {
             self.outputs.roster.borrow().get(&self.key.id()),
             roster.former(&self.key.id()),
         ) {
-            tracing::error!(why = ?former.why, "this node is a member of its mesh no longer");
+            // Whoever runs the mesh says it in words.
+            tracing::debug!(why = ?former.why, "this node is a member of its mesh no longer");
         }
         self.outputs.roster.send_replace(Arc::new(roster));
         if !news.is_empty() {

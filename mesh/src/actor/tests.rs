@@ -114,3 +114,116 @@ async fn a_cheating_stranger_reaches_join_and_no_other_protocol() {
     assert_eq!(gossip_events, 0, "not even a subscription is told to a stranger");
     assert!(mesh.counters().strangers_met >= 1);
 }
+
+/// What a test does to the actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// As any panic.
+    Caught,
+    /// As any panic if nothing caught it: the control.
+    NotCaught,
+}
+
+/// A second member, linked with the first.
+async fn second(first: &NodeKey, roster: &Roster, address: SocketAddr) -> (Mesh, crate::Inputs, NodeKey) {
+    let terms = keys::invite::Terms::new(keys::membership::Roles::NODE, 1, Timestamp::now().plus(60_000));
+    let invite =
+        keys::invite::Invite::issue(first, roster.mesh(), first.id(), vec![address], random_bytes(), terms).unwrap();
+    let key = NodeKey::generate();
+    let roster = crate::join(&key, &invite, "second").await.unwrap();
+    let settings = MeshSettings {
+        listen: free_address(),
+        bootstrap: vec![(first.id(), address)],
+        public_addresses: vec![],
+        local_discovery: false,
+        congestion: transport::Congestion::default(),
+    };
+    let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
+    linked(&mesh, &first.id()).await;
+    (mesh, inputs, key)
+}
+
+async fn linked(mesh: &Mesh, node: &keys::NodeId) {
+    let mut view = mesh.view();
+    let linked = view.wait_for(|view| view.links.get(node).is_some_and(|link| link.connected));
+    tokio::time::timeout(Duration::from_secs(20), linked)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_the_swarm_task_is_over_within_a_second() {
+    let (key, roster) = founder(1);
+    let (mesh, _inputs, address) = start(&key, roster.clone());
+    let (other, _other_inputs, other_key) = second(&key, &roster, address).await;
+    linked(&mesh, &other_key.id()).await;
+    let mut view = mesh.view();
+    let began = std::time::Instant::now();
+    mesh.commands.send(crate::Command::Panic(Fault::Caught)).await.unwrap();
+    view.wait_for(|view| view.links.values().all(|link| !link.connected))
+        .await
+        .unwrap();
+    assert!(!mesh.listen_addresses().await.is_empty(), "it answers again");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    linked(&mesh, &other_key.id()).await;
+    linked(&other, &key.id()).await;
+    assert_eq!(mesh.counters().panics_caught, 1);
+    // The control: a panic that nothing catches is the end of the mesh.
+    mesh.commands
+        .send(crate::Command::Panic(Fault::NotCaught))
+        .await
+        .unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(10), mesh.commands.closed()).await;
+    assert!(ended.is_ok() && mesh.listen_addresses().await.is_empty());
+}
+
+/// How many of a member's messages a node hears that judges each so, and whether it hears another member afterwards.
+async fn heard_of_spam(verdict: crate::Verdict) -> (usize, bool) {
+    const SPAM: u32 = 40;
+    let (key, roster) = founder(1);
+    let (mesh, mut inputs, address) = start(&key, roster.clone());
+    let (spammer, _spam_inputs, _) = second(&key, &roster, address).await;
+    let (honest, _honest_inputs, _) = second(&key, &roster, address).await;
+    let mut heard = 0;
+    for number in 0..SPAM {
+        // Until it has a neighbour that listens, nothing goes out.
+        let mut patience = if heard == 0 { 100 } else { 1 };
+        loop {
+            spammer.publish(format!("spam {number} {patience}").into_bytes()).await;
+            let wait = Duration::from_millis(if heard == 0 { 200 } else { 1000 });
+            let message = tokio::time::timeout(wait, inputs.gossip.recv()).await;
+            if let Ok(Some(message)) = message {
+                heard += 1;
+                mesh.judge(message.ticket, verdict).await;
+                break;
+            }
+            patience -= 1;
+            if patience == 0 {
+                break;
+            }
+        }
+        if heard > 0 && heard < number as usize {
+            break;
+        }
+    }
+    for number in 0..50 {
+        honest.publish(format!("a word {number}").into_bytes()).await;
+        let message = tokio::time::timeout(Duration::from_millis(200), inputs.gossip.recv()).await;
+        if message.is_ok_and(|message| message.is_some_and(|message| message.content.starts_with(b"a word"))) {
+            return (heard, true);
+        }
+    }
+    (heard, false)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_gossips_what_does_not_hold_is_ignored_and_no_other() {
+    let (heard, honest) = heard_of_spam(crate::Verdict::Reject).await;
+    assert!(honest, "an honest member is heard as before");
+    let limit = crate::limits::GOSSIP_INVALID_MAX as usize;
+    assert!((limit..limit + 4).contains(&heard), "{heard}");
+    // The control: what is only not needed costs nobody anything.
+    let (heard, honest) = heard_of_spam(crate::Verdict::Ignore).await;
+    assert!(honest && heard == 40, "{heard}");
+}

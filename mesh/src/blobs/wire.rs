@@ -135,6 +135,52 @@ pub(super) fn holds(size: u64, groups: Option<&Groups>) -> Answer<'static> {
     Answer::Holds { size, runs }
 }
 
+/// For whoever tries bytes: reads a question and writes what was read.
+pub(crate) fn request_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    read_request(bytes).map(|read| request(&read))
+}
+
+/// The same of an answer.
+pub(crate) fn answer_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    read_answer(bytes).map(|read| answer(&read))
+}
+
+/// A question of each kind.
+pub(crate) fn request_examples() -> Vec<(String, Vec<u8>)> {
+    let blob = BlobId::of(b"example");
+    let (ask, first, count) = (1, 2, 3);
+    [
+        ("have", Request::Have { blob }),
+        (
+            "get",
+            Request::Get {
+                ask,
+                blob,
+                first,
+                count,
+            },
+        ),
+        ("keep", Request::Keep { ask, count }),
+    ]
+    .map(|(name, read)| (name.to_owned(), request(&read)))
+    .into()
+}
+
+/// An answer of each kind.
+pub(crate) fn answer_examples() -> Vec<(String, Vec<u8>)> {
+    let (ask, size, runs) = (1, 40_000, vec![(0, 2)]);
+    [
+        ("busy", Answer::Busy),
+        ("nothing", Answer::Nothing),
+        ("holds", Answer::Holds { size, runs }),
+        ("begin", Answer::Begin { ask, size }),
+        ("group", Answer::Group(b"example")),
+        ("end", Answer::End { ask, end: End::Sent }),
+    ]
+    .map(|(name, read)| (name.to_owned(), answer(&read)))
+    .into()
+}
+
 #[cfg(test)]
 mod tests {
     use keys::ContentId;

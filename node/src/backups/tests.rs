@@ -357,3 +357,15 @@ fn names_say_whose_and_of_when() {
         assert_eq!(keys_beside(Path::new(name)), None, "{name}");
     }
 }
+
+#[test]
+fn two_backups_in_one_second_are_two() {
+    let base = tempfile::tempdir().unwrap();
+    let directory = node(&base.path().join("node"));
+    let (first, second) = (made(&directory, NOW), made(&directory, NOW));
+    assert_ne!(first.archive, second.archive);
+    let kept = target(&directory, &BackupConfig::default());
+    let archives = list(&kept, directory.key().unwrap().id()).unwrap();
+    assert_eq!(archives.len(), 2);
+    assert_eq!(archives[1], (NOW.plus(1000), second.archive));
+}

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use keys::{
     NodeId, NodeKey,
+    archive::ArchiveKey,
     membership::{Decree, Evidence, Member, MembershipError, Roster},
+    sealed_key::{self, SealedKeyError},
 };
 
 use super::CommandError;
@@ -42,6 +45,27 @@ pub(super) enum DecisionError {
     NoRight,
 }
 
+/// Where the root key lies, when it is not in the data directory.
+#[derive(Args, Default)]
+pub struct RootKey {
+    /// The mesh's root key, when it is not in the data directory.
+    #[arg(long, value_name = "FILE")]
+    pub(super) root_key: Option<PathBuf>,
+    /// A private file with the passphrase that opens the root key, when it is closed with one.
+    #[arg(long, value_name = "FILE")]
+    pub(super) root_passphrase_file: Option<PathBuf>,
+}
+
+impl RootKey {
+    /// The key in the file that was named.
+    pub(super) fn load(&self) -> Result<Option<NodeKey>, SealedKeyError> {
+        let passphrase = self.root_passphrase_file.as_deref();
+        let passphrase = passphrase.map(ArchiveKey::load_passphrase).transpose()?;
+        let load = |file: &PathBuf| sealed_key::load(file, passphrase.as_ref());
+        self.root_key.as_ref().map(load).transpose()
+    }
+}
+
 /// The roster as it is on the disk, and the keys at hand.
 pub(super) struct Decision {
     path: PathBuf,
@@ -53,12 +77,12 @@ pub(super) struct Decision {
 }
 
 impl Decision {
-    pub(super) fn open(path: &Path, root_key: Option<&Path>) -> Result<Self, CommandError> {
+    pub(super) fn open(path: &Path, root_key: &RootKey) -> Result<Self, CommandError> {
         let directory = DataDirectory::open(path)?;
         let key = directory.key()?;
         let roster = directory.roster(&key)?;
-        let root = match root_key {
-            Some(file) => Some(NodeKey::load(file)?),
+        let root = match root_key.load()? {
+            Some(root) => Some(root),
             None => directory.root_key()?,
         };
         let keys = std::iter::once(key.clone()).chain(root).collect();

@@ -86,8 +86,13 @@ fn check_running(list: &mut Checklist, path: &Path) {
     let own = status.members.iter().find(|member| member.node_id == status.node_id);
     list.check(
         "certificate",
-        certificate(own.and_then(|own| own.certificate_days), own.is_some()),
+        certificate(own.and_then(|own| own.certificate_days), status.out.as_deref()),
     );
+    list.check("journal and index", Ok(repairs(&status.repaired)));
+    if status.out.is_some() {
+        // Nobody links with it any more, and no port would change that.
+        return;
+    }
     let others = status.members.len().saturating_sub(1);
     let connected = status
         .members
@@ -102,11 +107,22 @@ fn check_running(list: &mut Checklist, path: &Path) {
     list.check("links", links);
 }
 
+/// What the start repaired is worth a look until the next one, but no longer to be mended.
+fn repairs(repaired: &[String]) -> String {
+    if repaired.is_empty() {
+        "whole at the start".to_owned()
+    } else {
+        format!("repaired at the start: {}", repaired.join("; "))
+    }
+}
+
 /// A certificate is renewed from its tenth day on by any operator's node that this one is linked with.
-fn certificate(days: Option<i64>, is_member: bool) -> Result<String, String> {
+fn certificate(days: Option<i64>, out: Option<&str>) -> Result<String, String> {
     const LATE: i64 = 7;
+    if let Some(why) = out {
+        return Err(format!("this node is a member of its mesh no longer: {why}"));
+    }
     match days {
-        _ if !is_member => Err("this node is a member of its mesh no longer; \"starling members\" says why".to_owned()),
         None => Ok("an operator's, which does not end".to_owned()),
         Some(days @ LATE..) => Ok(format!("{days} day(s) left; it is renewed by itself")),
         Some(days @ 0..) => Err(format!(
@@ -121,17 +137,24 @@ fn certificate(days: Option<i64>, is_member: bool) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::certificate;
+    use super::{certificate, repairs};
 
     #[test]
     fn a_certificate_that_nobody_renews_is_said_in_time() {
-        assert!(certificate(None, true).is_ok() && certificate(Some(29), true).is_ok());
-        for (days, member, words) in [
-            (Some(3), true, "3 day(s) left"),
-            (Some(-1), true, "has ended"),
-            (None, false, "no longer"),
+        assert!(certificate(None, None).is_ok() && certificate(Some(29), None).is_ok());
+        for (days, out, words) in [
+            (Some(3), None, "3 day(s) left"),
+            (Some(-1), None, "has ended"),
+            (None, Some("revoked by first today"), "no longer: revoked by first"),
         ] {
-            assert!(certificate(days, member).unwrap_err().contains(words));
+            assert!(certificate(days, out).unwrap_err().contains(words));
         }
+    }
+
+    #[test]
+    fn what_the_start_repaired_is_shown() {
+        assert_eq!(repairs(&[]), "whole at the start");
+        let words = ["3 damaged place(s)".to_owned(), "the index was made anew".to_owned()];
+        assert!(repairs(&words).contains("3 damaged place(s); the index"));
     }
 }

@@ -7,10 +7,11 @@ use std::{
 
 use clap::Args;
 
-use super::{CommandError, is_confirmed};
+use super::{CommandError, confirm};
 use crate::{
     control::{self, EraseRequest, ErasureStatus, Request},
     data_directory::DataDirectory,
+    hints::here,
 };
 
 /// What to erase.
@@ -40,14 +41,16 @@ pub fn run(path: &Path, what: What, yes: bool) -> Result<(), CommandError> {
         (None, None) => return Ok(()),
     };
     let words = format!("This erases {words} for ever, on every node.");
-    if !yes && !is_confirmed(&words)? {
-        eprintln!("Nothing was erased.");
-        return Ok(());
+    if !yes {
+        confirm(&words, "erased")?;
     }
     let status: ErasureStatus = control::request(path, &Request::Erase(request))?;
     print(&status);
     if !status.waiting_for.is_empty() {
-        println!("The others do it as soon as they can be reached; see: starling erasures");
+        println!(
+            "Those that are linked with this one do it within seconds, the others as soon as they are back; see: {}",
+            here("erasures")
+        );
     }
     Ok(())
 }
@@ -72,8 +75,12 @@ pub fn list(path: &Path, json: bool) -> Result<(), CommandError> {
 }
 
 fn print(status: &ErasureStatus) {
+    let name = status
+        .name
+        .as_ref()
+        .map_or_else(String::new, |name| format!("{name:?} "));
     println!(
-        "erased   {} {}",
+        "erased   {} {name}{}",
         status.what,
         &status.subject[..16.min(status.subject.len())]
     );

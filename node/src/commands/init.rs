@@ -9,10 +9,11 @@ use keys::{
     membership::{Certificate, Residency, Roster},
 };
 
-use super::{CommandError, launcher, machine_name};
+use super::{CommandError, machine_name};
 use crate::{
     config,
     data_directory::{self, DataDirectory},
+    hints::here,
     ports,
 };
 
@@ -52,6 +53,7 @@ pub struct FirstNode {
 pub fn run(path: &Path, FirstNode { node: new, residency }: &FirstNode) -> Result<(), CommandError> {
     DataDirectory::check_free(path)?;
     check_model(&new.model)?;
+    check_addresses(new)?;
     let (root, key) = (NodeKey::generate(), NodeKey::generate());
     let name = new.name.clone().unwrap_or_else(machine_name);
     let certificate = Certificate::found_in(
@@ -77,14 +79,43 @@ pub fn run(path: &Path, FirstNode { node: new, residency }: &FirstNode) -> Resul
         key.id().short(),
         path.display()
     );
-    println!("root.key in that directory is the right to invite nodes: keep a copy of it in a safe place.");
-    println!("Start the node with: {} run", launcher());
+    println!("Start it with: {}", here("run"));
+    println!(
+        "Its page will be at http://{http}, where you become the administrator by the link that the start prints."
+    );
+    println!(
+        "Then move root.key out of that directory to a safe place, such as a stick: it is the right to everything, above all to make \
+         operators, and cannot be replaced. This node is an operator and invites without it."
+    );
+    Ok(())
+}
+
+/// Addresses that this machine does not have are said now, and so is what travels in the clear.
+pub(super) fn check_addresses(new: &NewNode) -> Result<(), CommandError> {
+    for (option, address) in [("--http", new.http), ("--mesh-listen", new.mesh_listen)] {
+        if let Some(address) = address
+            && !ports::is_own(address.ip())
+        {
+            return Err(format!(
+                "{option} {address}: this machine has no address {}; name one of its own, 127.0.0.1 for itself alone, or 0.0.0.0 for all",
+                address.ip()
+            )
+            .into());
+        }
+    }
+    if let Some(http) = new.http.filter(|http| !http.ip().is_loopback()) {
+        eprintln!(
+            "Warning: the page at {http} is served without encryption: whoever is on the way reads passwords and chats. Use it behind \
+             a proxy that encrypts, or in a network you trust."
+        );
+    }
     Ok(())
 }
 
 /// A model file that cannot be read is said now, not at the first start.
 pub(super) fn check_model(model: &str) -> Result<(), CommandError> {
-    if let inference::ModelSource::File(path) = config::model_source(model) {
+    let source = config::model_source(model, None).map_err(|error| error.to_string())?;
+    if let inference::ModelSource::File(path) = source {
         let file = std::fs::File::open(&path).and_then(|file| file.metadata());
         match file {
             Ok(metadata) if metadata.is_file() => {}

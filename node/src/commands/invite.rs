@@ -15,11 +15,12 @@ use keys::{
     membership::{Powers, Residency, Roles, Roster},
 };
 
-use super::{CommandError, launcher};
+use super::CommandError;
 use crate::{
     config::{self, Config},
     control,
     data_directory::{DataDirectory, DataDirectoryError},
+    hints::launcher,
 };
 
 /// What an invite allows.
@@ -29,7 +30,7 @@ pub struct Terms {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub uses: u32,
     /// When it ends: a number of minutes, hours or days, such as `30m`, `2h` or `7d`.
-    #[arg(long, default_value = "1h", value_name = "TIME")]
+    #[arg(long, default_value = "1h", value_name = "TIME", allow_hyphen_values = true)]
     pub expires: Lifetime,
     /// What nodes that join with it may do: `gateway`, `worker`, `relay`, `storage`, `operator`, separated by commas. A usual node
     /// is all of these but an operator; a worker alone answers questions and is given nobody's chats to read.
@@ -145,10 +146,27 @@ pub fn run(path: &Path, terms: &Terms) -> Result<(), CommandError> {
         terms.uses, terms.expires, terms.roles
     );
     eprintln!("  {command} join {text}\n  {command} run", command = launcher());
+    if let Some(warning) = warning(terms.roles) {
+        eprintln!("{warning}");
+    }
     if known.is_empty() {
         eprintln!("This node is not running: start it before the new one joins.");
     }
     Ok(())
+}
+
+/// What whoever hands such an invite out should know.
+fn warning(roles: Roles) -> Option<&'static str> {
+    let works = [Roles::GATEWAY, Roles::WORKER, Roles::STORAGE];
+    if roles.contains(Roles::OPERATOR) {
+        Some(
+            "Whoever uses it becomes an operator: that node may invite, renew and revoke others, and only the root key takes that back.",
+        )
+    } else if works.into_iter().all(|role| !roles.contains(role)) {
+        Some("A node that is only a relay has nothing to do in this release: connections are not relayed yet.")
+    } else {
+        None
+    }
 }
 
 /// Signs an invite that names this node at its best addresses.
@@ -178,7 +196,8 @@ pub fn issue(
 /// Whose key signs: the root's when it is at hand, because nodes of the release before understand that, too; otherwise this node's own
 /// when it is an operator's.
 fn issuer(root: Option<NodeKey>, key: &NodeKey, roster: &Roster, roles: Roles) -> Result<NodeKey, InviteError> {
-    match root {
+    // One that has handed over to a new root signs nothing that counts.
+    match root.filter(|root| root.id() == roster.root()) {
         Some(root) => Ok(root),
         None if !roster.powers(&key.id()).contains(Powers::INVITE) => Err(InviteError::NoRight),
         None if roles.contains(Roles::OPERATOR) => Err(InviteError::RootOnly),
@@ -234,6 +253,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Lifetime>(), Err(LifetimeError::Range), "{text}");
         }
+    }
+
+    #[test]
+    fn roles_that_are_not_what_they_seem_come_with_a_warning() {
+        let said = |roles: &str| warning(roles.parse().unwrap());
+        assert!(said("worker,operator").unwrap().contains("revoke"));
+        assert!(said("relay").unwrap().contains("not relayed yet"));
+        assert_eq!((said("worker,relay"), warning(Roles::NODE)), (None, None));
     }
 
     #[test]

@@ -6,12 +6,13 @@ use keys::{NodeKey, invite::Invite, membership::Roster};
 
 use super::{
     CommandError,
-    init::{NewNode, check_model},
-    launcher, machine_name,
+    init::{NewNode, check_addresses, check_model},
+    machine_name,
 };
 use crate::{
     config::{self, Bootstrap},
     data_directory::{self, DataDirectory},
+    hints::here,
     ports,
 };
 
@@ -22,6 +23,7 @@ use crate::{
 pub fn run(path: &Path, invite: &str, new: &NewNode) -> Result<(), CommandError> {
     DataDirectory::check_free(path)?;
     check_model(&new.model)?;
+    check_addresses(new)?;
     let invite = Invite::parse(invite)?;
     let key = NodeKey::generate();
     let name = new.name.clone().unwrap_or_else(machine_name);
@@ -54,7 +56,7 @@ pub fn run(path: &Path, invite: &str, new: &NewNode) -> Result<(), CommandError>
         key.id().short(),
         path.display()
     );
-    println!("Start it with: {} run", launcher());
+    println!("Start it with: {}", here("run"));
     Ok(())
 }
 

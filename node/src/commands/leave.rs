@@ -6,9 +6,8 @@ use clap::Args;
 use keys::Timestamp;
 
 use super::{
-    CommandError,
-    decision::{Decision, said_to},
-    is_confirmed,
+    CommandError, confirm,
+    decision::{Decision, RootKey, said_to},
 };
 use crate::control;
 
@@ -28,13 +27,12 @@ pub struct Farewell {
 /// # Errors
 /// When the node does not run (nobody would hear of it), or the person says no.
 pub fn run(path: &Path, farewell: &Farewell) -> Result<(), CommandError> {
-    let decision = Decision::open(path, None)?;
+    let decision = Decision::open(path, &RootKey::default())?;
     // A goodbye that nobody hears is none.
     control::ask(path)?;
     let words = "This takes this node out of its mesh for ever; what only it holds is lost to the others.";
-    if !farewell.yes && !is_confirmed(words)? {
-        eprintln!("Nothing was changed.");
-        return Ok(());
+    if !farewell.yes {
+        confirm(words, "changed")?;
     }
     let leave = decision
         .roster

@@ -1,13 +1,13 @@
 //! `starling operator`: the root makes a node an operator.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use keys::{Timestamp, membership::Powers};
 
 use super::{
     CommandError,
-    decision::{Decision, called, said_to},
+    decision::{Decision, RootKey, called, said_to},
 };
 
 /// What an operator may do.
@@ -29,9 +29,8 @@ pub struct Appointment {
     /// What it may do; everything unless given.
     #[arg(long, value_enum, value_delimiter = ',')]
     may: Vec<May>,
-    /// The mesh's root key, when it is not in the data directory.
-    #[arg(long, value_name = "FILE")]
-    root_key: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootKey,
 }
 
 /// Signs the grant with the root key and gives it to the running node.
@@ -39,7 +38,7 @@ pub struct Appointment {
 /// # Errors
 /// When nobody is called so or the root key is not at hand.
 pub fn run(path: &Path, appointment: &Appointment) -> Result<(), CommandError> {
-    let decision = Decision::open(path, appointment.root_key.as_deref())?;
+    let decision = Decision::open(path, &appointment.root)?;
     let member = decision.find(&appointment.node)?;
     let may = appointment.may.iter().fold(Powers::NONE, |may, one| {
         may.with(match one {

@@ -1,13 +1,13 @@
 //! `starling renew`: a certificate for thirty more days, also for a node whose certificate has ended or has lost what it stood on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use keys::Timestamp;
 
 use super::{
     CommandError,
-    decision::{Decision, called, said_to},
+    decision::{Decision, RootKey, called, said_to},
 };
 
 /// Whose certificate is renewed.
@@ -15,9 +15,8 @@ use super::{
 pub struct Renewed {
     /// A node by name or by the first digits of its id.
     node: String,
-    /// The mesh's root key, when it is not in the data directory.
-    #[arg(long, value_name = "FILE")]
-    root_key: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootKey,
 }
 
 /// Signs the renewal and gives it to the running node.
@@ -25,7 +24,7 @@ pub struct Renewed {
 /// # Errors
 /// When nobody is called so, the node was revoked, or no key at hand has the right.
 pub fn run(path: &Path, renewed: &Renewed) -> Result<(), CommandError> {
-    let decision = Decision::open(path, renewed.root_key.as_deref())?;
+    let decision = Decision::open(path, &renewed.root)?;
     let member = decision.find(&renewed.node)?;
     let decree = decision.sign(|roster, key| roster.renew(key, member.node, Timestamp::now()))?;
     let told = decision.publish(vec![decree])?;

@@ -13,11 +13,12 @@ use keys::{
     secret_file::{self, SecretFileError},
 };
 
-use super::{CommandError, launcher};
+use super::CommandError;
 use crate::{
     backups::{self, time},
     config::{self, ConfigError},
     data_directory::{DataDirectory, DataDirectoryError},
+    hints::here,
 };
 
 /// What to restore, and what opens it.
@@ -165,5 +166,5 @@ fn print(path: &Path, restored: &Restored, roster: &Roster) {
         );
     }
     println!("The node it was made from must not run any more: there would be two with one key.");
-    println!("Start it with: {} run", launcher());
+    println!("Start it with: {}", here("run"));
 }

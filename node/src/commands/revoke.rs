@@ -1,6 +1,6 @@
 //! `starling revoke`: put a node, an invite or an operator out, everywhere and for ever.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use keys::{
@@ -10,10 +10,10 @@ use keys::{
 };
 
 use super::{
-    CommandError,
-    decision::{Decision, called, is_self, said_to},
-    is_confirmed,
+    CommandError, confirm,
+    decision::{Decision, RootKey, called, is_self, said_to},
 };
+use crate::hints::here;
 
 /// Who or what shall be out, and why.
 #[derive(Args)]
@@ -27,9 +27,8 @@ pub struct Revoked {
     /// Only take its right as an operator; the node stays a member.
     #[arg(long)]
     operator: bool,
-    /// The mesh's root key, when it is not in the data directory.
-    #[arg(long, value_name = "FILE")]
-    root_key: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootKey,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -40,17 +39,16 @@ pub struct Revoked {
 /// # Errors
 /// When nobody is called so, no key at hand has the right, or the person says no.
 pub fn run(path: &Path, what: &Revoked) -> Result<(), CommandError> {
-    let decision = Decision::open(path, what.root_key.as_deref())?;
+    let decision = Decision::open(path, &what.root)?;
     let (target, words) = target(&decision, what)?;
     if let Target::Node(node) = target
         && is_self(&decision, &node)
     {
-        return Err("this is that node; to take it out of its mesh say: starling leave".into());
+        return Err(format!("this is that node; to take it out of its mesh say: {}", here("leave")).into());
     }
     let warning = format!("This puts {words} out of the mesh for ever.");
-    if !what.yes && !is_confirmed(&warning)? {
-        eprintln!("Nothing was revoked.");
-        return Ok(());
+    if !what.yes {
+        confirm(&warning, "revoked")?;
     }
     let now = Timestamp::now();
     let decrees = decision.sign(|roster, key| roster.revoke(key, target, &what.reason, now))?;

@@ -91,6 +91,9 @@ pub fn members(path: &Path) -> Result<(), CommandError> {
 }
 
 fn print_members(status: &Status) {
+    if let Some(out) = &status.out {
+        println!("  this node is a member of its mesh no longer: {out}");
+    }
     for member in &status.members {
         let round_trip = member
             .round_trip_ms

@@ -9,9 +9,11 @@
 
 mod blobs;
 mod flood;
+mod gossip;
 mod hop;
 mod join;
 mod nodes;
+mod routes;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,8 @@ const GROUPS: &[(&str, fn())] = &[
     ("join", join::run),
     ("flood", flood::run),
     ("blobs", blobs::run),
+    ("routes", routes::run),
+    ("gossip", gossip::run),
 ];
 
 fn main() -> ExitCode {

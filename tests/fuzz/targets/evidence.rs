@@ -3,7 +3,7 @@
 use keys::{
     NodeKey, Timestamp,
     invite::{Invite, Terms},
-    limits::EVIDENCE_BYTES_MAX,
+    limits::{EVIDENCE_BYTES_MAX, SUCCESSION_STEPS_MAX},
     membership::{Certificate, Evidence, Powers, Roles, Roster, Target},
 };
 
@@ -32,7 +32,8 @@ pub fn run(bytes: &[u8]) {
     assert!(taken.news.len() + taken.refused.len() <= 1);
     assert_eq!(taken.news.is_empty(), roster.digest() == before);
     roster.advance(Timestamp(u64::MAX));
-    assert!(roster.members().count() + roster.formers().count() <= 2);
+    // A node, and each key that it ever had.
+    assert!(roster.members().count() + roster.formers().count() <= 2 + SUCCESSION_STEPS_MAX);
 }
 
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
@@ -59,6 +60,9 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     seeds.push(("grant".to_owned(), Evidence::Decree(grant).to_bytes()));
     let renewal = roster.renew(&member(), node, NOW).expect("an operator may");
     seeds.push(("renewal".to_owned(), Evidence::Decree(renewal).to_bytes()));
+    let succession = founded().rotate(&member(), &NodeKey::from_seed(&[4; 32]), NOW);
+    let succession = Evidence::Decree(succession.expect("it is a member"));
+    seeds.push(("succession".to_owned(), succession.to_bytes()));
     let founding = founded().evidence().map(|(_, evidence)| evidence.to_bytes()).next();
     seeds.extend(founding.map(|bytes| ("founding".to_owned(), bytes)));
     seeds

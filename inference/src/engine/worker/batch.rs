@@ -1,133 +1,212 @@
-//! Continuous batching: each step gives one token to every running sequence and a share of prompt to those that begin.
+//! The thin driver between the pure parts and llama.cpp: what the schedule plans is computed, where the cache says.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
-    sync::mpsc::{Receiver, TryRecvError},
+    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
     time::{Duration, Instant},
 };
 
-use llama_cpp_2::{context::LlamaContext, llama_batch::LlamaBatch, model::LlamaModel, token::LlamaToken};
+use llama_cpp_2::{
+    context::{
+        LlamaContext,
+        params::{LlamaContextParams, LlamaPoolingType},
+    },
+    llama_batch::LlamaBatch,
+    token::LlamaToken,
+};
 
 use super::{
-    slot::{Job, Slot, sampler},
+    Loading,
+    job::Job,
+    kept::{self, Kept, card_sequence},
+    watch::Watch,
     write,
 };
-use crate::engine::{
-    FinishReason, Finished, GenerationError, Sampling,
-    protocol::{FromWorker, ToWorker},
-    schedule::{next_step, prompt_chunk},
+use crate::{
+    engine::{
+        FinishReason, Finished, GenerationError,
+        cache::{Cache, NoPlace, Room, TokenId},
+        calibration::Profile,
+        output::{End, Said},
+        protocol::{FromWorker, Order, ToWorker},
+        schedule::{Scheduler, Share, Speeds},
+    },
+    limits::{CALIBRATE_AGAIN_AFTER, EMBEDDING_TOKENS_MAX, PROMPT_CHUNK_MAX, SPEED_FALLEN, SPEED_FALLEN_STEPS},
 };
 
 /// At least this part of the context is left to the answer, unless the answer is limited to less.
 const ANSWER_SHARE: usize = 4;
 
-struct Waiting {
-    id: u64,
-    key: u64,
-    prompt: Vec<LlamaToken>,
-    sampling: Sampling,
+/// Why a batcher stopped.
+pub(super) enum Ended {
+    /// The node's commands ended.
+    Unneeded,
+    /// The machine has become slower than was measured: it is measured again, now that nothing runs.
+    Slower,
 }
 
-pub(super) struct Batcher<'model> {
-    model: &'model LlamaModel,
+pub(super) struct Batcher<'model, 'loading> {
+    loading: &'loading Loading<'model>,
     context: LlamaContext<'model>,
     batch: LlamaBatch<'static>,
-    slots: Vec<Slot>,
-    context_tokens: usize,
-    waiting: VecDeque<Waiting>,
-    steps: u64,
-    /// Smoothed time per prompt token.
-    per_prompt_token: Duration,
+    room: Room,
+    cache: Cache,
+    kept: Kept,
+    scheduler: Scheduler,
+    jobs: BTreeMap<u64, Job>,
+    embeddings: VecDeque<(u64, String)>,
+    embedder: Option<LlamaContext<'model>>,
+    pace: Pace,
 }
 
-impl<'model> Batcher<'model> {
+/// Whether single sequences get their tokens as fast as was measured.
+struct Pace {
+    measured: Duration,
+    began: Instant,
+    slow_steps: u32,
+}
+
+impl<'model, 'loading> Batcher<'model, 'loading> {
     pub(super) fn new(
-        model: &'model LlamaModel,
+        loading: &'loading Loading<'model>,
         context: LlamaContext<'model>,
-        batch: LlamaBatch<'static>,
-        slots: u32,
-        context_tokens: u32,
-        prefill_tokens_per_second: f64,
+        room: Room,
+        profile: &Profile,
     ) -> Self {
+        let slots = loading.load.slots as usize;
+        let speeds = Speeds::from_rates(profile.prefill, profile.decode);
         Self {
-            model,
+            loading,
             context,
-            batch,
-            slots: (0..slots).map(|_| Slot::default()).collect(),
-            context_tokens: context_tokens as usize,
-            waiting: VecDeque::new(),
-            steps: 0,
-            per_prompt_token: Duration::from_secs_f64(1.0 / prefill_tokens_per_second.max(0.01)),
+            batch: LlamaBatch::new(PROMPT_CHUNK_MAX + slots, 1),
+            room,
+            cache: Cache::new(room),
+            kept: Kept::default(),
+            scheduler: Scheduler::new(slots, loading.step_target, speeds),
+            jobs: BTreeMap::new(),
+            embeddings: VecDeque::new(),
+            embedder: None,
+            pace: Pace {
+                measured: speeds.generated_token,
+                began: Instant::now(),
+                slow_steps: 0,
+            },
         }
     }
 
-    /// Runs until the node's commands end.
-    pub(super) fn run(mut self, commands: &Receiver<ToWorker>) -> io::Result<()> {
+    /// The first decode of a context builds graphs: nobody waits for it later.
+    pub(super) fn warm_up(&mut self) -> Result<(), String> {
+        self.batch.clear();
+        self.batch
+            .add(LlamaToken(1), 0, &[0], true)
+            .map_err(|error| error.to_string())?;
+        self.context
+            .decode(&mut self.batch)
+            .map_err(|error| error.to_string())?;
+        self.context.clear_kv_cache();
+        Ok(())
+    }
+
+    /// Runs until the node's commands end or the machine has to be measured again.
+    pub(super) fn run(mut self, commands: &Receiver<ToWorker>, watch: &Watch) -> io::Result<Ended> {
         loop {
-            let idle = self.waiting.is_empty() && self.slots.iter().all(|slot| slot.job.is_none());
-            if idle {
-                match commands.recv() {
-                    Ok(command) => self.handle(command)?,
-                    Err(_) => return Ok(()),
+            if self.scheduler.is_idle() && self.embeddings.is_empty() {
+                if self.pace.has_fallen() {
+                    return Ok(Ended::Slower);
+                }
+                // Nothing to do: what is old goes, and then only a command can be next.
+                let expiry = self.cache.next_expiry(watch.moment());
+                let command = match expiry {
+                    None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                    Some(wait) => commands.recv_timeout(wait + Duration::from_millis(1)),
+                };
+                match command {
+                    Ok(command) => self.handle(command, watch)?,
+                    Err(RecvTimeoutError::Timeout) => {
+                        let moves = self.cache.expire(watch.moment());
+                        self.kept
+                            .carry_out(&mut self.context, &mut self.cache, self.room, moves);
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return Ok(Ended::Unneeded),
                 }
             }
             loop {
                 match commands.try_recv() {
-                    Ok(command) => self.handle(command)?,
+                    Ok(command) => self.handle(command, watch)?,
                     Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return Ok(()),
+                    Err(TryRecvError::Disconnected) => return Ok(Ended::Unneeded),
                 }
             }
-            self.fill_slots();
-            self.step()?;
+            for id in self.scheduler.overdue(watch.moment()) {
+                self.fail(id, GenerationError::Deadline, watch)?;
+            }
+            self.begin_waiting(watch);
+            self.step(watch)?;
+            if let Some((id, text)) = self.embeddings.pop_front() {
+                self.embed(id, &text, watch)?;
+            }
         }
     }
 
-    fn handle(&mut self, command: ToWorker) -> io::Result<()> {
+    fn handle(&mut self, command: ToWorker, watch: &Watch) -> io::Result<()> {
         match command {
-            ToWorker::Load { .. } => Ok(()),
-            ToWorker::Generate {
-                id,
-                key,
-                prompt,
-                sampling,
-            } => {
-                let vocabulary = self.model.vocab();
-                let prompt = vocabulary.tokenize(prompt.as_bytes(), vocabulary.should_add_bos(), true);
-                // Room for the answer: a prompt that fills the context would be answered with a single token.
-                let answer = (sampling.tokens_max as usize)
-                    .min(self.context_tokens / ANSWER_SHARE)
-                    .max(1);
-                let limit = self.context_tokens.saturating_sub(answer);
-                if prompt.is_empty() || prompt.len() > limit {
-                    let number = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
-                    let error = GenerationError::PromptTooLong {
-                        tokens: number(prompt.len()),
-                        limit: number(limit),
-                    };
-                    return write(&FromWorker::Failed { id, error });
-                }
-                self.waiting.push_back(Waiting {
-                    id,
-                    key,
-                    prompt,
-                    sampling,
-                });
+            ToWorker::Load(_) => Ok(()),
+            ToWorker::Embed { id, text } => {
+                self.embeddings.push_back((id, text));
                 Ok(())
             }
-            ToWorker::Stop { id } => self.stop(id),
+            ToWorker::Stop { id } => self.stop(id, watch),
+            ToWorker::Generate(order) => {
+                let (id, deadline) = (order.id, Duration::from_millis(order.deadline_ms));
+                match self.job(*order) {
+                    Ok(job) => {
+                        let now = watch.moment();
+                        self.scheduler.arrive(id, job.prompt.len(), now, now + deadline);
+                        self.jobs.insert(id, job);
+                        Ok(())
+                    }
+                    Err(error) => write(&FromWorker::Failed { id, error }),
+                }
+            }
         }
     }
 
-    fn stop(&mut self, id: u64) -> io::Result<()> {
-        for slot in &mut self.slots {
-            if slot.job.as_ref().is_some_and(|job| job.id == id) {
-                return finish(slot, FinishReason::Stopped);
-            }
+    fn job(&self, order: Order) -> Result<Job, GenerationError> {
+        let vocabulary = self.loading.model.vocab();
+        let tokens = |text: &str| -> Vec<TokenId> {
+            let tokens = vocabulary.tokenize(text.as_bytes(), vocabulary.should_add_bos(), true);
+            tokens.into_iter().map(|token| token.0).collect()
+        };
+        let prompt = tokens(&order.prompt);
+        // Room for the answer: a prompt that fills the context would be answered with a single token.
+        let answer = (order.sampling.tokens_max as usize)
+            .min(self.room.sequence / ANSWER_SHARE)
+            .max(1);
+        let limit = self.room.sequence.saturating_sub(answer);
+        if prompt.is_empty() || prompt.len() > limit {
+            let number = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+            return Err(GenerationError::PromptTooLong {
+                tokens: number(prompt.len()),
+                limit: number(limit),
+            });
         }
-        // Waiting, or unknown: every stop is answered, so that the node never counts what is no longer there.
-        self.waiting.retain(|waiting| waiting.id != id);
+        // The border of the card may lie within a token of the whole: only what both have in common is the card.
+        let card = order.prompt.get(..order.card_bytes as usize).map_or(0, |card| {
+            let card = tokens(card);
+            card.iter()
+                .zip(&prompt)
+                .take_while(|(left, right)| left == right)
+                .count()
+        });
+        Job::new(self.loading.model, order, prompt, card)
+    }
+
+    fn stop(&mut self, id: u64, watch: &Watch) -> io::Result<()> {
+        if self.jobs.contains_key(&id) {
+            return self.finish(id, FinishReason::Stopped, watch);
+        }
+        // Unknown: every stop is answered, so that the node never counts what is no longer there.
         let finished = Finished {
             reason: FinishReason::Stopped,
             prompt_tokens: 0,
@@ -137,157 +216,259 @@ impl<'model> Batcher<'model> {
         write(&FromWorker::Finished { id, finished })
     }
 
-    /// Puts waiting generations into free slots: the one with the same conversation, else the one longest unused.
-    fn fill_slots(&mut self) {
-        while let Some(key) = self.waiting.front().map(|waiting| waiting.key) {
-            let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.job.is_none());
-            let best = free
-                .min_by_key(|(_, slot)| (slot.key != key, slot.used))
-                .map(|(index, _)| index);
-            // Without a free slot it keeps its place: only what can begin leaves the queue.
-            let Some(index) = best else { return };
-            let Some(waiting) = self.waiting.pop_front() else {
-                return;
+    /// Begins what waits, as far as there is room. Who waits for a card that another one computes lets the next ones pass.
+    fn begin_waiting(&mut self, watch: &Watch) {
+        let now = watch.moment();
+        if !self.scheduler.has_room() {
+            return;
+        }
+        for id in self.scheduler.waiting(now) {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            let answer = job.answer_max();
+            let place = match self.cache.place(job.conversation, &job.prompt, job.card, answer, now) {
+                Ok(place) => place,
+                Err(NoPlace::CardComing) => continue,
+                Err(NoPlace::Full) => return,
             };
-            self.begin(index, waiting);
+            let is_sound = self
+                .kept
+                .carry_out(&mut self.context, &mut self.cache, self.room, place.moves);
+            job.tail = Some(place.tail);
+            job.fed = place.reused;
+            job.computes_card = place.computes_card;
+            if !is_sound {
+                // Some architectures cannot forget a part, and a state may not go in again: then everything is computed.
+                kept::forget(&mut self.context, place.tail, 0);
+                self.cache.spoiled(place.tail);
+                (job.fed, job.computes_card) = (0, None);
+            }
+            job.reused = job.fed;
+            let card = job.computes_card.map_or(0, |(_, tokens)| tokens);
+            self.scheduler.admit(id, job.prompt.len() - job.fed, card);
+            if !self.scheduler.has_room() {
+                return;
+            }
         }
     }
 
-    fn begin(&mut self, index: usize, waiting: Waiting) {
-        let slot = &mut self.slots[index];
-        let same = slot.key == waiting.key;
-        let common = slot
-            .computed
-            .iter()
-            .zip(&waiting.prompt)
-            .take_while(|(old, new)| same && old == new)
-            .count();
-        // The last prompt token is always computed again: its logits choose the first new token.
-        let reused = common.min(waiting.prompt.len() - 1);
-        let sequence = u32::try_from(index).unwrap_or(0);
-        let from = u32::try_from(reused).unwrap_or(0);
-        // Some architectures cannot forget a part: then everything is computed again.
-        let kept = self
-            .context
-            .clear_kv_cache_seq(Some(sequence), Some(from), None)
-            .unwrap_or(false);
-        let reused = if kept { reused } else { 0 };
-        if !kept {
-            let _ = self.context.clear_kv_cache_seq(Some(sequence), None, None);
-        }
-        slot.computed.truncate(reused);
-        slot.key = waiting.key;
-        slot.job = Some(Job {
-            id: waiting.id,
-            pending: waiting.prompt[reused..].to_vec(),
-            sampler: sampler(&waiting.sampling),
-            sampling: waiting.sampling,
-            prompt_tokens: u32::try_from(waiting.prompt.len()).unwrap_or(u32::MAX),
-            reused_tokens: u32::try_from(reused).unwrap_or(u32::MAX),
-            generated_tokens: 0,
-            characters: 0,
-            generating: false,
-            passed_over: 0,
-            partial: Vec::new(),
-        });
-    }
-
-    fn step(&mut self) -> io::Result<()> {
-        self.steps += 1;
-        let sequences: Vec<_> = self.slots.iter().map(Slot::sequence).collect();
-        let shares = next_step(&sequences, prompt_chunk(self.per_prompt_token));
-        self.batch.clear();
-        let mut outputs = Vec::new();
-        let mut prompt_tokens = 0;
-        for (index, (slot, share)) in self.slots.iter_mut().zip(&shares).enumerate() {
-            let Some(job) = slot.job.as_mut() else { continue };
-            if *share == 0 {
-                job.passed_over += 1;
-                continue;
-            }
-            job.passed_over = 0;
-            if !job.generating {
-                prompt_tokens += share;
-            }
-            let last_of_prompt = *share == job.pending.len();
-            for (offset, token) in job.pending.drain(..*share).enumerate() {
-                let wanted = last_of_prompt && offset + 1 == *share;
-                if wanted {
-                    outputs.push((index, self.batch.n_tokens()));
-                }
-                let position = i32::try_from(slot.computed.len()).unwrap_or(i32::MAX);
-                let sequence = [i32::try_from(index).unwrap_or(0)];
-                self.batch
-                    .add(token, position, &sequence, wanted)
-                    .map_err(io::Error::other)?;
-                slot.computed.push(token);
-            }
-            slot.used = self.steps;
-        }
-        if self.batch.n_tokens() == 0 {
+    fn step(&mut self, watch: &Watch) -> io::Result<()> {
+        let shares = self.scheduler.plan(watch.moment());
+        if shares.is_empty() {
             return Ok(());
         }
+        let outputs = self.fill(&shares)?;
         let began = Instant::now();
-        if let Err(error) = self.context.decode(&mut self.batch) {
+        let decoded = watch.step(|| self.context.decode(&mut self.batch));
+        let took = began.elapsed();
+        if let Err(error) = decoded {
             return self.fail_all(&error.to_string());
         }
-        self.measure(prompt_tokens, began.elapsed());
+        self.scheduler.computed(&shares, took);
+        if let [Share { is_prompt: false, .. }] = shares[..] {
+            self.pace.observe(took);
+        }
+        for share in &shares {
+            self.advance(share)?;
+        }
         outputs
             .into_iter()
-            .try_for_each(|(index, output)| self.choose(index, output))
+            .try_for_each(|(id, output)| self.choose(id, output, watch))
     }
 
-    fn measure(&mut self, prompt_tokens: usize, took: Duration) {
-        if prompt_tokens >= crate::limits::PROMPT_CHUNK_MIN {
-            let now = took / u32::try_from(prompt_tokens).unwrap_or(1);
-            self.per_prompt_token = (self.per_prompt_token * 3 + now) / 4;
+    /// Puts the shares into the batch; answers which of them choose a token afterwards, and where their logits are.
+    fn fill(&mut self, shares: &[Share]) -> io::Result<Vec<(u64, i32)>> {
+        self.batch.clear();
+        let mut outputs = Vec::new();
+        for share in shares {
+            let Some(job) = self.jobs.get(&share.id) else { continue };
+            let Some(tail) = job.tail else { continue };
+            let sequence = job
+                .computes_card
+                .map_or(tail, |(card, _)| card_sequence(self.room, card));
+            let sequence = [i32::try_from(sequence).unwrap_or(0)];
+            let (from, tokens) = if share.is_prompt {
+                (job.fed, &job.prompt[job.fed..job.fed + share.tokens])
+            } else {
+                (self.cache.length(tail), std::slice::from_ref(&job.next))
+            };
+            let chooses = !share.is_prompt || job.fed + share.tokens == job.prompt.len();
+            for (offset, token) in tokens.iter().enumerate() {
+                let is_output = chooses && offset + 1 == tokens.len();
+                if is_output {
+                    outputs.push((share.id, self.batch.n_tokens()));
+                }
+                let position = i32::try_from(from + offset).unwrap_or(i32::MAX);
+                self.batch
+                    .add(LlamaToken(*token), position, &sequence, is_output)
+                    .map_err(io::Error::other)?;
+            }
         }
+        Ok(outputs)
     }
 
-    /// Chooses the next token of a slot and sends its text.
-    fn choose(&mut self, index: usize, output: i32) -> io::Result<()> {
-        let slot = &mut self.slots[index];
-        let Some(job) = slot.job.as_mut() else { return Ok(()) };
-        // `sample` also tells the sampler that the token was taken.
-        let token = job.sampler.sample(&self.context, output);
-        job.generating = true;
-        let vocabulary = self.model.vocab();
-        if vocabulary.is_eog(token) {
-            return finish(slot, FinishReason::Complete);
+    /// What was computed counts as computed.
+    fn advance(&mut self, share: &Share) -> io::Result<()> {
+        let Some(job) = self.jobs.get_mut(&share.id) else {
+            return Ok(());
+        };
+        let Some(tail) = job.tail else { return Ok(()) };
+        if !share.is_prompt {
+            self.cache.extend(tail, &[job.next]);
+            return Ok(());
         }
-        job.generated_tokens += 1;
-        let piece = vocabulary.token_to_piece(token, false, None);
-        let text = job.text(&piece);
-        if !text.is_empty() {
-            write(&FromWorker::Text { id: job.id, text })?;
+        let tokens = &job.prompt[job.fed..job.fed + share.tokens];
+        job.fed += share.tokens;
+        let Some((card, length)) = job.computes_card else {
+            self.cache.extend(tail, tokens);
+            return Ok(());
+        };
+        if job.fed < length {
+            return Ok(());
         }
-        job.pending.push(token);
-        if job.is_at_limit() || slot.computed.len() + 1 >= self.context_tokens {
-            return finish(slot, FinishReason::Length);
+        job.computes_card = None;
+        self.cache.card_ready(card);
+        if !kept::copy_card(&mut self.context, self.room, card, tail) {
+            return Err(io::Error::other("a card could not be copied"));
         }
+        self.cache.extend(tail, &job.prompt[..length]);
         Ok(())
+    }
+
+    /// Chooses the next token of a generation and sends its text.
+    fn choose(&mut self, id: u64, output: i32, watch: &Watch) -> io::Result<()> {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return Ok(());
+        };
+        let (token, raw) = match job.choose(&self.context, output) {
+            Ok(chosen) => chosen,
+            Err(error) => return self.fail(id, error, watch),
+        };
+        let vocabulary = self.loading.model.vocab();
+        if vocabulary.is_eog(token) && !job.ignores_end {
+            return self.finish(id, FinishReason::Complete, watch);
+        }
+        job.generated += 1;
+        job.next = token.0;
+        if let Some(raw) = raw {
+            let token = job.probability(self.loading.model, &raw, token);
+            write(&FromWorker::Probability { id, token })?;
+        }
+        let said = job.output.push(&vocabulary.token_to_piece(token, false, None));
+        let is_full = job.is_at_limit()
+            || job
+                .tail
+                .is_none_or(|tail| self.cache.length(tail) + 1 >= self.room.sequence);
+        let ends = said.ends;
+        say(id, said)?;
+        match ends {
+            Some(End::Stop) => self.finish(id, FinishReason::Complete, watch),
+            Some(End::Characters) => self.finish(id, FinishReason::Length, watch),
+            None if is_full => self.finish(id, FinishReason::Length, watch),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, id: u64, reason: FinishReason, watch: &Watch) -> io::Result<()> {
+        let Some(mut job) = self.remove(id, watch) else {
+            return Ok(());
+        };
+        say(id, job.output.finish())?;
+        let finished = job.finished(reason);
+        write(&FromWorker::Finished { id, finished })
+    }
+
+    fn fail(&mut self, id: u64, error: GenerationError, watch: &Watch) -> io::Result<()> {
+        self.remove(id, watch);
+        write(&FromWorker::Failed { id, error })
+    }
+
+    fn remove(&mut self, id: u64, watch: &Watch) -> Option<Job> {
+        self.scheduler.remove(id);
+        let job = self.jobs.remove(&id)?;
+        if let Some(tail) = job.tail {
+            let moves = self.cache.release(tail, watch.moment());
+            self.kept
+                .carry_out(&mut self.context, &mut self.cache, self.room, moves);
+        }
+        Some(job)
     }
 
     /// A failed decode says nothing about which sequence was at fault: all of them end, and the context starts clean.
     fn fail_all(&mut self, reason: &str) -> io::Result<()> {
         self.context.clear_kv_cache();
-        for slot in &mut self.slots {
-            slot.computed.clear();
-            if let Some(job) = slot.job.take() {
-                write(&FromWorker::Failed {
-                    id: job.id,
-                    error: GenerationError::Engine(reason.to_owned()),
-                })?;
-            }
+        self.cache.clear();
+        self.kept = Kept::default();
+        for id in std::mem::take(&mut self.jobs).into_keys() {
+            self.scheduler.remove(id);
+            let error = GenerationError::Engine(reason.to_owned());
+            write(&FromWorker::Failed { id, error })?;
         }
         Ok(())
     }
+
+    fn embed(&mut self, id: u64, text: &str, watch: &Watch) -> io::Result<()> {
+        let result = self.embedding(text, watch).map_err(GenerationError::Engine);
+        write(&FromWorker::Embedding { id, result })
+    }
+
+    /// The mean of what the model makes of the tokens of a text, of length 1.
+    fn embedding(&mut self, text: &str, watch: &Watch) -> Result<Vec<f32>, String> {
+        let model = self.loading.model;
+        let mut tokens = model
+            .vocab()
+            .tokenize(text.as_bytes(), model.vocab().should_add_bos(), false);
+        tokens.truncate(EMBEDDING_TOKENS_MAX);
+        if tokens.is_empty() {
+            return Err("a text without tokens".into());
+        }
+        if self.embedder.is_none() {
+            let size = u32::try_from(EMBEDDING_TOKENS_MAX).unwrap_or(512);
+            let parameters = LlamaContextParams::default()
+                .with_n_ctx(std::num::NonZeroU32::new(size))
+                .with_n_batch(size)
+                .with_n_ubatch(size)
+                .with_embeddings(true)
+                .with_pooling_type(LlamaPoolingType::Mean);
+            let context = model.new_context(self.loading.backend, parameters);
+            self.embedder = Some(context.map_err(|error| error.to_string())?);
+        }
+        let context = self.embedder.as_mut().ok_or("no context for embeddings")?;
+        context.clear_kv_cache();
+        let mut batch = LlamaBatch::new(EMBEDDING_TOKENS_MAX, 1);
+        batch
+            .add_sequence(&tokens, 0, true)
+            .map_err(|error| error.to_string())?;
+        watch
+            .step(|| context.decode(&mut batch))
+            .map_err(|error| error.to_string())?;
+        let numbers = context.embeddings_seq_ith(0).map_err(|error| error.to_string())?;
+        let length = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
+        if !length.is_normal() {
+            return Err("the model gives no embedding".into());
+        }
+        Ok(numbers.iter().map(|number| number / length).collect())
+    }
 }
 
-fn finish(slot: &mut Slot, reason: FinishReason) -> io::Result<()> {
-    let Some(job) = slot.job.take() else { return Ok(()) };
-    write(&FromWorker::Finished {
-        id: job.id,
-        finished: job.finished(reason),
-    })
+impl Pace {
+    fn observe(&mut self, took: Duration) {
+        let is_slow = self.measured.as_secs_f64() < took.as_secs_f64() * SPEED_FALLEN;
+        self.slow_steps = if is_slow { self.slow_steps + 1 } else { 0 };
+    }
+
+    fn has_fallen(&self) -> bool {
+        self.slow_steps >= SPEED_FALLEN_STEPS && self.began.elapsed() > CALIBRATE_AGAIN_AFTER
+    }
+}
+
+fn say(id: u64, said: Said) -> io::Result<()> {
+    if !said.thought.is_empty() {
+        let text = said.thought;
+        write(&FromWorker::Thought { id, text })?;
+    }
+    if !said.answer.is_empty() {
+        let text = said.answer;
+        write(&FromWorker::Text { id, text })?;
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::swarm::route::{Priced, decide, rank};
+use crate::swarm::route::{Priced, decide};
 
 const CHATS: usize = 40;
 const TURNS: usize = 10;
@@ -170,6 +170,7 @@ impl Simulation {
                 generations: node.announced,
                 prefill_tokens_per_second: node.claims as f32 * 10.0,
                 decode_tokens_per_second: node.claims as f32,
+                decode_eight_tokens_per_second: node.claims as f32,
             },
             round_trip_ms: ROUND_TRIP * 1000.0,
         });

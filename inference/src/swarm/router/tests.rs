@@ -12,6 +12,7 @@ fn known(id: u8, speed: f32) -> Known {
             generations: 0,
             prefill_tokens_per_second: speed * 10.0,
             decode_tokens_per_second: speed,
+        decode_eight_tokens_per_second: speed,
         },
         round_trip_ms: 2.0,
     }

@@ -19,7 +19,10 @@ use libp2p::{
 };
 use quinn::rustls::pki_types::CertificateDer;
 
-use super::{super::quic_multiaddress, QuicError};
+use super::{
+    super::{meter::Meter, quic_multiaddress},
+    QuicError,
+};
 use crate::limits::HANDSHAKE_TIMEOUT;
 
 /// How often a connection looks whether its peer has moved: only for display, the packets follow at once.
@@ -60,6 +63,8 @@ type Opened = Result<(quinn::SendStream, quinn::RecvStream), quinn::ConnectionEr
 pub(crate) struct Connection {
     connection: quinn::Connection,
     remote: SocketAddr,
+    /// Where what has passed is told.
+    meter: Option<Arc<Meter>>,
     look: tokio::time::Interval,
     accepting: Option<BoxFuture<'static, Opened>>,
     opening: Option<BoxFuture<'static, Opened>>,
@@ -74,11 +79,18 @@ impl Connection {
         Self {
             connection,
             remote,
+            meter: None,
             look,
             accepting: None,
             opening: None,
             closing: None,
         }
+    }
+
+    /// The same connection, which tells a meter what passes.
+    pub(in crate::transport) fn metered(mut self, meter: Arc<Meter>) -> Self {
+        self.meter = Some(meter);
+        self
     }
 }
 
@@ -121,6 +133,9 @@ impl StreamMuxer for Connection {
     /// Says when the peer's address has changed: quinn follows the peer by itself, and the streams go on.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, QuicError>> {
         while self.look.poll_tick(cx).is_ready() {
+            if let Some(meter) = &self.meter {
+                meter.note_quic(&self.connection.stats());
+            }
             let remote = self.connection.remote_address();
             if remote != self.remote {
                 tracing::debug!(from = %self.remote, to = %remote, "a peer has moved; its streams go on");

@@ -1,32 +1,35 @@
-//! The engine's actor in the node: owns the child process, starts it again when it ends, and routes its events.
+//! llama.cpp's engine in the node: the actor that owns the child process, starts it again when it ends, and routes its events.
 
 use std::{collections::HashMap, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command as Process},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot},
 };
 
 use super::{
-    Command, EngineEvent, EngineLoad, EngineSettings, EngineStatus, Generation, GenerationError, ModelInfo, Running,
+    Backend, Command, EngineEvent, EngineSettings, EngineStatus, GenerationError, ModelInfo, Task,
+    calibration::Profile,
     model::Prepared,
-    protocol::{FromWorker, Loaded, ToWorker},
+    protocol::{FromWorker, Load, Loaded, Order, ToWorker, decode, encode},
+    running::Running,
 };
 use crate::{
-    limits::{ENGINE_FRAME_BYTES_MAX, GENERATIONS_MAX, LOAD_TIMEOUT, RESTART_FIRST, RESTART_MAX},
+    limits::{BEAT_SILENCE_MAX, ENGINE_FRAME_BYTES_MAX, GENERATIONS_MAX, LOAD_TIMEOUT, RESTART_FIRST, RESTART_MAX},
     template::{self, ChatFormat},
 };
 use mesh::frame::{FrameError, read_frame, write_frame};
 
-pub(super) struct Actor {
+type Embedded = oneshot::Sender<Result<Vec<f32>, GenerationError>>;
+
+pub(super) struct Llama {
     settings: EngineSettings,
     prepared: Prepared,
-    status: watch::Sender<EngineStatus>,
-    load: watch::Sender<EngineLoad>,
-    commands: mpsc::WeakSender<Command>,
-    running: HashMap<u64, mpsc::Sender<EngineEvent>>,
-    next_id: u64,
+    running: Running,
+    /// Texts whose embeddings are being computed.
+    embedding: HashMap<u64, Embedded>,
+    next_embedding: u64,
 }
 
 /// Why a child is no more.
@@ -37,62 +40,57 @@ enum End {
     Failed(String),
 }
 
-impl Actor {
-    pub(super) fn new(
-        settings: EngineSettings,
-        prepared: Prepared,
-        status: watch::Sender<EngineStatus>,
-        load: watch::Sender<EngineLoad>,
-        commands: mpsc::WeakSender<Command>,
-    ) -> Self {
-        Self {
-            settings,
-            prepared,
-            status,
-            load,
-            commands,
-            running: HashMap::new(),
-            next_id: 0,
-        }
-    }
-
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
+impl Backend for Llama {
+    async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let mut wait = RESTART_FIRST;
         loop {
-            self.status.send_replace(EngineStatus::Starting);
+            self.running.set_status(EngineStatus::Starting);
             let began = tokio::time::Instant::now();
             let reason = match self.one_life(&mut queue).await {
                 End::Unneeded => return,
                 End::Failed(reason) => reason,
             };
             tracing::error!(model = self.prepared.name, reason, "the engine ended");
-            for (_, events) in self.running.drain() {
-                // The channel has room for every event of its generation.
-                let _ = events.try_send(EngineEvent::Failed(GenerationError::Died));
+            // First the status: who hears that a generation died asks next whether the engine is there.
+            self.running.set_status(EngineStatus::Failed { reason });
+            self.running.end_all(&GenerationError::Died);
+            for (_, reply) in self.embedding.drain() {
+                let _ = reply.send(Err(GenerationError::Died));
             }
-            self.publish_load(0);
-            self.status.send_replace(EngineStatus::Failed { reason });
             // One that ran for a while starts over with a short wait.
             wait = if began.elapsed() > RESTART_MAX {
                 RESTART_FIRST
             } else {
                 (wait * 2).min(RESTART_MAX)
             };
-            if !self.refuse_for(&mut queue, wait).await {
+            if !refuse_for(&mut queue, wait).await {
                 return;
             }
+            self.running.count_restart();
         }
     }
+}
 
-    /// Answers requests with "not ready" while the engine is down; false when nobody needs it any more.
-    async fn refuse_for(&self, queue: &mut mpsc::Receiver<Command>, wait: Duration) -> bool {
-        let until = tokio::time::Instant::now() + wait;
-        loop {
-            match tokio::time::timeout_at(until, queue.recv()).await {
-                Ok(Some(command)) => refuse(command),
-                Ok(None) => return false,
-                Err(_) => return true,
-            }
+/// Answers requests with "not ready" while the engine is down; false when nobody needs it any more.
+async fn refuse_for(queue: &mut mpsc::Receiver<Command>, wait: Duration) -> bool {
+    let until = tokio::time::Instant::now() + wait;
+    loop {
+        match tokio::time::timeout_at(until, queue.recv()).await {
+            Ok(Some(command)) => refuse(command),
+            Ok(None) => return false,
+            Err(_) => return true,
+        }
+    }
+}
+
+impl Llama {
+    pub(super) fn new(settings: EngineSettings, prepared: Prepared, running: Running) -> Self {
+        Self {
+            settings,
+            prepared,
+            running,
+            embedding: HashMap::new(),
+            next_embedding: 0,
         }
     }
 
@@ -123,11 +121,12 @@ impl Actor {
 
     fn spawn(&self) -> Result<(Child, ChildStdin, ChildStdout), String> {
         let mut child = Process::new(&self.settings.program)
-            .arg("infer-worker")
+            .arg("engine")
             // A signal to the node's whole group (Ctrl-C in a terminal) must not end the engine before the node has stopped.
             .process_group(0)
             // OpenMP's spinning threads starve each other on a shared machine (25 to 60 times slower, measured).
             .env("OMP_WAIT_POLICY", "passive")
+            .env("GOMP_SPINCOUNT", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -153,16 +152,29 @@ impl Actor {
         output: &mut ChildStdout,
         queue: &mut mpsc::Receiver<Command>,
     ) -> Result<(), End> {
-        let load = ToWorker::Load {
+        let number = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+        let load = ToWorker::Load(Load {
             path: self.prepared.path.to_string_lossy().into_owned(),
             slots: self.settings.slots,
             context_tokens: self.settings.context_tokens,
-            threads: self.prepared.threads,
-        };
+            threads: self.prepared.threads.clone(),
+            micro_batch: self.prepared.fit.micro_batch,
+            is_cache_small: self.prepared.fit.is_cache_small,
+            parked_bytes: number(self.prepared.parked_bytes),
+            profile: self.prepared.profile_file.read(),
+        });
         send(input, &load)
             .await
             .map_err(|error| End::Failed(error.to_string()))?;
-        let ready = tokio::time::timeout(LOAD_TIMEOUT, receive(output));
+        let first = async {
+            loop {
+                match receive(output).await {
+                    Ok(Some(FromWorker::Beat)) => {}
+                    other => return other,
+                }
+            }
+        };
+        let ready = tokio::time::timeout(LOAD_TIMEOUT, first);
         tokio::pin!(ready);
         let loaded = loop {
             tokio::select! {
@@ -174,7 +186,7 @@ impl Actor {
             }
         };
         match loaded {
-            Ok(Ok(Some(FromWorker::Ready(loaded)))) => self.publish_ready(loaded),
+            Ok(Ok(Some(FromWorker::Ready(loaded)))) => self.publish_ready(*loaded),
             Ok(Ok(Some(FromWorker::LoadFailed { reason }))) => Err(End::Failed(reason)),
             Ok(Ok(_)) => Err(End::Failed("the engine's process ended while loading".into())),
             Ok(Err(error)) => Err(End::Failed(error.to_string())),
@@ -193,24 +205,32 @@ impl Actor {
             name: self.prepared.name.clone(),
             slots: self.settings.slots,
             context_tokens: loaded.context_tokens,
-            format: ChatFormat {
+            format: Some(ChatFormat {
                 template,
                 control_tokens: loaded.control_tokens,
                 begin_token: loaded.begin_token,
                 end_token: loaded.end_token,
-            },
-            prefill_tokens_per_second: loaded.prefill_tokens_per_second,
-            decode_tokens_per_second: loaded.decode_tokens_per_second,
+            }),
+            profile: Some(loaded.profile),
         };
-        let (prefill, decode) = (info.prefill_tokens_per_second, info.decode_tokens_per_second);
+        let Profile {
+            prefill,
+            decode,
+            threads,
+            is_unified,
+            ..
+        } = loaded.profile;
         tracing::info!(
             model = info.name,
             inner_name = loaded.name,
             prefill,
             decode,
+            threads,
+            is_unified,
             "model ready"
         );
-        self.status.send_replace(EngineStatus::Ready(Arc::new(info)));
+        self.keep(&loaded.profile);
+        self.running.set_status(EngineStatus::Ready(Arc::new(info)));
         Ok(())
     }
 
@@ -233,16 +253,17 @@ impl Actor {
         });
         let end = loop {
             tokio::select! {
-                event = events.recv() => match event {
-                    Some(Ok(Some(event))) => {
+                event = tokio::time::timeout(BEAT_SILENCE_MAX, events.recv()) => match event {
+                    Ok(Some(Ok(Some(event)))) => {
                         if let Some(stop) = self.handle_event(event)
                             && let Err(error) = send(input, &stop).await
                         {
                             break End::Failed(error.to_string());
                         }
                     }
-                    Some(Err(error)) => break End::Failed(error.to_string()),
-                    Some(Ok(None)) | None => break End::Failed("the engine's process ended".into()),
+                    Ok(Some(Err(error))) => break End::Failed(error.to_string()),
+                    Ok(Some(Ok(None)) | None) => break End::Failed("the engine's process ended".into()),
+                    Err(_) => break End::Failed(format!("the engine's process was silent for {BEAT_SILENCE_MAX:?}")),
                 },
                 command = queue.recv() => match command {
                     Some(command) => {
@@ -262,84 +283,91 @@ impl Actor {
 
     fn handle_command(&mut self, command: Command) -> Option<ToWorker> {
         match command {
-            Command::Stop(id) => self.running.contains_key(&id).then_some(ToWorker::Stop { id }),
-            Command::Generate(_, reply) if self.running.len() >= GENERATIONS_MAX => {
+            Command::Stop(id) => self.running.has(id).then_some(ToWorker::Stop { id }),
+            Command::Embed(_, reply) if self.embedding.len() >= GENERATIONS_MAX => {
                 let _ = reply.send(Err(GenerationError::Busy));
                 None
             }
-            Command::Generate(Generation { key, prompt, sampling }, reply) => {
-                self.next_id += 1;
-                let id = self.next_id;
-                // Room for one event per token and the last one, so that the engine never waits for a slow reader.
-                let (sender, events) = mpsc::channel(sampling.tokens_max as usize + 2);
-                let running = Running {
-                    id,
-                    events,
-                    commands: self.commands.clone(),
-                };
-                if reply.send(Ok(running)).is_err() {
-                    return None;
-                }
-                self.running.insert(id, sender);
-                self.publish_load(0);
-                Some(ToWorker::Generate {
-                    id,
-                    key,
+            Command::Embed(text, reply) => {
+                self.next_embedding += 1;
+                let id = self.next_embedding;
+                self.embedding.insert(id, reply);
+                Some(ToWorker::Embed { id, text })
+            }
+            Command::Generate(task, reply) => {
+                let (id, _) = self.running.begin(task.sampling.tokens_max, reply)?;
+                let Task {
+                    conversation,
                     prompt,
+                    card_bytes,
                     sampling,
-                })
+                    deadline,
+                    ..
+                } = *task;
+                Some(ToWorker::Generate(Box::new(Order {
+                    id,
+                    conversation,
+                    prompt,
+                    card_bytes: u32::try_from(card_bytes).unwrap_or(0),
+                    sampling,
+                    deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
+                })))
             }
         }
     }
 
     /// Passes an event on; when nobody listens any more, the answer is to stop that generation.
     fn handle_event(&mut self, event: FromWorker) -> Option<ToWorker> {
-        let (id, event, last) = match event {
-            FromWorker::Text { id, text } => (id, EngineEvent::Text(text), false),
-            FromWorker::Finished { id, finished } => (id, EngineEvent::Finished(finished), true),
-            FromWorker::Failed { id, error } => (id, EngineEvent::Failed(error), true),
-            FromWorker::Ready(_) | FromWorker::LoadFailed { .. } => return None,
+        let (id, event) = match event {
+            FromWorker::Text { id, text } => (id, EngineEvent::Text(text)),
+            FromWorker::Thought { id, text } => (id, EngineEvent::Thought(text)),
+            FromWorker::Probability { id, token } => (id, EngineEvent::Probability(token)),
+            FromWorker::Finished { id, finished } => (id, EngineEvent::Finished(finished)),
+            FromWorker::Failed { id, error } => (id, EngineEvent::Failed(error)),
+            FromWorker::Embedding { id, result } => {
+                if let Some(reply) = self.embedding.remove(&id) {
+                    let _ = reply.send(result);
+                }
+                return None;
+            }
+            FromWorker::Measured(profile) => {
+                self.keep(&profile);
+                self.running.change_model(|model| model.profile = Some(profile));
+                return None;
+            }
+            FromWorker::Beat | FromWorker::Ready(_) | FromWorker::LoadFailed { .. } => return None,
         };
-        if !self.running.contains_key(&id) {
-            // The answer to a stop that crossed the end of its generation.
-            return None;
-        }
-        let abandoned = self
-            .running
-            .get(&id)
-            .is_some_and(|events| events.try_send(event).is_err());
-        if last || abandoned {
-            self.running.remove(&id);
-            self.publish_load(u64::from(last));
-        }
-        (abandoned && !last).then_some(ToWorker::Stop { id })
+        self.running.deliver(id, event).then_some(ToWorker::Stop { id })
     }
 
-    fn publish_load(&self, finished: u64) {
-        let generations = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
-        self.load.send_modify(|load| {
-            load.generations = generations;
-            load.finished += finished;
-        });
+    /// What was measured is not measured again at the next start.
+    fn keep(&self, profile: &Profile) {
+        if self.prepared.profile_file.read().as_ref() == Some(profile) {
+            return;
+        }
+        if let Err(error) = self.prepared.profile_file.write(profile) {
+            tracing::warn!(%error, "the measured speed could not be kept; it is measured again at the next start");
+        }
     }
 }
 
 fn refuse(command: Command) {
-    if let Command::Generate(_, reply) = command {
-        let _ = reply.send(Err(GenerationError::NotReady));
+    match command {
+        Command::Generate(_, reply) => drop(reply.send(Err(GenerationError::NotReady))),
+        Command::Embed(_, reply) => drop(reply.send(Err(GenerationError::NotReady))),
+        Command::Stop(_) => {}
     }
 }
 
 async fn send(input: &mut ChildStdin, message: &ToWorker) -> Result<(), FrameError> {
-    let body = postcard::to_stdvec(message).map_err(|error| FrameError::Io(std::io::Error::other(error)))?;
-    write_frame(input, &body, ENGINE_FRAME_BYTES_MAX).await
+    write_frame(input, &encode(message), ENGINE_FRAME_BYTES_MAX).await
 }
 
 async fn receive(output: &mut ChildStdout) -> Result<Option<FromWorker>, FrameError> {
     let Some(frame) = read_frame(output, ENGINE_FRAME_BYTES_MAX).await? else {
         return Ok(None);
     };
-    postcard::from_bytes(&frame)
+    decode(&frame)
         .map(Some)
         .map_err(|error| FrameError::Io(std::io::Error::other(error)))
 }

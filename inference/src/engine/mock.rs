@@ -1,0 +1,151 @@
+//! An engine without a model: deterministic answers at a given rate, failures when the question asks for them. For tests of everything
+//! around an engine; it is called "mock" wherever it shows.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+
+use super::{
+    Backend, Command, EngineEvent, EngineStatus, FinishReason, Finished, GenerationError, ModelInfo, Task,
+    running::Running,
+};
+use crate::limits::GENERATIONS_MAX;
+
+/// What people see as its model.
+pub const NAME: &str = "mock";
+/// A question with this fails at once, one with `[fail after N]` after so many words.
+const FAIL: &str = "[fail";
+
+/// How a mock behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// Words per second; as fast as can be when `None`.
+    pub rate: Option<u32>,
+}
+
+impl Script {
+    /// From `mock` or `mock:RATE`; `None` when it is neither.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == NAME {
+            return Some(Self { rate: None });
+        }
+        let rate = text.strip_prefix(NAME)?.strip_prefix(':')?.parse().ok()?;
+        (1..=1_000_000).contains(&rate).then_some(Self { rate: Some(rate) })
+    }
+}
+
+pub(super) struct Mock {
+    script: Script,
+    running: Running,
+    stops: HashMap<u64, oneshot::Sender<()>>,
+}
+
+impl Mock {
+    pub(super) fn new(script: Script, running: Running) -> Self {
+        Self {
+            script,
+            running,
+            stops: HashMap::new(),
+        }
+    }
+}
+
+impl Backend for Mock {
+    async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
+        let model = ModelInfo {
+            name: NAME.to_owned(),
+            slots: u32::try_from(GENERATIONS_MAX).unwrap_or(1),
+            context_tokens: 8192,
+            format: None,
+            profile: None,
+        };
+        self.running.set_status(EngineStatus::Ready(Arc::new(model)));
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                command = queue.recv() => match command {
+                    None => return,
+                    Some(Command::Stop(id)) => drop(self.stops.remove(&id).map(|stop| stop.send(()))),
+                    Some(Command::Embed(_, reply)) => {
+                        drop(reply.send(Err(GenerationError::Unsupported("embeddings of a mock".into()))));
+                    }
+                    Some(Command::Generate(task, reply)) => {
+                        let Some((id, events)) = self.running.begin(task.sampling.tokens_max, reply) else { continue };
+                        let (stop, stopped) = oneshot::channel();
+                        self.stops.insert(id, stop);
+                        let rate = self.script.rate;
+                        tasks.spawn(async move {
+                            let last = answer(&task, rate, &events, stopped).await;
+                            let is_finished = last.is_some();
+                            if let Some(last) = last {
+                                // The channel has room for every event of its generation.
+                                let _ = events.try_send(last);
+                            }
+                            (id, is_finished)
+                        });
+                    }
+                },
+                Some(ended) = tasks.join_next() => if let Ok((id, is_finished)) = ended {
+                    self.stops.remove(&id);
+                    self.running.end(id, is_finished);
+                },
+            }
+        }
+    }
+}
+
+/// The words of an answer: the same for the same question.
+fn words(question: &str) -> Vec<String> {
+    let echoed = question.split_whitespace().take(32);
+    let words = ["This", "is", "a", "mock;", "it", "was", "asked:"];
+    words.into_iter().chain(echoed).map(str::to_owned).collect()
+}
+
+/// Says an answer; the last event, or nothing when nobody listens any more.
+async fn answer(
+    task: &Task,
+    rate: Option<u32>,
+    events: &mpsc::Sender<EngineEvent>,
+    mut stopped: oneshot::Receiver<()>,
+) -> Option<EngineEvent> {
+    let question = task.messages.last().map_or("", |message| message.content.as_str());
+    let fails_after = question.find(FAIL).map(|at| {
+        let rest = &question[at + FAIL.len()..];
+        let count = rest.trim_start_matches(" after ").split(']').next();
+        count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+    });
+    let mut pace = rate.map(|rate| tokio::time::interval(Duration::from_secs(1) / rate));
+    let mut said = 0;
+    let mut reason = FinishReason::Complete;
+    for word in words(question) {
+        if fails_after == Some(said) {
+            return Some(EngineEvent::Failed(GenerationError::Engine(
+                "the mock was asked to fail".into(),
+            )));
+        }
+        if said >= task.sampling.tokens_max {
+            reason = FinishReason::Length;
+            break;
+        }
+        if let Some(pace) = pace.as_mut() {
+            pace.tick().await;
+        }
+        if stopped.try_recv().is_ok() {
+            reason = FinishReason::Stopped;
+            break;
+        }
+        let text = if said == 0 { word } else { format!(" {word}") };
+        events.try_send(EngineEvent::Text(text)).ok()?;
+        said += 1;
+    }
+    Some(EngineEvent::Finished(Finished {
+        reason,
+        prompt_tokens: u32::try_from(question.split_whitespace().count()).unwrap_or(u32::MAX),
+        reused_tokens: 0,
+        generated_tokens: said,
+    }))
+}

@@ -1,0 +1,245 @@
+//! A generation in the engine process: its prompt, its sampler and what it has said.
+
+use std::time::Instant;
+
+use llama_cpp_2::{
+    context::LlamaContext,
+    model::LlamaModel,
+    sampling::LlamaSampler,
+    token::{LlamaToken, data::LlamaTokenData, data_array::LlamaTokenDataArray},
+};
+
+use crate::{
+    engine::{
+        FinishReason, Finished, GenerationError, TokenProbability,
+        cache::{Conversation, TokenId},
+        grammar::{self, GrammarError},
+        output::Output,
+        protocol::Order,
+        sampling::{Sampling, Shape},
+        schema,
+    },
+    limits::GRAMMAR_TOKEN_TIME_MAX,
+};
+
+/// Where a phrase that may be repeated ends.
+const PHRASE_ENDS: [&str; 4] = ["\n", ":", "\"", "*"];
+
+pub(super) struct Job {
+    pub(super) conversation: Conversation,
+    pub(super) prompt: Vec<TokenId>,
+    /// So many tokens of the prompt are the card.
+    pub(super) card: usize,
+    /// So many tokens of the prompt are computed.
+    pub(super) fed: usize,
+    /// Its sequence, once it has begun.
+    pub(super) tail: Option<usize>,
+    /// The card that it computes before its own part, and its tokens.
+    pub(super) computes_card: Option<(usize, usize)>,
+    /// The token that was chosen last.
+    pub(super) next: TokenId,
+    pub(super) output: Output,
+    pub(super) reused: usize,
+    pub(super) generated: u32,
+    tokens_max: u32,
+    chain: LlamaSampler,
+    grammar: Option<LlamaSampler>,
+    logprobs: Option<u8>,
+    pub(super) ignores_end: bool,
+}
+
+impl Job {
+    /// Checks an order and prepares its sampler.
+    pub(super) fn new(
+        model: &LlamaModel,
+        order: Order,
+        prompt: Vec<TokenId>,
+        card: usize,
+    ) -> Result<Self, GenerationError> {
+        let sampling = order.sampling;
+        sampling.check().map_err(GenerationError::Sampling)?;
+        let grammar = sampling
+            .shape
+            .as_ref()
+            .map(|shape| shape_sampler(model, shape))
+            .transpose();
+        let characters = usize::try_from(sampling.characters_max).unwrap_or(usize::MAX);
+        Ok(Self {
+            conversation: order.conversation,
+            card,
+            fed: 0,
+            tail: None,
+            computes_card: None,
+            next: 0,
+            output: Output::new(&order.prompt, sampling.stops.clone(), characters.max(1)),
+            reused: 0,
+            generated: 0,
+            tokens_max: sampling.tokens_max,
+            chain: chain(model, &sampling, &prompt),
+            grammar: grammar.map_err(GenerationError::Grammar)?,
+            logprobs: sampling.logprobs,
+            ignores_end: sampling.ignores_end,
+            prompt,
+        })
+    }
+
+    pub(super) const fn is_at_limit(&self) -> bool {
+        self.generated >= self.tokens_max
+    }
+
+    /// Tokens the answer may have.
+    pub(super) const fn answer_max(&self) -> usize {
+        self.tokens_max as usize
+    }
+
+    pub(super) fn finished(&self, reason: FinishReason) -> Finished {
+        let number = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+        Finished {
+            reason,
+            prompt_tokens: number(self.prompt.len()),
+            reused_tokens: number(self.reused),
+            generated_tokens: self.generated,
+        }
+    }
+
+    /// Chooses a token from the logits at this place of the batch.
+    pub(super) fn choose(
+        &mut self,
+        context: &LlamaContext<'_>,
+        output: i32,
+    ) -> Result<(LlamaToken, Option<LlamaTokenDataArray>), GenerationError> {
+        if self.grammar.is_none() && self.logprobs.is_none() {
+            // `sample` also tells the sampler that the token was taken.
+            return Ok((self.chain.sample(context, output), None));
+        }
+        let raw = context.token_data_array_ith(output);
+        let token = match self.grammar.as_mut() {
+            None => chosen(&mut self.chain, raw.clone())?,
+            Some(grammar) => obeying(grammar, &mut self.chain, &raw)?,
+        };
+        self.chain.accept(token);
+        Ok((token, self.logprobs.map(|_| raw)))
+    }
+
+    /// How likely a token was, and what else was.
+    pub(super) fn probability(
+        &self,
+        model: &LlamaModel,
+        raw: &LlamaTokenDataArray,
+        token: LlamaToken,
+    ) -> TokenProbability {
+        let logits = raw.data.iter().map(LlamaTokenData::logit);
+        let most = logits.clone().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f32 = logits.map(|logit| (logit - most).exp()).sum();
+        let logprob = |logit: f32| logit - most - sum.ln();
+        let text = |token| String::from_utf8_lossy(&model.vocab().token_to_piece(token, false, None)).into_owned();
+        let count = usize::from(self.logprobs.unwrap_or(0));
+        let mut likeliest = Vec::new();
+        if count > 0 {
+            likeliest = raw.data.iter().collect();
+            likeliest.sort_unstable_by(|left, right| right.logit().total_cmp(&left.logit()));
+            likeliest.truncate(count);
+        }
+        let own = raw.data.iter().find(|data| data.id() == token);
+        TokenProbability {
+            text: text(token),
+            logprob: own.map_or(f32::NEG_INFINITY, |data| logprob(data.logit())),
+            alternatives: likeliest
+                .iter()
+                .map(|data| (text(data.id()), logprob(data.logit())))
+                .collect(),
+        }
+    }
+}
+
+fn chosen(chain: &mut LlamaSampler, mut data: LlamaTokenDataArray) -> Result<LlamaToken, GenerationError> {
+    chain.apply(&mut data);
+    data.selected_token()
+        .ok_or_else(|| GenerationError::Engine("no token could be chosen".into()))
+}
+
+/// A token that the grammar allows. llama.cpp ends the process when a grammar accepts what it forbids, so nothing is accepted that it
+/// has not just allowed; and what takes ever longer is given up.
+fn obeying(
+    grammar: &mut LlamaSampler,
+    chain: &mut LlamaSampler,
+    raw: &LlamaTokenDataArray,
+) -> Result<LlamaToken, GenerationError> {
+    let began = Instant::now();
+    let token = chosen(chain, raw.clone())?;
+    // Nearly always the first choice is allowed, and one token is quickly asked for.
+    let mut one = LlamaTokenDataArray::new(vec![LlamaTokenData::new(token, 1.0, 0.0)], false);
+    grammar.apply(&mut one);
+    let is_allowed = |data: &LlamaTokenData| data.logit().is_finite();
+    let token = if one.data.first().is_some_and(is_allowed) {
+        token
+    } else {
+        let mut allowed = raw.clone();
+        grammar.apply(&mut allowed);
+        allowed.data.retain(is_allowed);
+        if allowed.data.is_empty() {
+            return Err(GenerationError::Grammar(GrammarError::Stuck));
+        }
+        allowed.sorted = false;
+        chosen(chain, allowed)?
+    };
+    grammar.accept(token);
+    if began.elapsed() > GRAMMAR_TOKEN_TIME_MAX {
+        return Err(GenerationError::Grammar(GrammarError::TooAmbiguous));
+    }
+    Ok(token)
+}
+
+fn shape_sampler(model: &LlamaModel, shape: &Shape) -> Result<LlamaSampler, GrammarError> {
+    let text = match shape {
+        Shape::JsonSchema(schema) => schema::grammar(schema)?,
+        Shape::Gbnf(text) => {
+            grammar::check(text)?;
+            text.clone()
+        }
+    };
+    LlamaSampler::grammar(model, &text, "root").map_err(|_| GrammarError::Malformed)
+}
+
+/// The usual chain: penalise, truncate, warm, draw. Temperature 0 always takes the likeliest token.
+fn chain(model: &LlamaModel, sampling: &Sampling, prompt: &[TokenId]) -> LlamaSampler {
+    let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    let mut samplers = Vec::new();
+    let mut looks_back = false;
+    if (sampling.repetition - 1.0).abs() > f32::EPSILON && sampling.repetition_window > 0 {
+        looks_back = true;
+        let (window, words) = (number(sampling.repetition_window), model.n_vocab());
+        samplers.push(LlamaSampler::penalties(words, window, sampling.repetition, 0.0, 0.0));
+    }
+    if let Some(dry) = sampling.dry.filter(|dry| dry.multiplier > 0.0) {
+        looks_back = true;
+        let (allowed, window) = (number(dry.allowed_length), number(sampling.repetition_window.max(64)));
+        samplers.push(LlamaSampler::dry(
+            model,
+            dry.multiplier,
+            dry.base,
+            allowed,
+            window,
+            PHRASE_ENDS,
+        ));
+    }
+    if sampling.temperature <= 0.0 {
+        samplers.push(LlamaSampler::greedy());
+    } else {
+        if sampling.top_k > 0 {
+            samplers.push(LlamaSampler::top_k(number(sampling.top_k)));
+        }
+        samplers.push(LlamaSampler::top_p(sampling.top_p, 1));
+        samplers.push(LlamaSampler::min_p(sampling.min_p, 1));
+        if let Some(xtc) = sampling.xtc {
+            samplers.push(LlamaSampler::xtc(xtc.probability, xtc.threshold, 1, sampling.seed));
+        }
+        samplers.push(LlamaSampler::temp(sampling.temperature));
+        samplers.push(LlamaSampler::dist(sampling.seed));
+    }
+    let chain = LlamaSampler::chain_simple(samplers);
+    if looks_back {
+        return chain.with_tokens(prompt.iter().map(|token| LlamaToken(*token)));
+    }
+    chain
+}

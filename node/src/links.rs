@@ -1,0 +1,67 @@
+//! Who is linked with whom, as the control socket tells it.
+
+use keys::NodeId;
+use mesh::topology::Link;
+use tokio::time::Instant;
+
+use crate::{
+    control::{LinkStatus, LinksStatus},
+    node::Node,
+};
+
+/// Routes that are told of: with three of them, two nodes between may die.
+const ROUTES: usize = 3;
+
+impl Node {
+    /// Every link of the mesh, and the routes to a node by name or by the beginning of its id.
+    ///
+    /// # Errors
+    /// When nobody is called so, in words.
+    pub(crate) fn links(&self, to: Option<&str>) -> Result<LinksStatus, String> {
+        let now = Instant::now();
+        let topology = self.mesh().topology().borrow().clone();
+        let to = to.map(|said| self.called(said)).transpose()?;
+        let named = |route: Vec<NodeId>| route.iter().map(|node| self.name_of(node)).collect();
+        Ok(LinksStatus {
+            members: self.mesh().roster().members().count(),
+            heard_of: topology.nodes(),
+            links: topology
+                .links(now)
+                .into_iter()
+                .map(|link| self.link_status(&link))
+                .collect(),
+            routes: to.map(|to| {
+                let routes = topology.disjoint_routes(&self.key().id(), &to, ROUTES, now);
+                routes.into_iter().map(named).collect()
+            }),
+        })
+    }
+
+    fn called(&self, said: &str) -> Result<NodeId, String> {
+        let roster = self.mesh().roster();
+        let is_meant =
+            |node: &NodeId, name: &str| name == said || (said.len() >= 8 && node.to_string().starts_with(said));
+        let mut found = roster.members().filter(|member| is_meant(&member.node, &member.name));
+        match (found.next(), found.next()) {
+            (Some(member), None) => Ok(member.node),
+            (None, _) => Err(format!("no member is called {said:?}, and no id begins so")),
+            _ => Err(format!(
+                "several members are called {said:?}; say the first digits of the id instead"
+            )),
+        }
+    }
+
+    fn link_status(&self, link: &Link) -> LinkStatus {
+        let (a, b) = link.nodes;
+        LinkStatus {
+            nodes: [self.name_of(&a), self.name_of(&b)],
+            node_ids: [a.to_string(), b.to_string()],
+            confirmed: link.confirmed,
+            round_trip_ms: link.round_trip.map(|round_trip| round_trip.as_secs_f64() * 1000.0),
+            loss: link.loss,
+            path: link.path.word().to_owned(),
+            bytes: [link.bytes.0, link.bytes.1],
+            age_seconds: link.age.as_secs_f64(),
+        }
+    }
+}
