@@ -4,6 +4,7 @@ mod bulk;
 mod links;
 mod members;
 mod panics;
+mod reach;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,7 @@ use keys::{
     membership::{Certificate, Evidence, MembershipError, Roster},
 };
 use libp2p::{
-    Multiaddr, Swarm, gossipsub, mdns,
+    Multiaddr, Swarm, gossipsub, mdns, relay,
     swarm::{ConnectionId, NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle, dial_opts::DialOpts},
 };
 use tokio::{
@@ -30,22 +31,27 @@ use tokio::{
 };
 
 use crate::{
-    GossipMessage, GossipTicket, Inputs, LinkPath, MeshSettings, MeshView, Protocol, Stream, TransportError, Verdict,
+    GossipMessage, GossipTicket, Inputs, LinkPath, MeshSettings, MeshView, Protocol, ReachView, Stream, TransportError,
+    Verdict,
     control::{Heard, LinkEnd, Sections},
     counters::Counters,
     dial::DialPlan,
     gate::Gated,
     join::{Answer, Asked, Presented},
-    limits::{self, GOSSIP_BYTES_MAX, GOSSIP_QUEUE, JUDGE_EVERY, LINK_EVENT_QUEUE, STOP_TIMEOUT, TRUST_NEWS},
+    limits::{
+        self, GOSSIP_BYTES_MAX, GOSSIP_QUEUE, JUDGE_EVERY, LINK_EVENT_QUEUE, REACH_TICK, STOP_TIMEOUT, TRUST_NEWS,
+    },
     membership::{Membership, node_of, peer_of},
     scoring,
-    streams::{self, ForBlobs, Opener},
+    streams::{self, News, Opener},
     transport,
-    trust::News,
+    trust::News as TrustNews,
 };
 
 /// The one gossip topic: signed changes. Its name carries the version of what travels in it.
 const TOPIC: &str = "starling/changes/1";
+/// The gossip topic of address hints, which this crate judges itself.
+const HINTS_TOPIC: &str = "starling/hints/1";
 /// The section in which nodes tell each other addresses.
 const ADDRESSES: &str = "addresses";
 
@@ -55,6 +61,10 @@ struct Behaviour {
     streams: streams::Behaviour,
     /// Calls this node out on the local network and hears the others; it speaks on no connection, so there is nothing to gate.
     nearby: Toggle<mdns::tokio::Behaviour>,
+    /// Carries circuits of members that cannot reach each other, where this node may and can.
+    relay: Gated<Toggle<relay::Behaviour>>,
+    /// Asks relays for circuits, and takes those that they bring.
+    circuits: Gated<Toggle<relay::client::Behaviour>>,
 }
 
 /// What the handle asks of the actor.
@@ -91,12 +101,15 @@ enum Event {
     Asked(NodeId, Asked, oneshot::Sender<Answer>),
     /// We presented our membership.
     Presented(NodeId, ConnectionId, Presented),
+    /// About hints, relays and direct connections.
+    Reach(reach::ReachEvent),
 }
 
 /// Where the actor publishes what it knows.
 pub(crate) struct Outputs {
     pub(crate) roster: watch::Sender<Arc<Roster>>,
     pub(crate) view: watch::Sender<MeshView>,
+    pub(crate) reach: watch::Sender<ReachView>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -105,7 +118,7 @@ struct Connection {
     id: ConnectionId,
     dialled_by_us: bool,
     path: LinkPath,
-    /// Where its packets come from.
+    /// Where its packets come from now.
     remote: Multiaddr,
 }
 
@@ -119,13 +132,15 @@ struct Actor {
     connections: HashMap<NodeId, Vec<Connection>>,
     /// Connections for blobs, which are no links.
     bulk: bulk::Bulk,
+    /// How this node is found and reached.
+    reach: reach::Reach,
     /// The present control stream of each link.
     controls: HashMap<NodeId, (u64, tokio::task::AbortHandle)>,
     next_control: u64,
     /// The trust streams of each link: two for a moment, when both sides have dialled.
     trusts: HashMap<NodeId, Vec<(u64, tokio::task::AbortHandle)>>,
     /// What the trust streams tell the neighbours.
-    news: broadcast::Sender<News>,
+    news: broadcast::Sender<TrustNews>,
     /// Evidence that cannot be judged before other evidence comes.
     waiting: BTreeMap<ContentId, Evidence>,
     opener: Opener,
@@ -147,13 +162,17 @@ pub(crate) fn spawn(
 ) -> Result<(Opener, Inputs), TransportError> {
     let membership = Membership::Members(outputs.roster.subscribe());
     let (streams, opener, mut inbound) = streams::new(membership.clone(), &Protocol::ALL, outputs.counters.clone());
-    let behaviour = Behaviour {
-        gossip: Gated::new(gossip()?, membership),
+    let gossip = gossip()?;
+    let peer = peer_of(&key.id()).ok_or_else(|| TransportError::Setup("the node's key is no key".to_owned()))?;
+    let behaviour = |circuits| Behaviour {
+        gossip: Gated::new(gossip, membership.clone()),
         streams,
         nearby: nearby(settings, key).into(),
+        relay: Gated::new(reach::server(peer, settings.relaying), membership.clone()),
+        circuits: Gated::new(reach::client(circuits, settings.relaying), membership),
     };
     let mut swarm = transport::swarm_with(key, settings.congestion, behaviour, meters)?;
-    transport::listen(&mut swarm, settings.listen)?;
+    transport::listen(&mut swarm, settings.listen, settings.websocket)?;
     let (events, event_queue) = mpsc::channel(LINK_EVENT_QUEUE);
     let (gossip, gossip_queue) = mpsc::channel(GOSSIP_QUEUE);
     let queues = Queues {
@@ -162,6 +181,8 @@ pub(crate) fn spawn(
         trusts: take(&mut inbound, Protocol::TRUST),
         controls: take(&mut inbound, Protocol::CONTROL),
         joins: take(&mut inbound, Protocol::JOIN),
+        hints: take(&mut inbound, Protocol::HINTS),
+        punches: take(&mut inbound, Protocol::PUNCH),
     };
     let mut plan = DialPlan::default();
     for (node, address) in &settings.bootstrap {
@@ -170,6 +191,7 @@ pub(crate) fn spawn(
     let actor = Actor {
         key: key.clone(),
         swarm,
+        reach: reach::Reach::new(settings, outputs.reach.clone()),
         outputs,
         started: Instant::now(),
         plan,
@@ -243,9 +265,10 @@ fn gossip() -> Result<gossipsub::Behaviour, TransportError> {
     gossip
         .with_peer_score(params, thresholds)
         .map_err(|error| setup(&error))?;
-    gossip
-        .subscribe(&gossipsub::IdentTopic::new(TOPIC))
-        .map_err(|error| setup(&error))?;
+    for topic in [TOPIC, HINTS_TOPIC] {
+        let subscribed = gossip.subscribe(&gossipsub::IdentTopic::new(topic));
+        subscribed.map_err(|error| setup(&error))?;
+    }
     Ok(gossip)
 }
 
@@ -256,6 +279,8 @@ struct Queues {
     trusts: mpsc::Receiver<(NodeId, Stream)>,
     controls: mpsc::Receiver<(NodeId, Stream)>,
     joins: mpsc::Receiver<(NodeId, Stream)>,
+    hints: mpsc::Receiver<(NodeId, Stream)>,
+    punches: mpsc::Receiver<(NodeId, Stream)>,
 }
 
 impl Actor {
@@ -276,6 +301,8 @@ impl Actor {
         self.publish_sections();
         // The first tick is at once: what ended while this node was off has ended.
         let mut time = tokio::time::interval(JUDGE_EVERY);
+        let mut reach = tokio::time::interval(REACH_TICK);
+        reach.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let next_dial = self.plan.next().map(|elapsed| self.started + elapsed);
             tokio::select! {
@@ -290,7 +317,10 @@ impl Actor {
                 Some((node, stream)) = queues.trusts.recv() => self.handle_trust_stream(node, stream, None),
                 Some((node, stream)) = queues.controls.recv() => self.handle_control_stream(node, stream),
                 Some((node, stream)) = queues.joins.recv() => self.handle_join_stream(node, stream),
+                Some((node, stream)) = queues.hints.recv() => self.handle_hints_stream(node, stream),
+                Some((node, stream)) = queues.punches.recv() => self.handle_punch_stream(node, stream),
                 _ = time.tick() => self.handle_time(),
+                _ = reach.tick() => self.handle_reach_tick(),
                 Ok(()) = self.sections.changed() => self.publish_sections(),
                 () = sleep_until(next_dial.unwrap_or_else(Instant::now)), if next_dial.is_some() => self.handle_dials_due(),
                 event = self.swarm.select_next_some() => self.handle_swarm(event),
@@ -342,14 +372,24 @@ impl Actor {
                 self.plan.failed(&node, self.started.elapsed(), jitter());
             }
         }
+        for (node, ways) in self.plan.due_further(self.started.elapsed()) {
+            if !self.dial_further(node, &ways) {
+                self.plan.failed(&node, self.started.elapsed(), jitter());
+            }
+        }
     }
 
     fn handle_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.handle_gossip(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Streams(ForBlobs { node, connection })) => {
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(News::ForBlobs { node, connection })) => {
                 self.handle_their_bulk(node, connection);
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(News::Moved {
+                node,
+                connection,
+                address,
+            })) => self.handle_moved(node, connection, address),
             SwarmEvent::Behaviour(BehaviourEvent::Nearby(mdns::Event::Discovered(found))) => self.handle_nearby(found),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
@@ -364,7 +404,8 @@ impl Actor {
             SwarmEvent::ConnectionClosed {
                 peer_id, connection_id, ..
             } => {
-                if let Some(node) = node_of(&peer_id).filter(|_| !self.was_bulk(connection_id)) {
+                let other = self.was_bulk(connection_id) || self.was_retired(&connection_id);
+                if let Some(node) = node_of(&peer_id).filter(|_| !other) {
                     self.handle_disconnected(node, connection_id);
                 }
             }
@@ -373,12 +414,17 @@ impl Actor {
                 error,
                 connection_id,
             } => {
-                if let Some(node) = node_of(&peer).filter(|_| !self.was_bulk(connection_id)) {
+                let other = self.was_bulk(connection_id) || self.reach.was_punch(&connection_id);
+                if let Some(node) = node_of(&peer).filter(|_| !other) {
                     tracing::debug!(node = %node.short(), error = %transport::why(&error), "dial failed");
                     self.plan.failed(&node, self.started.elapsed(), jitter());
                 }
             }
-            SwarmEvent::NewListenAddr { address, .. } => {
+            SwarmEvent::NewListenAddr { address, listener_id } => {
+                self.handle_reserved(listener_id);
+                if let Some(address) = transport::websocket_address(&address) {
+                    self.handle_websocket_listens(address);
+                }
                 if let Some(address) = transport::quic_address(&address) {
                     if !self.own_addresses.contains(&address) {
                         self.own_addresses.push(address);
@@ -386,6 +432,7 @@ impl Actor {
                     self.publish_sections();
                 }
             }
+            SwarmEvent::ListenerClosed { listener_id, .. } => self.handle_unreserved(listener_id),
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has trouble"),
             _ => {}
         }
@@ -403,6 +450,12 @@ impl Actor {
         let Some(neighbour) = node_of(&propagation_source) else {
             return;
         };
+        if message.topic == gossipsub::IdentTopic::new(HINTS_TOPIC).hash() {
+            let verdict = self.handle_gossiped_hint(&message.data);
+            let gossip = self.swarm.behaviour_mut().gossip.inner_mut();
+            gossip.report_message_validation_result(&message_id, &propagation_source, verdict);
+            return;
+        }
         Counters::increment(&self.outputs.counters.gossip_received);
         let ticket = GossipTicket {
             message: message_id,

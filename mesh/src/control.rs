@@ -59,6 +59,8 @@ pub(crate) enum LinkEnd {
     Stopping,
     #[error("the other node is stopping")]
     Left,
+    #[error("the other side closed the stream")]
+    Closed,
     #[error("nothing was heard for {LINK_SILENCE_MAX:?}")]
     Silent,
     #[error("a malformed control frame")]
@@ -98,7 +100,8 @@ async fn read_loop(
         {
             Err(_) => return LinkEnd::Silent,
             Ok(Err(error)) => return LinkEnd::Frame(error),
-            Ok(Ok(None)) => return LinkEnd::Left,
+            // Not a goodbye: a stream that another has replaced ends so, where a reset cannot be told from an end.
+            Ok(Ok(None)) => return LinkEnd::Closed,
             Ok(Ok(Some(frame))) => frame,
         };
         let Some(frame) = decode(&frame) else {

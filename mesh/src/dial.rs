@@ -1,5 +1,8 @@
 //! Whom to dial and when, as a pure state machine: redialling never stops, backs off with jitter, and starts over at once when
 //! a link that worked is lost.
+//!
+//! The direct way has a start: only when it has failed, or taken a while, are the further ways tried beside it (a WebSocket over TLS, a
+//! circuit through a relay), because whichever stands first carries the link.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -9,16 +12,51 @@ use std::{
 
 use keys::NodeId;
 
-use crate::limits::{ADDRESSES_PER_NODE_MAX, NEARBY_ADDRESSES_MAX, REDIAL_FIRST, REDIAL_MAX, REDIAL_REFUSED};
+use crate::{
+    hints::AddressHint,
+    limits::{ADDRESSES_PER_NODE_MAX, FURTHER_AFTER, NEARBY_ADDRESSES_MAX, REDIAL_FIRST, REDIAL_MAX, REDIAL_REFUSED},
+    transport::is_of_the_web,
+};
 
 /// Time since the mesh started.
 pub(crate) type Elapsed = Duration;
 
 #[derive(Debug, PartialEq)]
 enum State {
-    Waiting { until: Elapsed },
-    Dialing,
+    Waiting {
+        until: Elapsed,
+    },
+    Dialing {
+        since: Elapsed,
+        under_way: u8,
+        /// Whether the further ways are tried, too.
+        further: bool,
+    },
     Connected,
+}
+
+/// What a node says of the ways to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ways {
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) websockets: Vec<SocketAddr>,
+    pub(crate) relays: Vec<NodeId>,
+}
+
+impl Ways {
+    fn has_further(&self) -> bool {
+        !self.websockets.is_empty() || !self.relays.is_empty()
+    }
+}
+
+impl From<&AddressHint> for Ways {
+    fn from(hint: &AddressHint) -> Self {
+        Self {
+            addresses: hint.addresses.clone(),
+            websockets: hint.websockets.clone(),
+            relays: hint.relays.clone(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -27,6 +65,8 @@ struct Target {
     /// Addresses that were called out on the local network, the newest first. Anybody there can call: so they are few, and apart from
     /// those that members told.
     nearby: VecDeque<SocketAddr>,
+    /// What the node says itself now, signed.
+    hinted: Ways,
     state: State,
     failures: u32,
 }
@@ -36,19 +76,48 @@ impl Target {
         Self {
             addresses: BTreeSet::new(),
             nearby: VecDeque::new(),
+            hinted: Ways::default(),
             state: State::Waiting { until: now },
             failures: 0,
         }
     }
 
-    fn has_address(&self) -> bool {
-        !self.addresses.is_empty() || !self.nearby.is_empty()
+    fn has_way(&self) -> bool {
+        !self.all_addresses().is_empty() || self.further().is_some()
     }
 
-    /// The way over the local network first: it is the shortest.
+    /// The ways beside the direct one: what the node says, and a WebSocket wherever the port is that of the web.
+    fn further(&self) -> Option<Ways> {
+        let mut ways = self.hinted.clone();
+        for address in self.all_addresses().into_iter().filter(is_of_the_web) {
+            if !ways.websockets.contains(&address) {
+                ways.websockets.push(address);
+            }
+        }
+        ways.has_further().then_some(ways)
+    }
+
+    /// The way over the local network first: it is the shortest. What others say last: it may be of yesterday.
     fn all_addresses(&self) -> Vec<SocketAddr> {
-        let further = self.addresses.iter().filter(|address| !self.nearby.contains(address));
-        self.nearby.iter().chain(further).copied().collect()
+        let mut all = Vec::new();
+        for address in self.nearby.iter().chain(&self.hinted.addresses).chain(&self.addresses) {
+            if !all.contains(address) {
+                all.push(*address);
+            }
+        }
+        all
+    }
+
+    /// When its further ways are due, if they are to be tried at all.
+    fn further_at(&self) -> Option<Elapsed> {
+        match self.state {
+            State::Dialing {
+                since,
+                under_way,
+                further: false,
+            } if self.further().is_some() => Some(if under_way == 0 { since } else { since + FURTHER_AFTER }),
+            _ => None,
+        }
     }
 }
 
@@ -92,27 +161,60 @@ impl DialPlan {
         }
     }
 
+    /// Takes what a node says itself; it replaces what it said before. A new way is tried at once.
+    pub(crate) fn hinted(&mut self, node: NodeId, ways: Ways, now: Elapsed) {
+        let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
+        let news = ways != target.hinted;
+        target.hinted = ways;
+        if let (true, State::Waiting { until }) = (news, &mut target.state) {
+            *until = now;
+        }
+    }
+
     /// What to dial now; each is marked as being dialled.
     pub(crate) fn due(&mut self, now: Elapsed) -> Vec<(NodeId, Vec<SocketAddr>)> {
         let mut due = Vec::new();
         for (node, target) in &mut self.targets {
-            if matches!(target.state, State::Waiting { until } if until <= now) && target.has_address() {
-                target.state = State::Dialing;
-                due.push((*node, target.all_addresses()));
+            if matches!(target.state, State::Waiting { until } if until <= now) && target.has_way() {
+                let addresses = target.all_addresses();
+                target.state = State::Dialing {
+                    since: now,
+                    under_way: u8::from(!addresses.is_empty()),
+                    further: false,
+                };
+                if !addresses.is_empty() {
+                    due.push((*node, addresses));
+                }
             }
         }
         due
     }
 
-    /// When [`DialPlan::due`] will next have something.
+    /// Whose further ways to try now, each once in a round; whatever cannot be dialled counts as failed.
+    pub(crate) fn due_further(&mut self, now: Elapsed) -> Vec<(NodeId, Ways)> {
+        let mut due = Vec::new();
+        for (node, target) in &mut self.targets {
+            if target.further_at().is_some_and(|at| at <= now)
+                && let Some(ways) = target.further()
+                && let State::Dialing { under_way, further, .. } = &mut target.state
+            {
+                *under_way = under_way.saturating_add(1);
+                *further = true;
+                due.push((*node, ways));
+            }
+        }
+        due
+    }
+
+    /// When [`DialPlan::due`] or [`DialPlan::due_further`] will next have something.
     pub(crate) fn next(&self) -> Option<Elapsed> {
         let untils = self
             .targets
             .values()
-            .filter(|target| target.has_address())
+            .filter(|target| target.has_way())
             .filter_map(|target| match target.state {
                 State::Waiting { until } => Some(until),
-                _ => None,
+                _ => target.further_at(),
             });
         untils.min()
     }
@@ -127,17 +229,22 @@ impl DialPlan {
 
     /// A dial failed. `jitter` is a random number in 0..1.
     pub(crate) fn failed(&mut self, node: &NodeId, now: Elapsed, jitter: f64) {
-        if let Some(target) = self
-            .targets
-            .get_mut(node)
-            .filter(|target| target.state == State::Dialing)
-        {
-            target.failures = target.failures.saturating_add(1);
-            let wait = (REDIAL_FIRST * 2u32.saturating_pow(target.failures.min(10))).min(REDIAL_MAX);
-            target.state = State::Waiting {
-                until: now + wait.mul_f64(0.5 + jitter / 2.0),
-            };
+        let Some(target) = self.targets.get_mut(node) else {
+            return;
+        };
+        let has_further = target.further().is_some();
+        let State::Dialing { under_way, further, .. } = &mut target.state else {
+            return;
+        };
+        *under_way = under_way.saturating_sub(1);
+        if *under_way > 0 || (!*further && has_further) {
+            return;
         }
+        target.failures = target.failures.saturating_add(1);
+        let wait = (REDIAL_FIRST * 2u32.saturating_pow(target.failures.min(10))).min(REDIAL_MAX);
+        target.state = State::Waiting {
+            until: now + wait.mul_f64(0.5 + jitter / 2.0),
+        };
     }
 
     /// A link that stood is gone.
@@ -170,6 +277,11 @@ impl DialPlan {
             .get(node)
             .map(|target| target.addresses.iter().copied().collect())
             .unwrap_or_default()
+    }
+
+    /// Every address at which a node might be reached directly.
+    pub(crate) fn all_addresses(&self, node: &NodeId) -> Vec<SocketAddr> {
+        self.targets.get(node).map(Target::all_addresses).unwrap_or_default()
     }
 }
 
@@ -220,6 +332,65 @@ mod tests {
         // A dial error that arrives late does not shorten the wait.
         plan.failed(&NODE, MS(1001), 0.0);
         assert_eq!(plan.next(), Some(MS(1000) + REDIAL_REFUSED));
+    }
+
+    fn through(relay: u8) -> Ways {
+        Ways {
+            relays: vec![NodeId([relay; 32])],
+            ..Ways::default()
+        }
+    }
+
+    #[test]
+    fn further_ways_are_tried_after_the_direct_one_had_its_start_or_failed() {
+        let mut plan = plan();
+        plan.hinted(NODE, through(7), MS(0));
+        assert_eq!(plan.due(MS(0)).len(), 1);
+        assert!(plan.due_further(MS(0)).is_empty(), "the direct way has a start");
+        assert_eq!(plan.next(), Some(FURTHER_AFTER));
+        assert_eq!(plan.due_further(FURTHER_AFTER), [(NODE, through(7))]);
+        assert!(plan.due_further(FURTHER_AFTER).is_empty());
+        // Only when both have failed does it wait.
+        plan.failed(&NODE, MS(900), 1.0);
+        assert_eq!(plan.next(), None);
+        plan.failed(&NODE, MS(1000), 1.0);
+        let again = plan.next().unwrap();
+        assert!(again > MS(1000));
+        // Now the direct way fails at once: the further one is not kept waiting.
+        assert_eq!(plan.due(again).len(), 1);
+        plan.failed(&NODE, again, 1.0);
+        assert_eq!(plan.next(), Some(again));
+        assert_eq!(plan.due_further(again), [(NODE, through(7))]);
+        plan.connected(&NODE);
+        assert_eq!(plan.next(), None);
+    }
+
+    #[test]
+    fn a_node_of_which_only_a_relay_is_known_is_dialled_and_its_newest_word_counts() {
+        let mut plan = DialPlan::default();
+        plan.hinted(NODE, through(7), MS(0));
+        assert!(plan.due(MS(0)).is_empty());
+        assert_eq!(plan.due_further(MS(0)), [(NODE, through(7))]);
+        plan.failed(&NODE, MS(1), 1.0);
+        plan.hinted(NODE, through(8), MS(2));
+        assert!(plan.due(MS(2)).is_empty());
+        assert_eq!(plan.due_further(MS(2)), [(NODE, through(8))]);
+        plan.hinted(NODE, Ways::default(), MS(3));
+        plan.failed(&NODE, MS(3), 1.0);
+        assert_eq!(plan.next(), None, "nothing is known any more");
+    }
+
+    #[test]
+    fn where_the_port_is_that_of_the_web_a_websocket_is_tried_too() {
+        let mut plan = DialPlan::default();
+        let address: SocketAddr = "192.0.2.1:443".parse().unwrap();
+        plan.learn(NODE, [address], MS(0));
+        assert_eq!(plan.due(MS(0)), [(NODE, vec![address])]);
+        let websocket = Ways {
+            websockets: vec![address],
+            ..Ways::default()
+        };
+        assert_eq!(plan.due_further(FURTHER_AFTER), [(NODE, websocket)]);
     }
 
     #[test]

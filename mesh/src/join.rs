@@ -24,7 +24,7 @@ use crate::{
     limits::{JOIN_CERTIFICATES_MAX, JOIN_EVIDENCE_MAX, JOIN_FRAME_BYTES_MAX, JOIN_TIMEOUT},
     membership::{Membership, peer_of},
     streams::{self, OpenError, Opener, Stream},
-    transport::{self, multiaddresses},
+    transport::{self, every_multiaddress},
 };
 
 /// First byte of every frame of this protocol.
@@ -289,7 +289,7 @@ async fn shown(stream: &mut Stream, answer: &Result<Vec<Certificate>, JoinError>
 pub async fn join(key: &NodeKey, invite: &Invite, name: &str) -> Result<Roster, JoinError> {
     let counters = Arc::new(Counters::default());
     let (behaviour, opener, _inbound) = streams::new(Membership::Nobody, &[Protocol::JOIN], counters);
-    let mut swarm = transport::swarm(key, transport::Congestion::default(), behaviour)?;
+    let mut swarm = transport::swarm(key, transport::Congestion::default(), |_| behaviour)?;
     let request = invite.redeem(key.id(), name).map_err(MembershipError::from)?;
     let request = match (invite.operator(), invite.residency().cloned()) {
         (Some(operator), residency) => Request::RedeemOfOperator(request, residency, operator),
@@ -349,7 +349,7 @@ async fn connect(swarm: &mut Swarm<streams::Behaviour>, invite: &Invite) -> Resu
     };
     let peer = peer_of(&invite.member).ok_or(JoinError::Malformed)?;
     let dial = DialOpts::peer_id(peer)
-        .addresses(multiaddresses(&invite.addresses))
+        .addresses(every_multiaddress(&invite.addresses))
         .build();
     swarm.dial(dial).map_err(|error| unreachable(error.to_string()))?;
     // Twice the join timeout: an address that drops packets must not hide one that answers.

@@ -6,7 +6,7 @@
 //!
 //! ## Parts
 //! - `transport`: QUIC by a transport of our own, so that connections survive a change of address, with TCP + noise + yamux as the
-//!   fall-back, raced by libp2p's smart dial.
+//!   fall-back, raced by libp2p's smart dial, and a WebSocket over TLS where nothing else passes.
 //! - `gate` and `streams`: what a connection may speak is decided when it is established, from the roster, after TLS has proven
 //!   the other side's key. A stranger is offered [`Protocol::JOIN`] and nothing else: not gossip, not identify, not ping.
 //! - `join`: redeeming an invite, and proving a membership that the other side has not heard of.
@@ -14,8 +14,11 @@
 //! - `control`: one stream per link with heartbeats every 250 ms and the newest announcement of each section. Load and offers
 //!   travel here, never through gossip, where each message would cost every node CPU time.
 //! - [`blobs`]: files by their content, from several nodes at once, verified group by group, paced so that tokens keep flowing.
+//! - [`liveness`]: who is there, of members that are linked and of those that are not; a pure state machine.
 //! - [`topology`]: who is linked with whom in the whole mesh, and the routes through it.
 //! - `dial`: whom to dial and when; a pure state machine.
+//! - [`hints`], `relays`, `punch`, `reach`: where members can be found, reservations of nodes behind routers, links through a third
+//!   member and how they become direct, and what a node knows of how it is seen.
 //! - `actor`: owns the swarm, the roster and the links; everything above is driven by its one `select!`.
 //!
 //! ## Journeys
@@ -36,10 +39,15 @@ pub mod decoders;
 mod dial;
 pub mod frame;
 mod gate;
+pub mod hints;
 mod join;
 pub mod limits;
+pub mod liveness;
 mod membership;
 mod protocol;
+mod punch;
+mod reach;
+mod relays;
 mod scoring;
 mod streams;
 pub mod topology;
@@ -58,9 +66,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use counters::CounterValues;
 pub use join::{JoinError, join};
 pub use protocol::Protocol;
+pub use reach::Reachability;
 pub use streams::{OpenError, Stream};
 pub use transport::{Congestion, TransportError};
-pub use view::{LinkPath, LinkView, MeshView};
+pub use view::{LinkPath, LinkView, MeshView, ReachView};
 
 use crate::{
     actor::Command,
@@ -76,6 +85,8 @@ use crate::{
 pub struct MeshSettings {
     /// Where to listen, UDP (QUIC) and TCP on the same port.
     pub listen: SocketAddr,
+    /// Where to listen for WebSockets over TLS, for members whose network lets nothing else through; usually port 443.
+    pub websocket: Option<SocketAddr>,
     /// Members to dial first, with an address each.
     pub bootstrap: Vec<(NodeId, SocketAddr)>,
     /// Addresses under which others can reach this node besides those it listens on (a forwarded port, for example).
@@ -84,6 +95,8 @@ pub struct MeshSettings {
     pub local_discovery: bool,
     /// How fast QUIC sends.
     pub congestion: Congestion,
+    /// Whether members that cannot reach each other are linked through a third one, here and for others.
+    pub relaying: bool,
 }
 
 /// A gossip message that waits for its owner's judgement.
@@ -139,6 +152,7 @@ pub struct Mesh {
     roster: watch::Receiver<Arc<Roster>>,
     view: watch::Receiver<MeshView>,
     topology: watch::Receiver<Arc<Topology>>,
+    reach: watch::Receiver<ReachView>,
     counters: Arc<Counters>,
 }
 
@@ -151,11 +165,13 @@ impl Mesh {
         let counters = Arc::new(Counters::default());
         let (roster_sender, roster) = watch::channel(Arc::new(roster));
         let (view_sender, view) = watch::channel(MeshView::default());
+        let (reach_sender, reach) = watch::channel(ReachView::default());
         let (sections, sections_seen) = watch::channel(Sections::new());
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
         let outputs = actor::Outputs {
             roster: roster_sender,
             view: view_sender,
+            reach: reach_sender,
             counters: counters.clone(),
         };
         let meters = transport::Meters::default();
@@ -178,6 +194,7 @@ impl Mesh {
                 roster,
                 view,
                 topology,
+                reach,
                 counters,
             },
             inputs,
@@ -212,6 +229,12 @@ impl Mesh {
     #[must_use]
     pub fn topology(&self) -> watch::Receiver<Arc<Topology>> {
         self.topology.clone()
+    }
+
+    /// Whether and how others can reach this node, always current.
+    #[must_use]
+    pub fn reach(&self) -> watch::Receiver<ReachView> {
+        self.reach.clone()
     }
 
     /// What was counted since the start.

@@ -99,6 +99,8 @@ pub const SECTION_BYTES_MAX: usize = 16 * 1024;
 pub const SECTIONS_MAX: usize = 8;
 /// Bytes of a section's name.
 pub const SECTION_NAME_BYTES_MAX: usize = 32;
+/// Changes of address that wait to be taken note of: one of each connection of a large mesh.
+pub const MOVES_WAITING_MAX: usize = 1024;
 /// Addresses remembered for one node.
 pub const ADDRESSES_PER_NODE_MAX: usize = 8;
 /// Addresses of one node that were called out on the local network: one of each family.
@@ -141,6 +143,78 @@ pub const HANDSHAKE_QUEUE: usize = 64;
 pub const PUNCH_EVERY: Duration = Duration::from_millis(50);
 /// Connections through two home routers that are tried at the same time.
 pub const PUNCHES_MAX: usize = 64;
+/// So long the direct way to a node is tried alone; then a WebSocket and circuits are tried beside it.
+pub const FURTHER_AFTER: Duration = Duration::from_millis(700);
+/// Bytes of one address hint: eight addresses of each kind, three relays, and the signature.
+pub const HINT_BYTES_MAX: usize = 1024;
+/// A hint is made anew after this, also when it says the same.
+pub const HINT_REFRESH: Duration = Duration::from_secs(5 * 60);
+/// A hint ends so long after it was made: one refresh may be lost.
+pub const HINT_LIVES_MS: u64 = 10 * 60 * 1000;
+/// How far two honest clocks may differ when a hint's age is judged.
+pub const HINT_CLOCK_SKEW_MS: u64 = keys::limits::CLOCK_SKEW_MILLISECONDS;
+/// Two hints of one node are at least so far apart: whoever says more is not forwarded.
+pub const HINT_SOONEST_MS: u64 = 500;
+/// A node waits so long between two hints of its own: longer than [`HINT_SOONEST_MS`], so that every clock agrees.
+pub const HINT_EVERY_MIN: Duration = Duration::from_secs(1);
+/// The two sides of a link compare which hints they have this often; gossip brings almost all of them before.
+pub const HINTS_AGAIN: Duration = Duration::from_secs(120);
+/// A hints stream on which nothing came for this long has ended.
+pub const HINTS_SILENCE_MAX: Duration = Duration::from_secs(300);
+/// Bytes of one frame of the hints protocol: the numbers of a full mesh's hints.
+pub const HINTS_FRAME_BYTES_MAX: usize = 80 * 1024;
+/// Hints in one frame.
+pub const HINTS_PER_FRAME: usize = 64;
+/// Frames of hints that wait to be written: all of a full mesh. Further ones are dropped; the next comparison repairs it.
+pub const HINTS_QUEUE: usize = 64;
+/// A neighbour that does not read its hints stream for so long loses it.
+pub const HINTS_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A hints stream that ended while its link stands is opened again after this.
+pub const HINTS_REOPEN: Duration = Duration::from_secs(5);
+/// Members whose word counts for how this node is seen.
+pub const OBSERVERS_MAX: usize = 64;
+/// Relays at which a node behind a router keeps a reservation: two may fail at once.
+pub const RELAYS_HELD: usize = 3;
+/// A relay that has not answered for so long does not count as asked any more.
+pub const RELAY_ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// First wait before a relay is asked again.
+pub const RELAY_RETRY_FIRST: Duration = Duration::from_millis(300);
+/// Longest wait before a relay is asked again; asking never stops.
+pub const RELAY_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Reservations that one relay keeps: members of a large mesh behind routers, each with three of them.
+pub const RELAY_RESERVATIONS_MAX: usize = 1024;
+/// Reservations of one member at one relay: one for each of its connections there, for a moment.
+pub const RELAY_RESERVATIONS_PER_MEMBER: usize = 4;
+/// Circuits that one relay carries at once; each has two buffers of 8 KiB.
+pub const RELAY_CIRCUITS_MAX: usize = 512;
+/// Circuits that one member may have begun at one relay.
+pub const RELAY_CIRCUITS_PER_MEMBER: usize = 64;
+/// A circuit carries a link, so that it may be old; libp2p's two minutes would cut answers off. Its bytes are not limited.
+pub const RELAY_CIRCUIT_LIVES: Duration = Duration::from_secs(24 * 3600);
+/// Circuits and reservations that one member may ask a relay for in a row.
+pub const RELAY_ASKS_BURST: u32 = 60;
+/// After that one for each of these.
+pub const RELAY_ASK_EVERY: Duration = Duration::from_secs(1);
+/// How often reservations, hints and relayed links are looked after.
+pub const REACH_TICK: Duration = Duration::from_millis(250);
+/// A link that a direct one has replaced is closed at the earliest after this: streams that were being opened on it stand by then.
+pub const RETIRED_MIN: Duration = Duration::from_secs(1);
+/// Bytes that are written into one message of a WebSocket: one frame of TLS.
+pub const WEBSOCKET_WRITE_BYTES: usize = 16 * 1024;
+/// Bytes of one message of a WebSocket that are taken, and that wait to be written; what is more ends the connection.
+pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one frame of the punch protocol.
+pub const PUNCH_FRAME_BYTES_MAX: usize = 256;
+/// Addresses that each side names to be punched.
+pub const PUNCH_ADDRESSES_MAX: usize = 4;
+/// Two sides agree in this on when to dial.
+pub const PUNCH_TALK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A link over TCP or a WebSocket is tried by QUIC so soon after it stands: on a busy machine TCP may have been faster by chance.
+pub const BETTER_FIRST: Duration = Duration::from_secs(1);
+/// First wait before a relayed link is tried directly again; each further one is four times as long.
+pub const PUNCH_AGAIN_FIRST: Duration = Duration::from_secs(6);
+/// Longest wait before a relayed link is tried directly again.
+pub const PUNCH_AGAIN_MAX: Duration = Duration::from_secs(10 * 60);
 /// A connection that nothing uses (a stranger after its join) is closed after this.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(5);
 /// How long a stop waits for connections to close in order.
@@ -220,6 +294,41 @@ pub const BLOB_TICK: Duration = Duration::from_millis(100);
 pub const BLOB_PROGRESS_WINDOW: Duration = Duration::from_secs(3);
 /// Streams for blobs that wait for one connection to be dialled; further ones go over the link.
 pub const BULK_WAITERS_MAX: usize = 64;
+/// The liveness core looks at the clock and passes news on this often: five such steps reach 1000 nodes.
+pub const LIVENESS_TICK: Duration = Duration::from_millis(100);
+/// Neighbours that are told news with each tick.
+pub const LIVENESS_GOSSIP_PEERS: usize = 3;
+/// How often one piece of news is told by each node, times the logarithm of the members: 27 times among 1000. With two instead of
+/// three every tenth mesh of 100 has a node that misses one until the next.
+pub const LIVENESS_TELLINGS: u32 = 3;
+/// Pieces of news in one frame: 20 KiB at most.
+pub const LIVENESS_RUMOURS_PER_FRAME: usize = 400;
+/// Others are asked for a neighbour that was silent for so long: four heartbeats.
+pub const LIVENESS_SILENT_AFTER: Duration = Duration::from_secs(1);
+/// A silent neighbour is suspected when nobody vouches for it within this.
+pub const LIVENESS_ASK_FOR: Duration = Duration::from_millis(500);
+/// How many are asked with each tick.
+pub const LIVENESS_ASK_PEERS: usize = 3;
+/// So many that suspect a member on their own shorten its time.
+pub const LIVENESS_CONFIRMATIONS: usize = 3;
+/// A suspect that does not contradict within this is gone: a suspicion reaches it, and its word everybody, in less than two seconds.
+pub const LIVENESS_GONE_AFTER: Duration = Duration::from_millis(2400);
+/// The same when several suspect it.
+pub const LIVENESS_GONE_AFTER_CONFIRMED: Duration = Duration::from_millis(1500);
+/// A tick that comes so late shows that the node itself was asleep.
+pub const LIVENESS_SLEPT_AFTER: Duration = Duration::from_millis(500);
+/// A node under strain waits longer before it asks for others, by half as much again for each step, up to so many.
+pub const LIVENESS_STRAIN_MAX: u32 = 2;
+/// A step of strain is forgotten after this.
+pub const LIVENESS_STRAIN_FOR: Duration = Duration::from_secs(10);
+/// How often all members together say that they are there.
+pub const PRESENCES_PER_SECOND: f64 = 2.0;
+/// One member says it no more often than this.
+pub const LIVENESS_PRESENCE_MIN: Duration = Duration::from_secs(3);
+/// A node that hears no neighbour for so long knows of nobody whether it is there.
+pub const LIVENESS_ISOLATED_AFTER: Duration = Duration::from_secs(5);
+/// How often it is looked at whom nobody has told of.
+pub const LIVENESS_UNHEARD_EVERY: Duration = Duration::from_secs(1);
 /// Links that a node tells of, those with the shortest round trips: enough for a full mesh of a thousand.
 pub const LINKS_TOLD_MAX: usize = 1024;
 /// Nodes whose links are known: as many as a mesh has members.

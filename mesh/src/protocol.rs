@@ -15,6 +15,10 @@ impl Protocol {
     pub const CONTROL: Self = Self("/starling/control/1");
     /// Who is linked with whom, owned by this crate.
     pub const LINKS: Self = Self("/starling/links/1");
+    /// Where members can be found, owned by this crate.
+    pub const HINTS: Self = Self("/starling/hints/1");
+    /// Two members with a relayed link agree to dial each other directly, owned by this crate.
+    pub const PUNCH: Self = Self("/starling/punch/1");
     /// Exchange of what the other side is missing, owned by `crdt`.
     pub const RECONCILE: Self = Self("/starling/reconcile/3");
     /// Data keys of accounts, owned by `crdt`.
@@ -30,11 +34,13 @@ impl Protocol {
     pub const BULK: Self = Self("/starling/bulk/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::JOIN,
         Self::TRUST,
         Self::CONTROL,
         Self::LINKS,
+        Self::HINTS,
+        Self::PUNCH,
         Self::RECONCILE,
         Self::KEYS,
         Self::FETCH,
@@ -43,10 +49,32 @@ impl Protocol {
         Self::BULK,
     ];
 
+    /// Protocols of libp2p that members speak besides: asking a relay to carry, being brought a circuit by one, and gossip in the versions
+    /// that its library offers. They are gated as all are; tests walk this list, too.
+    pub const OF_LIBP2P: [&'static str; 6] = [
+        "/libp2p/circuit/relay/0.2.0/hop",
+        "/libp2p/circuit/relay/0.2.0/stop",
+        "/meshsub/1.3.0",
+        "/meshsub/1.2.0",
+        "/meshsub/1.1.0",
+        "/meshsub/1.0.0",
+    ];
+
+    /// Whether a stream of it belongs to its link, and ends with it, rather than to somebody's work.
+    pub(crate) fn belongs_to_the_link(self) -> bool {
+        [Self::TRUST, Self::CONTROL, Self::LINKS, Self::HINTS, Self::PUNCH].contains(&self)
+    }
+
     /// The name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.0
+    }
+
+    /// A protocol that is not ours, to try it as a stranger.
+    #[cfg(test)]
+    pub(crate) const fn foreign(name: &'static str) -> Self {
+        Self(name)
     }
 
     /// The protocol of this name.
@@ -81,6 +109,9 @@ mod tests {
                 document.contains(&format!("`{protocol}`")),
                 "{protocol} is not in PROTOCOL.md"
             );
+        }
+        for name in Protocol::OF_LIBP2P {
+            assert!(document.contains(&format!("`{name}`")), "{name} is not in PROTOCOL.md");
         }
         assert_eq!(Protocol::named("/starling/nothing/1"), None);
     }

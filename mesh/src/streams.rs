@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
-pub(crate) use behaviour::{Behaviour, ForBlobs};
+pub(crate) use behaviour::{Behaviour, News};
 
 use crate::{
     Protocol,
@@ -42,7 +42,12 @@ pub struct Stream {
     bytes: Compat<libp2p::Stream>,
     /// Counted while it lives, when tokens flow on it: bulk gives way.
     _tokens: Option<TokenStream>,
+    /// Held while it lives, when it is somebody's work: a connection that another has replaced stays for it.
+    _lease: Option<Lease>,
 }
+
+/// Says by being held that somebody works on a connection.
+pub(crate) type Lease = Arc<()>;
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
@@ -92,7 +97,7 @@ pub(crate) struct Open {
     pub(crate) protocol: Protocol,
     /// A particular connection (the control stream of a link); otherwise any.
     pub(crate) connection: Option<ConnectionId>,
-    pub(crate) reply: oneshot::Sender<Result<libp2p::Stream, OpenError>>,
+    pub(crate) reply: oneshot::Sender<Result<(libp2p::Stream, Lease), OpenError>>,
 }
 
 /// Opens streams. Cheap to clone.
@@ -130,12 +135,10 @@ impl Opener {
                 reply,
             };
             self.requests.send(request).await.map_err(|_| OpenError::Stopped)?;
-            let mut stream = answer.await.map_err(|_| OpenError::NotConnected(node))??.compat();
+            let (stream, lease) = answer.await.map_err(|_| OpenError::NotConnected(node))??;
+            let mut stream = wrap(stream, tokens_on(protocol, &self.tokens), (protocol, lease));
             match stream.read_u8().await {
-                Ok(OK) => Ok(Stream {
-                    bytes: stream,
-                    _tokens: tokens_on(protocol, &self.tokens),
-                }),
+                Ok(OK) => Ok(stream),
                 Ok(_) => Err(OpenError::Busy(node, protocol)),
                 Err(error) => Err(OpenError::Broken(node, error.to_string())),
             }
@@ -203,10 +206,11 @@ pub(crate) fn new(
     (behaviour, opener, inbound)
 }
 
-fn wrap(stream: libp2p::Stream, tokens: Option<TokenStream>) -> Stream {
+fn wrap(stream: libp2p::Stream, tokens: Option<TokenStream>, (protocol, lease): (Protocol, Lease)) -> Stream {
     Stream {
         bytes: stream.compat(),
         _tokens: tokens,
+        _lease: (!protocol.belongs_to_the_link()).then_some(lease),
     }
 }
 

@@ -1,23 +1,27 @@
-//! libp2p's transports as Starling uses them: QUIC first (our own, see `quic`), TCP with noise and yamux where UDP is blocked.
+//! libp2p's transports as Starling uses them: QUIC first (our own, see `quic`), TCP with noise and yamux where UDP is blocked, a
+//! WebSocket over TLS where nothing but the web passes, and circuits through other members.
 
 mod meter;
 mod quic;
+mod websocket;
 
 use std::net::{IpAddr, SocketAddr};
 
 use keys::NodeKey;
 use libp2p::{
-    Multiaddr, Swarm, SwarmBuilder, Transport as _, identity,
+    Multiaddr, PeerId, Swarm, SwarmBuilder, Transport as _,
+    core::ConnectedPoint,
+    identity,
     multiaddr::Protocol as Part,
-    noise,
+    noise, relay,
     swarm::{DialError, NetworkBehaviour},
     tcp, yamux,
 };
 
 pub(crate) use self::meter::Meters;
 pub use self::quic::Congestion;
-use self::{meter::MeteredNoise, quic::QuicTransport};
-use crate::limits::IDLE_CONNECTION;
+use self::{meter::MeteredNoise, quic::QuicTransport, websocket::WebSocketTransport};
+use crate::{LinkPath, limits::IDLE_CONNECTION};
 
 /// The local network could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,27 +34,28 @@ pub enum TransportError {
     Listen {
         /// What was asked for.
         address: SocketAddr,
-        /// `UDP` or `TCP`.
+        /// `UDP`, `TCP` or `WebSocket`.
         kind: &'static str,
         /// What the system said.
         reason: String,
     },
 }
 
-/// A swarm with our identity and transports around `behaviour`, whose connections nobody counts.
+/// A swarm with our identity and transports around a behaviour, which is given what asks relays for circuits; nobody counts its
+/// connections.
 pub(crate) fn swarm<B: NetworkBehaviour>(
     key: &NodeKey,
     congestion: Congestion,
-    behaviour: B,
+    behaviour: impl FnOnce(relay::client::Behaviour) -> B,
 ) -> Result<Swarm<B>, TransportError> {
     swarm_with(key, congestion, behaviour, &Meters::default())
 }
 
-/// A swarm with our identity and transports around `behaviour`.
+/// The same, with connections that are counted.
 pub(crate) fn swarm_with<B: NetworkBehaviour>(
     key: &NodeKey,
     congestion: Congestion,
-    behaviour: B,
+    behaviour: impl FnOnce(relay::client::Behaviour) -> B,
     meters: &Meters,
 ) -> Result<Swarm<B>, TransportError> {
     let setup = |error: &dyn std::fmt::Display| TransportError::Setup(error.to_string());
@@ -69,7 +74,11 @@ pub(crate) fn swarm_with<B: NetworkBehaviour>(
             Ok(quic.map(move |(peer, connection), _| (peer, connection.metered(meters.meter(peer)))))
         })
         .map_err(|error| setup(&error))?
-        .with_behaviour(|_| behaviour)
+        .with_other_transport(|key| Ok(WebSocketTransport::new(key)?))
+        .map_err(|error| setup(&error))?
+        .with_relay_client(metered_noise(meters), yamux::Config::default)
+        .map_err(|error| setup(&error))?
+        .with_behaviour(|_, client| behaviour(client))
         .map_err(|error| setup(&error))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_CONNECTION).with_smart_dial())
         .build();
@@ -85,9 +94,18 @@ fn metered_noise(meters: &Meters) -> impl FnOnce(&identity::Keypair) -> Result<M
     }
 }
 
-/// Listens on the same port for UDP (QUIC) and TCP.
-pub(crate) fn listen<B: NetworkBehaviour>(swarm: &mut Swarm<B>, address: SocketAddr) -> Result<(), TransportError> {
-    for (kind, multiaddress) in [("UDP", quic_multiaddress(&address)), ("TCP", over_tcp(&address))] {
+/// Listens on the same port for UDP (QUIC) and TCP, and elsewhere for WebSockets.
+pub(crate) fn listen<B: NetworkBehaviour>(
+    swarm: &mut Swarm<B>,
+    address: SocketAddr,
+    websocket: Option<SocketAddr>,
+) -> Result<(), TransportError> {
+    let direct = [
+        ("UDP", address, quic_multiaddress(&address)),
+        ("TCP", address, over_tcp(&address)),
+    ];
+    let websocket = websocket.map(|at| ("WebSocket", at, over_websocket(&at)));
+    for (kind, address, multiaddress) in direct.into_iter().chain(websocket) {
         swarm.listen_on(multiaddress).map_err(|error| TransportError::Listen {
             address,
             kind,
@@ -113,12 +131,40 @@ fn base(address: &SocketAddr) -> Multiaddr {
     })
 }
 
-fn quic_multiaddress(address: &SocketAddr) -> Multiaddr {
+pub(crate) fn quic_multiaddress(address: &SocketAddr) -> Multiaddr {
     base(address).with(Part::Udp(address.port())).with(Part::QuicV1)
 }
 
 fn over_tcp(address: &SocketAddr) -> Multiaddr {
     base(address).with(Part::Tcp(address.port()))
+}
+
+pub(crate) fn over_websocket(address: &SocketAddr) -> Multiaddr {
+    websocket::above(over_tcp(address))
+}
+
+/// The address of a WebSocket listener.
+pub(crate) fn websocket_address(multiaddress: &Multiaddr) -> Option<SocketAddr> {
+    let parts: Vec<_> = multiaddress.iter().collect();
+    match parts[..] {
+        [Part::Ip4(ip), Part::Tcp(port), Part::Tls, Part::Ws(_)] => Some((ip, port).into()),
+        [Part::Ip6(ip), Part::Tcp(port), Part::Tls, Part::Ws(_)] => Some((ip, port).into()),
+        _ => None,
+    }
+}
+
+/// Every way that a bare address may mean: where the port is that of the web, a WebSocket over TLS may be there, too.
+pub(crate) fn every_multiaddress(addresses: &[SocketAddr]) -> Vec<Multiaddr> {
+    let websockets = addresses
+        .iter()
+        .filter(|address| is_of_the_web(address))
+        .map(over_websocket);
+    multiaddresses(addresses).into_iter().chain(websockets).collect()
+}
+
+/// Whether an address has the port of HTTPS.
+pub(crate) fn is_of_the_web(address: &SocketAddr) -> bool {
+    address.port() == 443
 }
 
 /// Both transports of every address; libp2p's smart dial tries QUIC first and TCP shortly after.
@@ -129,8 +175,54 @@ pub(crate) fn multiaddresses(addresses: &[SocketAddr]) -> Vec<Multiaddr> {
         .collect()
 }
 
-/// The address of a QUIC listener, which is also that of the TCP listener beside it.
+/// The way to a node through a relay: where the relay is, who it is, and who is meant; without the last, where to listen.
+pub(crate) fn circuit(relay_at: &Multiaddr, relay: PeerId, to: Option<PeerId>) -> Multiaddr {
+    // An address may say already whose it is.
+    let at: Multiaddr = relay_at.iter().filter(|part| !matches!(part, Part::P2p(_))).collect();
+    let circuit = at.with(Part::P2p(relay)).with(Part::P2pCircuit);
+    match to {
+        Some(to) => circuit.with(Part::P2p(to)),
+        None => circuit,
+    }
+}
+
+/// The relay of a connection that goes through one.
+pub(crate) fn relay_of(endpoint: &ConnectedPoint) -> Option<PeerId> {
+    let address = match endpoint {
+        ConnectedPoint::Dialer { address, .. } => address,
+        ConnectedPoint::Listener { local_addr, .. } => local_addr,
+    };
+    let mut before = None;
+    for part in address {
+        match part {
+            Part::P2pCircuit => return before,
+            Part::P2p(peer) => before = Some(peer),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// How the bytes of a connection travel, as its address tells.
+pub(crate) fn path(endpoint: &ConnectedPoint) -> LinkPath {
+    if endpoint.is_relayed() {
+        return LinkPath::Relayed;
+    }
+    let parts: Vec<_> = endpoint.get_remote_address().iter().collect();
+    if parts.contains(&Part::QuicV1) {
+        LinkPath::Quic
+    } else if parts.iter().any(|part| matches!(part, Part::Ws(_) | Part::Wss(_))) {
+        LinkPath::WebSocket
+    } else {
+        LinkPath::Tcp
+    }
+}
+
+/// The address of a QUIC listener, which is also that of the TCP listener beside it; that of a circuit is its relay's, and not meant.
 pub(crate) fn quic_address(multiaddress: &Multiaddr) -> Option<SocketAddr> {
+    if multiaddress.iter().any(|part| part == Part::P2pCircuit) {
+        return None;
+    }
     let mut parts = multiaddress.iter();
     let ip = match parts.next()? {
         Part::Ip4(ip) => IpAddr::V4(ip),
@@ -180,6 +272,13 @@ mod tests {
             assert_eq!(quic_address(&quic_multiaddress(&address)), Some(address));
             assert_eq!(quic_address(&over_tcp(&address)), None);
             assert_eq!(multiaddresses(&[address]).len(), 2);
+            let (relay, node) = (PeerId::random(), PeerId::random());
+            let through = circuit(&quic_multiaddress(&address).with(Part::P2p(relay)), relay, Some(node));
+            let expected = format!("{}/p2p/{relay}/p2p-circuit/p2p/{node}", quic_multiaddress(&address));
+            assert_eq!(through.to_string(), expected);
+            assert_eq!(websocket_address(&over_websocket(&address)), Some(address));
+            assert_eq!(websocket_address(&over_tcp(&address)), None);
+            assert_eq!(quic_address(&through), None, "it is the relay that listens there");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What a node knows of its neighbours at this moment; every figure has an age.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use keys::NodeId;
 use tokio::time::Instant;
 
-use crate::limits::SUSPECT_AFTER;
+use crate::{limits::SUSPECT_AFTER, reach::Reachability};
 
 /// The neighbours of this node.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +19,61 @@ pub struct MeshView {
 pub enum LinkPath {
     /// QUIC over UDP.
     Quic,
+    /// QUIC over UDP, through two home routers that both sides opened at once.
+    Punched,
     /// TCP with noise and yamux.
     Tcp,
+    /// A WebSocket over TLS.
+    WebSocket,
+    /// Through another member, which sees nothing of what passes.
+    Relayed,
+}
+
+impl LinkPath {
+    /// The word for it in tables and in the interface between programs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::Punched => "punched",
+            Self::Tcp => "tcp",
+            Self::WebSocket => "websocket",
+            Self::Relayed => "relayed",
+        }
+    }
+
+    /// The better one takes a link over: QUIC moves with an address and loses no tokens behind bulk, and directly is shorter.
+    pub(crate) const fn rank(self) -> u8 {
+        match self {
+            Self::Quic | Self::Punched => 3,
+            Self::Tcp => 2,
+            Self::WebSocket => 1,
+            Self::Relayed => 0,
+        }
+    }
+
+    /// Whether no other member is between.
+    #[must_use]
+    pub const fn is_direct(self) -> bool {
+        !matches!(self, Self::Relayed)
+    }
+}
+
+/// Whether and how others can reach this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReachView {
+    /// Whether relays may be used at all.
+    pub relaying: bool,
+    /// What follows from how others see it.
+    pub reachability: Reachability,
+    /// Where others see it.
+    pub seen_at: Vec<SocketAddr>,
+    /// The relays that hold a reservation for it.
+    pub relays: Vec<NodeId>,
+    /// Whether it carries circuits for others.
+    pub carries: bool,
+    /// Members whose address hints it has.
+    pub hints: usize,
 }
 
 /// One neighbour.

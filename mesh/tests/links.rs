@@ -33,6 +33,8 @@ fn start(key: &NodeKey, roster: Roster, bootstrap: Vec<(NodeId, SocketAddr)>) ->
         public_addresses: Vec::new(),
         local_discovery: false,
         congestion: Congestion::default(),
+        relaying: false,
+        websocket: None,
     };
     let (mesh, inputs) = Mesh::start(&settings, key, roster).unwrap();
     (mesh, inputs, address)

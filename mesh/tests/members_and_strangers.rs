@@ -43,6 +43,8 @@ fn settings(listen: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>) -> MeshSet
         public_addresses: Vec::new(),
         local_discovery: false,
         congestion: Congestion::default(),
+        relaying: true,
+        websocket: None,
     }
 }
 

@@ -11,6 +11,7 @@
 mod rig;
 
 use std::{
+    net::SocketAddr,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -22,7 +23,7 @@ use keys::{
     membership::{Certificate, Roles, Roster},
 };
 use mesh::{Congestion, Inputs, LinkPath, Mesh, MeshSettings, Protocol, frame};
-use rig::{Rig, router_address, server_address};
+use rig::{Rig, router_address, server_address, websocket_address};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Generous: a deadline only turns a hang into a failure.
@@ -42,6 +43,8 @@ struct Trial {
     arrivals: mpsc::Receiver<Arrival>,
     /// How the home reaches the server.
     path: LinkPath,
+    /// How it does now.
+    path_now: watch::Receiver<Option<LinkPath>>,
     /// How long the home took from its start to the first link.
     linked_after: Duration,
     stop: watch::Sender<bool>,
@@ -55,13 +58,15 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-fn settings(listen: &str, bootstrap: Vec<(NodeId, std::net::SocketAddr)>) -> MeshSettings {
+fn settings(listen: &str, bootstrap: Vec<(NodeId, SocketAddr)>) -> MeshSettings {
     MeshSettings {
         listen: listen.parse().unwrap(),
         bootstrap,
         public_addresses: Vec::new(),
         local_discovery: false,
         congestion: Congestion::default(),
+        relaying: true,
+        websocket: None,
     }
 }
 
@@ -72,7 +77,11 @@ async fn serve(
     arrivals: mpsc::Sender<Arrival>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let (mesh, mut inputs): (Mesh, Inputs) = Mesh::start(&settings(rig::SERVER, vec![]), &key, roster).unwrap();
+    let settings = MeshSettings {
+        websocket: Some(websocket_address()),
+        ..settings(rig::SERVER, vec![])
+    };
+    let (mesh, mut inputs): (Mesh, Inputs) = Mesh::start(&settings, &key, roster).unwrap();
     ready.send(()).unwrap();
     let streams = inputs.streams.get_mut(&Protocol::GENERATE).unwrap();
     let work = async {
@@ -94,13 +103,14 @@ async fn serve(
 
 async fn generate(
     key: NodeKey,
-    server: NodeId,
+    (server, addresses): (NodeId, Vec<SocketAddr>),
     invite: Invite,
     linked: oneshot::Sender<(LinkPath, Duration)>,
+    path_now: watch::Sender<Option<LinkPath>>,
     mut stop: watch::Receiver<bool>,
 ) {
     let roster = mesh::join(&key, &invite, "home").await.unwrap();
-    let bootstrap = vec![(server, server_address())];
+    let bootstrap = addresses.into_iter().map(|address| (server, address)).collect();
     let began = Instant::now();
     let (mesh, _inputs) = Mesh::start(&settings("0.0.0.0:4001", bootstrap), &key, roster).unwrap();
     let mut view = mesh.view();
@@ -126,40 +136,62 @@ async fn generate(
             }
         }
     };
+    let paths = async {
+        while view.changed().await.is_ok() {
+            path_now.send_replace(view.borrow_and_update().links.get(&server).map(|link| link.path));
+        }
+    };
     tokio::select! {
         () = tokens => {}
+        () = paths => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
     mesh.stop().await;
 }
 
-/// A mesh whose first node is at `address`, and an invite to it.
-fn founded(first: &NodeKey, address: std::net::SocketAddr) -> (Roster, Invite) {
+/// A mesh whose first node is at `addresses`, and an invite to it.
+fn founded(first: &NodeKey, addresses: Vec<SocketAddr>) -> (Roster, Invite) {
     let root = NodeKey::generate();
     let certificate = Certificate::found(&root, first.id(), "first", random_bytes(), Timestamp::now()).unwrap();
     let roster = Roster::new(certificate).unwrap();
     let terms = Terms::new(Roles::NODE, 1, Timestamp::now().plus(600_000));
-    let invite = Invite::issue(&root, roster.mesh(), first.id(), vec![address], random_bytes(), terms).unwrap();
+    let invite = Invite::issue(&root, roster.mesh(), first.id(), addresses, random_bytes(), terms).unwrap();
     (roster, invite)
 }
 
 impl Trial {
     fn start(rig: &Rig) -> Self {
+        Self::start_at(rig, vec![server_address()])
+    }
+
+    /// The home is told that the server is at `addresses`.
+    fn start_at(rig: &Rig, addresses: Vec<SocketAddr>) -> Self {
         let (server, home) = (NodeKey::generate(), NodeKey::generate());
-        let (roster, invite) = founded(&server, server_address());
+        let (roster, invite) = founded(&server, addresses.clone());
         let (stop, stopped) = watch::channel(false);
         let (token, arrivals) = mpsc::channel(100_000);
         let (ready, is_ready) = oneshot::channel();
         let (linked, is_linked) = oneshot::channel();
+        let (path_changes, path_now) = watch::channel(None);
         let (server_id, server_stop) = (server.id(), stopped.clone());
         let mut threads =
             vec![rig.at_server(move || runtime().block_on(serve(server, roster, ready, token, server_stop)))];
         is_ready.blocking_recv().unwrap();
-        threads.push(rig.at_home(move || runtime().block_on(generate(home, server_id, invite, linked, stopped))));
+        threads.push(rig.at_home(move || {
+            runtime().block_on(generate(
+                home,
+                (server_id, addresses),
+                invite,
+                linked,
+                path_changes,
+                stopped,
+            ))
+        }));
         let (path, linked_after) = is_linked.blocking_recv().unwrap();
         Self {
             arrivals,
             path,
+            path_now,
             linked_after,
             stop,
             threads,
@@ -240,6 +272,47 @@ fn where_no_udp_passes_tcp_links_at_once_but_does_not_survive_a_change_of_addres
 }
 
 #[test]
+fn a_link_over_tcp_moves_to_quic_when_udp_passes_again_and_loses_no_token() {
+    let Some(rig) = Rig::new() else { return };
+    rig.block("meta l4proto udp");
+    let mut trial = Trial::start(&rig);
+    assert_eq!(trial.path, LinkPath::Tcp);
+    let mut arrivals = trial.tokens(TOKENS_BETWEEN, PATIENCE);
+    rig.unblock();
+    let unblocked = Instant::now();
+    let moved = trial.path_now.wait_for(|path| *path == Some(LinkPath::Quic));
+    let moved = runtime().block_on(async { tokio::time::timeout(2 * PATIENCE, moved).await.map(drop) });
+    moved.expect("the link moves to QUIC");
+    eprintln!("from TCP to QUIC {:?} after UDP passed again", unblocked.elapsed());
+    let meanwhile = (unblocked.elapsed().as_millis() / TOKEN_EVERY.as_millis()) as u32;
+    arrivals.extend(trial.tokens(meanwhile + TOKENS_BETWEEN, PATIENCE));
+    assert_eq!(arrivals.len() as u32, meanwhile + 2 * TOKENS_BETWEEN);
+    let gap = longest_gap(&arrivals);
+    assert!(gap <= STALL_MAX, "stalled for {gap:?}");
+    trial.end();
+}
+
+#[test]
+fn where_only_the_web_passes_a_websocket_carries_the_link() {
+    let Some(rig) = Rig::new() else { return };
+    rig.block("meta l4proto udp");
+    rig.block("ip saddr 192.168.7.2 tcp dport != 443");
+    // It joined over it, too.
+    let mut trial = Trial::start_at(&rig, vec![server_address(), websocket_address()]);
+    assert_eq!(trial.path, LinkPath::WebSocket);
+    eprintln!("linked by a WebSocket after {:?}", trial.linked_after);
+    let arrivals = trial.tokens(TOKENS_BETWEEN, PATIENCE);
+    assert_eq!(arrivals.len() as u32, TOKENS_BETWEEN);
+    let gap = longest_gap(&arrivals);
+    assert!(gap <= STALL_MAX, "stalled for {gap:?}");
+    // The control: it is really port 443 by which the tokens come.
+    rig.block("tcp dport 443");
+    let after = trial.tokens(1000, Duration::from_secs(2));
+    assert!(after.len() < 50, "{} tokens came all the same", after.len());
+    trial.end();
+}
+
+#[test]
 fn a_stream_goes_on_after_eight_seconds_without_a_line() {
     let Some(rig) = Rig::new() else { return };
     let mut trial = Trial::start(&rig);
@@ -274,7 +347,7 @@ fn finds_its_neighbour(rig: &Rig, local_discovery: bool, patience: Duration) -> 
     };
     let (first, home) = (NodeKey::generate(), NodeKey::generate());
     let first_id = first.id();
-    let (roster, invite) = founded(&first, router_address());
+    let (roster, invite) = founded(&first, vec![router_address()]);
     let (stop, mut stopped) = watch::channel(false);
     let (ready, is_ready) = oneshot::channel();
     let neighbour = rig.at_router(move || {

@@ -35,6 +35,8 @@ impl Node {
             public_addresses: Vec::new(),
             local_discovery: false,
             congestion: Congestion::default(),
+            relaying: true,
+            websocket: None,
         };
         let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
         Self {

@@ -77,6 +77,12 @@ pub struct MeshConfig {
     /// How fast QUIC sends: `bbr`, or `cubic` where bbr treats other traffic on the line badly.
     #[serde(default)]
     pub congestion: mesh::Congestion,
+    /// Where to listen for WebSockets over TLS, for members whose network lets nothing else through.
+    #[serde(default)]
+    pub websocket: Option<SocketAddr>,
+    /// Whether members that cannot reach each other are linked through a third one, here and for others.
+    #[serde(default = "default_relaying")]
+    pub relaying: bool,
 }
 
 impl MeshConfig {
@@ -289,6 +295,10 @@ pub fn model_source(text: &str, key: Option<String>) -> Result<ModelSource, Addr
     })
 }
 
+const fn default_relaying() -> bool {
+    true
+}
+
 const fn default_local_discovery() -> bool {
     true
 }
@@ -310,7 +320,9 @@ pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model
         text,
         "]\n# Further addresses under which others reach this node, for example a forwarded port.\npublic_addresses = []\n\
          # Find members on the local network by calling (mDNS); off by itself where there are public addresses.\nlocal_discovery = true\n\
-         # How fast this node sends: \"bbr\" (good on long and lossy lines) or \"cubic\" (gives way to other traffic).\ncongestion = \"bbr\"\n\n\
+         # How fast this node sends: \"bbr\" (good on long and lossy lines) or \"cubic\" (gives way to other traffic).\ncongestion = \"bbr\"\n\
+         # Nodes behind home routers are linked through public ones until they reach each other directly; a public node carries such links.\nrelaying = true\n\
+         # On a public node: take WebSockets over TLS here, for members whose network lets nothing but the web through.\n# websocket = \"0.0.0.0:443\"\n\n\
          [inference]\n# \"built-in\", \"none\" (this node only asks others), the path of a GGUF file, or the address of a\n\
          # server that computes (vLLM, llama-server, Ollama), such as \"http://127.0.0.1:8000/v1#MODEL\".\nmodel = {}\n\
          # A private file with the key that such a server wants.\n# upstream_key_file = \"/etc/starling/upstream.key\"\n\

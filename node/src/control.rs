@@ -171,10 +171,27 @@ pub struct Status {
     pub root: String,
     /// Which part of the placed documents lies here.
     pub placement: PlacementStatus,
+    /// Whether others can reach this node.
+    pub reach: ReachStatus,
     /// What the mesh counted since the start.
     pub mesh: serde_json::Value,
     /// Background tasks.
     pub tasks: serde_json::Value,
+}
+
+/// Whether others can reach this node, in [`Status`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReachStatus {
+    /// `unknown`, `public`, `router`, `port-restricted` or `symmetric`.
+    pub reachability: String,
+    /// Where others see it.
+    pub seen_at: Vec<SocketAddr>,
+    /// Names of the relays that hold a reservation for it.
+    pub relays: Vec<String>,
+    /// Whether it carries links of others.
+    pub carries: bool,
+    /// Whether relays may be used at all.
+    pub relaying: bool,
 }
 
 /// How the placed documents are spread, in [`Status`].
@@ -209,7 +226,7 @@ pub struct MemberStatus {
     pub round_trip_ms: Option<f64>,
     /// Age of the last news.
     pub heard_ms_ago: Option<u64>,
-    /// `quic` or `tcp`.
+    /// `quic`, `punched`, `tcp`, `websocket` or `relayed`.
     pub path: Option<String>,
     /// Models it offers.
     pub models: Vec<String>,

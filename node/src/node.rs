@@ -395,6 +395,7 @@ impl Node {
             repaired: parts.repaired.clone(),
             former_members: standing::formers(&roster, Timestamp::now()),
             placement,
+            reach: standing::reach(&parts.mesh.reach().borrow(), |relay| surroundings.name_of(relay)),
             changes,
             root,
             mesh: serde_json::to_value(parts.mesh.counters()).unwrap_or_default(),
@@ -596,6 +597,8 @@ fn mesh_settings(config: &Config) -> MeshSettings {
         public_addresses: config.mesh.public_addresses.clone(),
         local_discovery: config.mesh.calls_out(),
         congestion: config.mesh.congestion,
+        relaying: config.mesh.relaying,
+        websocket: config.mesh.websocket,
     }
 }
 

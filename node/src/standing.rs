@@ -6,7 +6,7 @@ use keys::{
     membership::{Former, Member, Out, Roles, Roster, Target},
 };
 
-use crate::control::FormerStatus;
+use crate::control::{FormerStatus, ReachStatus};
 
 const DAY: u64 = 24 * 3600 * 1000;
 
@@ -109,6 +109,17 @@ fn because(reason: &str) -> String {
         String::new()
     } else {
         format!(": {reason}")
+    }
+}
+
+/// Whether others can reach this node.
+pub(crate) fn reach(view: &mesh::ReachView, name: impl Fn(&NodeId) -> String) -> ReachStatus {
+    ReachStatus {
+        reachability: view.reachability.word().to_owned(),
+        seen_at: view.seen_at.clone(),
+        relays: view.relays.iter().map(name).collect(),
+        carries: view.carries,
+        relaying: view.relaying,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gateway::{NodeView, ServesNobody, Surroundings};
 use inference::{Desk, swarm};
 use keys::NodeId;
-use mesh::{LinkPath, Mesh};
+use mesh::Mesh;
 use monitor::Monitor;
 
 use crate::standing;
@@ -61,10 +61,7 @@ impl Surroundings for MeshSurroundings {
                     round_trip_ms: link
                         .and_then(|link| link.round_trip)
                         .map(|round_trip| round_trip.as_secs_f64() * 1000.0),
-                    path: link.map(|link| match link.path {
-                        LinkPath::Quic => "quic",
-                        LinkPath::Tcp => "tcp",
-                    }),
+                    path: link.map(|link| link.path.word()),
                     load: if is_self {
                         self.monitor.load()
                     } else {

@@ -58,6 +58,8 @@ async fn start(key: NodeKey, roster: Roster, bootstrap: Vec<(NodeId, SocketAddr)
         public_addresses: Vec::new(),
         local_discovery: false,
         congestion: Congestion::default(),
+        relaying: true,
+        websocket: None,
     };
     let (mesh, mut inputs) = Mesh::start(&settings, &key, roster).unwrap();
     let directory = tempfile::tempdir().unwrap();

@@ -227,6 +227,8 @@ async fn asked_for_keys(b: &NodeProcess, id: NodeId, invite: &str) -> KeyFrame {
         public_addresses: Vec::new(),
         local_discovery: false,
         congestion: Congestion::default(),
+        relaying: true,
+        websocket: None,
     };
     let (mesh, _inputs) = Mesh::start(&settings, &key, roster).unwrap();
     let mut view = mesh.view();

@@ -11,6 +11,7 @@
 //! - [`byzantine`]: bytes that a hostile member makes.
 //! - [`scenarios`]: the faults as a table, each with what protects from it; without that it must fail.
 //! - [`figures`]: how long a message takes to be everywhere, and at how many copies.
+//! - [`liveness`]: who takes whom for living, dead or split off.
 //! - [`placement`]: an hour in which a fifth of a thousand nodes is replaced, with sizes and ids only.
 //!
 //! ## What is modelled
@@ -28,6 +29,7 @@ pub mod figures;
 pub mod gossip;
 pub mod history;
 pub mod links;
+pub mod liveness;
 mod nodes;
 pub mod people;
 pub mod placement;

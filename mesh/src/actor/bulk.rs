@@ -82,7 +82,12 @@ impl Actor {
         let link = self.connections.get(node)?.first()?;
         let safe = link.dialled_by_us || self.key.id() > *node;
         // Nothing listens where an inbound TCP connection comes from; QUIC has one socket for both directions.
-        let reaches = link.dialled_by_us || link.path == LinkPath::Quic;
+        // And a second circuit would carry no more than the first.
+        let reaches = match link.path {
+            LinkPath::Quic | LinkPath::Punched => true,
+            LinkPath::Tcp | LinkPath::WebSocket => link.dialled_by_us,
+            LinkPath::Relayed => false,
+        };
         let dial = DialOpts::peer_id(peer_of(node)?)
             .condition(PeerCondition::Always)
             .addresses(vec![link.remote.clone()])

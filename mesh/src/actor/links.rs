@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use keys::NodeId;
-use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{ConnectedPoint, Endpoint},
+    swarm::ConnectionId,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -19,7 +23,7 @@ use crate::{
     },
     membership::{node_of, peer_of},
     streams::{OpenError, Opener},
-    transport::quic_address,
+    transport::{self, quic_address},
     trust::{self, Ends, TrustEnd},
 };
 
@@ -38,7 +42,15 @@ type AddressBook = Vec<(NodeId, Vec<std::net::SocketAddr>)>;
 
 impl Actor {
     pub(super) fn handle_connected(&mut self, node: NodeId, id: ConnectionId, endpoint: &ConnectedPoint) {
-        let dialled_by_us = endpoint.is_dialer();
+        // Where both sides dialled at once through their routers, one of them was told to be the server.
+        let dialled_by_us = matches!(
+            endpoint,
+            ConnectedPoint::Dialer {
+                role_override: Endpoint::Dialer,
+                ..
+            }
+        );
+        let punched = self.reach.was_punch(&id);
         if self.outputs.roster.borrow().get(&node).is_none() {
             // A stranger that dialled us speaks first; one that we dialled must be told who we are.
             if dialled_by_us {
@@ -46,11 +58,10 @@ impl Actor {
             }
             return;
         }
-        let text = endpoint.get_remote_address().to_string();
-        let path = if text.contains("/quic") {
-            LinkPath::Quic
+        let path = if punched {
+            LinkPath::Punched
         } else {
-            LinkPath::Tcp
+            transport::path(endpoint)
         };
         self.connections.entry(node).or_default().push(Connection {
             id,
@@ -59,46 +70,48 @@ impl Actor {
             remote: endpoint.get_remote_address().clone(),
         });
         self.plan.connected(&node);
+        self.replace_worse(node, endpoint, id);
         self.keep_one_connection(node);
-        if dialled_by_us
-            && self
-                .connections
-                .get(&node)
-                .is_some_and(|all| all.iter().any(|one| one.id == id))
-        {
+        if dialled_by_us && self.has_connection(&node, id) {
             self.open_control(node, id, Duration::ZERO);
         }
     }
 
-    /// After a simultaneous dial two connections stand; both sides keep the one that the lower id dialled.
+    /// After a simultaneous dial two connections stand; both sides keep the one that the lower id dialled. The other is closed when the
+    /// streams on it are done.
     fn keep_one_connection(&mut self, node: NodeId) {
         let we_are_lower = self.key.id() < node;
         let Some(connections) = self.connections.get_mut(&node) else {
             return;
         };
         let preferred = |connection: &Connection| connection.dialled_by_us == we_are_lower;
-        if connections.len() < 2 || !connections.iter().any(preferred) {
+        let Some(kept) = connections.iter().find(|one| preferred(one)).map(|one| one.id) else {
             return;
-        }
-        let kept = connections
-            .iter()
-            .find(|connection| preferred(connection))
-            .map(|connection| connection.id);
+        };
+        let mut spare = Vec::new();
         connections.retain(|connection| {
             // Only the side that dialled a spare one closes it, so that the two sides never close each other's choice.
-            let close = Some(connection.id) != kept && connection.dialled_by_us;
-            if close {
-                self.swarm.close_connection(connection.id);
+            let close = connection.id != kept && connection.dialled_by_us;
+            if close || !preferred(connection) {
+                spare.push((connection.id, close));
             }
             !close
         });
+        for (id, close) in spare {
+            self.retire(node, id, close);
+        }
     }
 
     pub(super) fn handle_disconnected(&mut self, node: NodeId, id: ConnectionId) {
         let Some(connections) = self.connections.get_mut(&node) else {
             return;
         };
+        let before = connections.len();
         connections.retain(|connection| connection.id != id);
+        if connections.len() == before {
+            // A spare one that was given up before.
+            return;
+        }
         match connections.first() {
             Some(remaining) if remaining.dialled_by_us => {
                 let remaining = remaining.id;
@@ -118,6 +131,7 @@ impl Actor {
         for (_, trust) in self.trusts.remove(node).unwrap_or_default() {
             trust.abort();
         }
+        self.drop_reach(node);
         self.drop_control(node);
     }
 
@@ -231,17 +245,13 @@ impl Actor {
     pub(super) fn handle_event(&mut self, event: Event) {
         match event {
             Event::Opened(node, id, stream) => {
-                if self
-                    .connections
-                    .get(&node)
-                    .is_some_and(|all| all.iter().any(|one| one.id == id))
-                {
+                if self.has_connection(&node, id) {
                     self.handle_control_stream(node, stream);
+                    self.open_hints(node, id, Duration::ZERO);
                 }
             }
             Event::Trusting(node, id, stream, agreed) => {
-                let stands = self.connections.get(&node);
-                if stands.is_some_and(|all| all.iter().any(|one| one.id == id)) {
+                if self.has_connection(&node, id) {
                     self.handle_trust_stream(node, stream, Some(agreed));
                 }
             }
@@ -253,11 +263,7 @@ impl Actor {
             Event::NotOpened(node, id, OpenError::Refused(..)) => self.present(node, id),
             Event::NotOpened(node, id, error) => {
                 tracing::debug!(node = %self.name(&node), %error, "no control stream");
-                if self
-                    .connections
-                    .get(&node)
-                    .is_some_and(|all| all.iter().any(|one| one.id == id))
-                {
+                if self.has_connection(&node, id) {
                     self.open_control(node, id, REDIAL_FIRST);
                 }
             }
@@ -271,6 +277,7 @@ impl Actor {
                 let _ = reply.send(self.judge_join(node, asked));
             }
             Event::Presented(node, id, result) => self.handle_presented(node, id, result),
+            Event::Reach(event) => self.handle_reach_event(event),
         }
     }
 

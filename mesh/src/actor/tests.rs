@@ -8,11 +8,12 @@ use futures::StreamExt;
 use keys::{
     NodeKey, Timestamp,
     identity::random_bytes,
-    membership::{Certificate, Roster},
+    invite::{Invite, Terms},
+    membership::{Certificate, Roles, Roster},
 };
 use libp2p::swarm::{SwarmEvent, dial_opts::DialOpts};
 
-use super::{Behaviour, BehaviourEvent, gossip};
+use super::{Behaviour, BehaviourEvent, gossip, reach};
 use crate::{
     Mesh, MeshSettings, Protocol,
     counters::Counters,
@@ -42,10 +43,14 @@ async fn cheat(
     let key = NodeKey::generate();
     let (behaviour, opener, _inbound) =
         streams::new(Membership::Everyone, &Protocol::ALL, Arc::new(Counters::default()));
-    let behaviour = Behaviour {
-        gossip: Gated::new(gossip().unwrap(), Membership::Everyone),
+    let everyone = Membership::Everyone;
+    let peer = peer_of(&key.id()).unwrap();
+    let behaviour = |circuits| Behaviour {
+        gossip: Gated::new(gossip().unwrap(), everyone.clone()),
         streams: behaviour,
         nearby: None.into(),
+        relay: Gated::new(reach::server(peer, true), everyone.clone()),
+        circuits: Gated::new(reach::client(circuits, true), everyone.clone()),
     };
     let mut swarm = transport::swarm(&key, transport::Congestion::default(), behaviour).unwrap();
     let dial = DialOpts::peer_id(peer_of(&victim.id()).unwrap()).addresses(transport::multiaddresses(&[address]));
@@ -53,7 +58,8 @@ async fn cheat(
     while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
     let attempts = async {
         let mut results = Vec::new();
-        for protocol in Protocol::ALL {
+        let foreign = Protocol::OF_LIBP2P.map(Protocol::foreign);
+        for protocol in Protocol::ALL.into_iter().chain(foreign) {
             results.push((protocol, opener.open(victim.id(), protocol, None).await.map(drop)));
         }
         while_connected().await;
@@ -74,14 +80,16 @@ async fn cheat(
     }
 }
 
-fn start(key: &NodeKey, roster: Roster) -> (Mesh, crate::Inputs, SocketAddr) {
+fn start(key: &NodeKey, roster: Roster, public: bool) -> (Mesh, crate::Inputs, SocketAddr) {
     let address = free_address();
     let settings = MeshSettings {
         listen: address,
         bootstrap: vec![],
-        public_addresses: vec![],
+        public_addresses: public.then_some(address).into_iter().collect(),
         local_discovery: false,
         congestion: transport::Congestion::default(),
+        relaying: true,
+        websocket: None,
     };
     let (mesh, inputs) = Mesh::start(&settings, key, roster).unwrap();
     (mesh, inputs, address)
@@ -90,7 +98,8 @@ fn start(key: &NodeKey, roster: Roster) -> (Mesh, crate::Inputs, SocketAddr) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cheating_stranger_reaches_join_and_no_other_protocol() {
     let (key, roster) = founder(1);
-    let (mesh, mut inputs, address) = start(&key, roster);
+    // Public, so that it would carry circuits for members.
+    let (mesh, mut inputs, address) = start(&key, roster, true);
     let publish = async || {
         for round in 0..10u8 {
             mesh.publish(vec![round]).await;
@@ -126,9 +135,8 @@ pub(crate) enum Fault {
 
 /// A second member, linked with the first.
 async fn second(first: &NodeKey, roster: &Roster, address: SocketAddr) -> (Mesh, crate::Inputs, NodeKey) {
-    let terms = keys::invite::Terms::new(keys::membership::Roles::NODE, 1, Timestamp::now().plus(60_000));
-    let invite =
-        keys::invite::Invite::issue(first, roster.mesh(), first.id(), vec![address], random_bytes(), terms).unwrap();
+    let terms = Terms::new(Roles::NODE, 1, Timestamp::now().plus(60_000));
+    let invite = Invite::issue(first, roster.mesh(), first.id(), vec![address], random_bytes(), terms).unwrap();
     let key = NodeKey::generate();
     let roster = crate::join(&key, &invite, "second").await.unwrap();
     let settings = MeshSettings {
@@ -137,6 +145,8 @@ async fn second(first: &NodeKey, roster: &Roster, address: SocketAddr) -> (Mesh,
         public_addresses: vec![],
         local_discovery: false,
         congestion: transport::Congestion::default(),
+        relaying: false,
+        websocket: None,
     };
     let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
     linked(&mesh, &first.id()).await;
@@ -155,7 +165,7 @@ async fn linked(mesh: &Mesh, node: &keys::NodeId) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_the_swarm_task_is_over_within_a_second() {
     let (key, roster) = founder(1);
-    let (mesh, _inputs, address) = start(&key, roster.clone());
+    let (mesh, _inputs, address) = start(&key, roster.clone(), false);
     let (other, _other_inputs, other_key) = second(&key, &roster, address).await;
     linked(&mesh, &other_key.id()).await;
     let mut view = mesh.view();
@@ -182,7 +192,7 @@ async fn a_panic_in_the_swarm_task_is_over_within_a_second() {
 async fn heard_of_spam(verdict: crate::Verdict) -> (usize, bool) {
     const SPAM: u32 = 40;
     let (key, roster) = founder(1);
-    let (mesh, mut inputs, address) = start(&key, roster.clone());
+    let (mesh, mut inputs, address) = start(&key, roster.clone(), false);
     let (spammer, _spam_inputs, _) = second(&key, &roster, address).await;
     let (honest, _honest_inputs, _) = second(&key, &roster, address).await;
     let mut heard = 0;
@@ -226,4 +236,43 @@ async fn a_member_that_gossips_what_does_not_hold_is_ignored_and_no_other() {
     // The control: what is only not needed costs nobody anything.
     let (heard, honest) = heard_of_spam(crate::Verdict::Ignore).await;
     assert!(honest && heard == 40, "{heard}");
+}
+
+/// Asks a relay for a reservation with a node that takes everyone for a member; whether it was given one.
+async fn reserves(key: &NodeKey, relay: &NodeKey, address: SocketAddr) -> bool {
+    let peer = peer_of(&relay.id()).unwrap();
+    let behaviour = |circuits| Gated::new(reach::client(circuits, true), Membership::Everyone);
+    let mut swarm = transport::swarm(key, transport::Congestion::default(), behaviour).unwrap();
+    let at = transport::quic_multiaddress(&address);
+    swarm.listen_on(transport::circuit(&at, peer, None)).unwrap();
+    let answer = async {
+        loop {
+            match swarm.select_next_some().await {
+                SwarmEvent::NewListenAddr { .. } => return true,
+                SwarmEvent::ListenerClosed { .. } => return false,
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), answer)
+        .await
+        .expect("an answer")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_gives_a_member_a_reservation_and_a_stranger_none() {
+    let (key, mut roster) = founder(1);
+    let member = NodeKey::from_seed(&[2; 32]);
+    let terms = Terms::new(Roles::NODE, 1, Timestamp::now().plus(60_000));
+    let invite = Invite::issue(&key, roster.mesh(), key.id(), vec![], random_bytes(), terms).unwrap();
+    let request = invite.redeem(member.id(), "member").unwrap();
+    let (grant, redemption) = request.into_parts(key.id(), None).unwrap();
+    roster
+        .admit(&key, member.id(), grant, redemption, Timestamp::now())
+        .unwrap();
+    let (mesh, _inputs, address) = start(&key, roster, true);
+    let mut reach = mesh.reach();
+    reach.wait_for(|reach| reach.carries).await.unwrap();
+    assert!(reserves(&member, &key, address).await);
+    assert!(!reserves(&NodeKey::generate(), &key, address).await);
 }

@@ -58,6 +58,8 @@ impl Node {
             public_addresses: Vec::new(),
             local_discovery: false,
             congestion: Congestion::default(),
+            relaying: true,
+            websocket: None,
         };
         let (mesh, mut inputs) = Mesh::start(&settings, key, roster).unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -435,7 +437,13 @@ async fn a_part_is_given_on_while_it_grows_and_what_is_not_here_is_not_called_da
     }
     assert_eq!(came, 10);
     let fetched = town.fetch(blob, &ids, Checks::On).await.unwrap();
-    assert_eq!((fetched.received, fetched.again), (3 * MIB, 0));
+    // A source that runs dry takes over the end of a slow one's range; what is on the way by then comes twice, a range at most.
+    assert_eq!(fetched.received, 3 * MIB + fetched.again);
+    assert!(
+        fetched.again <= BLOB_PIECE_GROUPS * GROUP_BYTES,
+        "{} bytes again",
+        fetched.again
+    );
     assert_eq!(std::fs::read(town.home.store.path(blob).unwrap()).unwrap(), truth);
     let first = town.others[0].store.have(blob).unwrap();
     assert_eq!(

@@ -20,13 +20,13 @@ use libp2p::{
 use tokio::sync::mpsc;
 
 use super::{
-    Offers, Open, OpenError,
+    Lease, Offers, Open, OpenError,
     handler::{CarriesBlobs, Handler, Offer},
 };
 use crate::{
     Protocol,
     counters::Counters,
-    limits::STRANGER_CONNECTIONS_MAX,
+    limits::{MOVES_WAITING_MAX, STRANGER_CONNECTIONS_MAX},
     membership::{Membership, node_of, peer_of},
 };
 
@@ -42,11 +42,17 @@ impl fmt::Display for Denied {
 
 impl std::error::Error for Denied {}
 
-/// A connection that the other side dialled is for blobs and nothing else.
+/// What becomes known about a connection.
 #[derive(Debug)]
-pub(crate) struct ForBlobs {
-    pub(crate) node: NodeId,
-    pub(crate) connection: ConnectionId,
+pub(crate) enum News {
+    /// One that the other side dialled is for blobs and nothing else.
+    ForBlobs { node: NodeId, connection: ConnectionId },
+    /// The other side's packets come from elsewhere now.
+    Moved {
+        node: NodeId,
+        connection: ConnectionId,
+        address: Multiaddr,
+    },
 }
 
 pub(crate) struct Behaviour {
@@ -57,7 +63,11 @@ pub(crate) struct Behaviour {
     strangers: HashSet<ConnectionId>,
     /// Connections for blobs: other streams are opened there only on purpose.
     bulk: HashSet<ConnectionId>,
-    news: VecDeque<ForBlobs>,
+    news: VecDeque<News>,
+    /// Per connection what each stream on it holds that is somebody's work.
+    leases: HashMap<ConnectionId, Lease>,
+    /// Connections that a better one has replaced: no stream is opened there any more.
+    retired: HashSet<ConnectionId>,
     counters: Arc<Counters>,
 }
 
@@ -76,6 +86,8 @@ impl Behaviour {
             strangers: HashSet::new(),
             bulk: HashSet::new(),
             news: VecDeque::new(),
+            leases: HashMap::new(),
+            retired: HashSet::new(),
             counters,
         }
     }
@@ -85,9 +97,24 @@ impl Behaviour {
         self.bulk.insert(connection);
     }
 
+    /// Says that a better connection has replaced this one.
+    pub(crate) fn retire(&mut self, connection: ConnectionId) {
+        self.retired.insert(connection);
+    }
+
+    /// Whether nobody works on a connection.
+    pub(crate) fn is_idle(&self, connection: &ConnectionId) -> bool {
+        // Held here and by the connection's handler; more is a stream.
+        self.leases
+            .get(connection)
+            .is_none_or(|lease| Arc::strong_count(lease) <= 2)
+    }
+
     fn forget(&mut self, connection: &ConnectionId) {
         self.strangers.remove(connection);
         self.bulk.remove(connection);
+        self.leases.remove(connection);
+        self.retired.remove(connection);
     }
 
     fn handler(&mut self, connection: ConnectionId, peer: PeerId) -> Result<Handler, ConnectionDenied> {
@@ -116,6 +143,7 @@ impl Behaviour {
             answering: FuturesUnordered::new(),
             counters: self.counters.clone(),
             tokens: self.offers.tokens.clone(),
+            lease: self.leases.entry(connection).or_default().clone(),
         })
     }
 
@@ -126,7 +154,7 @@ impl Behaviour {
         let usable = |connection: &&ConnectionId| {
             let wanted = match open.connection {
                 Some(wanted) => wanted == **connection,
-                None => !self.bulk.contains(connection),
+                None => !self.bulk.contains(connection) && !self.retired.contains(connection),
             };
             wanted && (open.protocol == Protocol::JOIN || !self.strangers.contains(connection))
         };
@@ -140,7 +168,7 @@ impl Behaviour {
 
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
-    type ToSwarm = ForBlobs;
+    type ToSwarm = News;
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -180,6 +208,16 @@ impl NetworkBehaviour for Behaviour {
                     }
                 }
             }
+            FromSwarm::AddressChange(change) => {
+                // A peer moves at most once a second; more than a few that were not taken yet are of the same moment.
+                if let Some(node) = node_of(&change.peer_id).filter(|_| self.news.len() < MOVES_WAITING_MAX) {
+                    self.news.push_back(News::Moved {
+                        node,
+                        connection: change.connection_id,
+                        address: change.new.get_remote_address().clone(),
+                    });
+                }
+            }
             FromSwarm::DialFailure(failure) => {
                 self.forget(&failure.connection_id);
             }
@@ -199,11 +237,11 @@ impl NetworkBehaviour for Behaviour {
         self.bulk.insert(connection);
         if let Some(node) = node_of(&peer) {
             // Once for each connection, so it is bounded by them.
-            self.news.push_back(ForBlobs { node, connection });
+            self.news.push_back(News::ForBlobs { node, connection });
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<ForBlobs, THandlerInEvent<Self>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<News, THandlerInEvent<Self>>> {
         if let Some(news) = self.news.pop_front() {
             return Poll::Ready(ToSwarm::GenerateEvent(news));
         }

@@ -21,7 +21,7 @@ use libp2p::{
     },
 };
 
-use super::{BUSY, Inboxes, OK, Open, OpenError, tokens_on, wrap};
+use super::{BUSY, Inboxes, Lease, OK, Open, OpenError, tokens_on, wrap};
 use crate::{Protocol, blobs::TokenStreams, counters::Counters, limits::ANSWERING_STREAMS_MAX};
 
 /// The protocols offered on this connection.
@@ -63,16 +63,18 @@ pub(crate) struct Handler {
     pub(super) answering: FuturesUnordered<Answering>,
     pub(super) counters: Arc<Counters>,
     pub(super) tokens: TokenStreams,
+    pub(super) lease: Lease,
 }
 
 impl Handler {
     fn on_inbound(&mut self, (name, mut stream): (StreamProtocol, libp2p::Stream)) {
         let protocol = Protocol::named(name.as_ref());
         let inbox = protocol.and_then(|protocol| self.inboxes.get(&protocol));
-        let (Some(inbox), true) = (inbox, self.answering.len() < ANSWERING_STREAMS_MAX) else {
+        let (Some(protocol), Some(inbox), true) = (protocol, inbox, self.answering.len() < ANSWERING_STREAMS_MAX)
+        else {
             return;
         };
-        if protocol == Some(Protocol::BULK) && !self.bulk {
+        if protocol == Protocol::BULK && !self.bulk {
             (self.bulk, self.bulk_news) = (true, true);
         }
         let node = self.node;
@@ -80,11 +82,12 @@ impl Handler {
         match inbox.clone().try_reserve_owned() {
             Ok(room) => {
                 Counters::increment(&self.counters.streams_accepted);
-                let tokens = protocol.and_then(|protocol| tokens_on(protocol, &self.tokens));
+                let tokens = tokens_on(protocol, &self.tokens);
+                let lease = self.lease.clone();
                 self.answering.push(Box::pin(async move {
                     stream.write_all(&[OK]).await?;
                     stream.flush().await?;
-                    room.send((node, wrap(stream, tokens)));
+                    room.send((node, wrap(stream, tokens, (protocol, lease))));
                     Ok(())
                 }));
             }
@@ -146,7 +149,7 @@ impl ConnectionHandler for Handler {
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info: open }) => {
                 // A caller who gave up meanwhile drops the stream, which resets it.
-                let _ = open.reply.send(Ok(protocol));
+                let _ = open.reply.send(Ok((protocol, self.lease.clone())));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: open, error }) => {
                 let error = match error {

@@ -243,6 +243,9 @@ impl Spread {
 const fn kind(path: LinkPath) -> PathKind {
     match path {
         LinkPath::Quic => PathKind::Quic,
+        LinkPath::Punched => PathKind::Punched,
         LinkPath::Tcp => PathKind::Tcp,
+        LinkPath::WebSocket => PathKind::WebSocket,
+        LinkPath::Relayed => PathKind::Relayed,
     }
 }

@@ -183,3 +183,8 @@ pub fn router_address() -> SocketAddr {
 pub fn server_address() -> SocketAddr {
     SERVER.parse().unwrap()
 }
+
+/// Where the server takes WebSockets.
+pub fn websocket_address() -> SocketAddr {
+    "203.0.113.1:443".parse().unwrap()
+}

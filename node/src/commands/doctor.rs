@@ -5,7 +5,11 @@ use std::path::Path;
 use keys::Timestamp;
 
 use super::CommandError;
-use crate::{backups, config, control, data_directory::DataDirectory};
+use crate::{
+    backups, config,
+    control::{self, ReachStatus},
+    data_directory::DataDirectory,
+};
 
 /// Prints one result after the other and counts what must be mended.
 #[derive(Default)]
@@ -105,6 +109,54 @@ fn check_running(list: &mut Checklist, path: &Path) {
         Err("no other member is connected: is the mesh port (UDP and TCP) open, and are the others running?".to_owned())
     };
     list.check("links", links);
+    if others > 0 {
+        list.check("reachability", reachability(&status.reach));
+    }
+}
+
+/// Nobody behind a router must do anything as long as relays carry the first contact; the words say what would be better.
+fn reachability(reach: &ReachStatus) -> Result<String, String> {
+    let seen: Vec<String> = reach.seen_at.iter().map(ToString::to_string).collect();
+    let seen = seen.join(", ");
+    let relays = reach.relays.join(", ");
+    let through = match (reach.relays.len(), reach.relaying) {
+        (1.., _) => format!("others find it through {relays}"),
+        (0, true) => {
+            let problem = "no public member holds a reservation for it, so that other homes cannot find it: let at least one member with \
+                           the role relay run where it has a public address, or forward the mesh port (UDP and TCP) in the router and \
+                           name the outer address in public_addresses";
+            return match reach.reachability.as_str() {
+                "public" => Ok(public(reach)),
+                "unknown" => Ok(
+                    "not known yet: no member outside of this local network has said how it sees this node".to_owned(),
+                ),
+                _ => Err(format!("behind a router (seen at {seen}), and {problem}")),
+            };
+        }
+        (0, false) => "relaying is off in the configuration: only public members can be linked with it".to_owned(),
+    };
+    match reach.reachability.as_str() {
+        "public" => Ok(public(reach)),
+        "port-restricted" => Ok(format!(
+            "behind a router that shows all the same address ({seen}); {through}, then links become direct"
+        )),
+        "symmetric" => Ok(format!(
+            "behind a router that shows everybody another port ({seen}); {through}. Links with other homes stay relayed: forward the mesh \
+             port (UDP and TCP) in the router and name the outer address in public_addresses to have them direct"
+        )),
+        "router" => Ok(format!(
+            "behind a router ({seen}); {through}. Which kind of router shows when a second public member is linked"
+        )),
+        _ => Ok(format!("not known yet; {through}")),
+    }
+}
+
+fn public(reach: &ReachStatus) -> String {
+    if reach.carries {
+        "public; it carries links of members that cannot reach each other".to_owned()
+    } else {
+        "public".to_owned()
+    }
 }
 
 /// What the start repaired is worth a look until the next one, but no longer to be mended.
@@ -137,7 +189,44 @@ fn certificate(days: Option<i64>, out: Option<&str>) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{certificate, repairs};
+    use super::{ReachStatus, certificate, reachability, repairs};
+
+    fn reach(kind: &str, relays: &[&str], relaying: bool) -> ReachStatus {
+        ReachStatus {
+            reachability: kind.to_owned(),
+            seen_at: vec!["203.0.113.9:4001".parse().unwrap()],
+            relays: relays.iter().map(|&name| name.to_owned()).collect(),
+            carries: kind == "public",
+            relaying,
+        }
+    }
+
+    #[test]
+    fn how_others_reach_this_node_is_said_with_what_to_do() {
+        for (kind, relays, relaying, words) in [
+            ("public", &[][..], true, "it carries links"),
+            ("unknown", &[], true, "not known yet"),
+            ("router", &["vds"], true, "second public member"),
+            (
+                "port-restricted",
+                &["vds", "box"],
+                true,
+                "through vds, box, then links become direct",
+            ),
+            ("symmetric", &["vds"], true, "forward the mesh port"),
+            ("symmetric", &[], false, "relaying is off"),
+        ] {
+            let said = reachability(&reach(kind, relays, relaying)).unwrap();
+            assert!(said.contains(words), "{said}");
+        }
+        for kind in ["router", "port-restricted", "symmetric"] {
+            let said = reachability(&reach(kind, &[], true)).unwrap_err();
+            assert!(
+                said.contains("203.0.113.9:4001") && said.contains("role relay"),
+                "{said}"
+            );
+        }
+    }
 
     #[test]
     fn a_certificate_that_nobody_renews_is_said_in_time() {

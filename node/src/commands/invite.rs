@@ -163,7 +163,9 @@ fn warning(roles: Roles) -> Option<&'static str> {
             "Whoever uses it becomes an operator: that node may invite, renew and revoke others, and only the root key takes that back.",
         )
     } else if works.into_iter().all(|role| !roles.contains(role)) {
-        Some("A node that is only a relay has nothing to do in this release: connections are not relayed yet.")
+        Some(
+            "A node that is only a relay keeps and computes nothing. It carries links of others where it has a public address.",
+        )
     } else {
         None
     }
@@ -259,7 +261,7 @@ mod tests {
     fn roles_that_are_not_what_they_seem_come_with_a_warning() {
         let said = |roles: &str| warning(roles.parse().unwrap());
         assert!(said("worker,operator").unwrap().contains("revoke"));
-        assert!(said("relay").unwrap().contains("not relayed yet"));
+        assert!(said("relay").unwrap().contains("public address"));
         assert_eq!((said("worker,relay"), warning(Roles::NODE)), (None, None));
     }
 

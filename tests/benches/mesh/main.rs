@@ -1,5 +1,6 @@
 //! Measurements of the mesh, each figure one JSON line on standard output; words go to standard error. `./x bench mesh` runs all of
-//! them, `./x bench mesh hop join` some. Real nodes and real sockets of this machine.
+//! them, `./x bench mesh hop join` some. Real nodes and real sockets of this machine, but
+//! for the figures that say that they are simulated.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +13,7 @@ mod flood;
 mod gossip;
 mod hop;
 mod join;
+mod liveness;
 mod nodes;
 mod routes;
 
@@ -25,6 +27,7 @@ const GROUPS: &[(&str, fn())] = &[
     ("join", join::run),
     ("flood", flood::run),
     ("blobs", blobs::run),
+    ("liveness", liveness::run),
     ("routes", routes::run),
     ("gossip", gossip::run),
 ];

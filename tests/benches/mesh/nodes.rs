@@ -45,6 +45,8 @@ pub fn start(key: NodeKey, roster: Roster, ip: IpAddr, bootstrap: Vec<(NodeId, S
         public_addresses: Vec::new(),
         local_discovery: false,
         congestion: Congestion::default(),
+        relaying: true,
+        websocket: None,
     };
     let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
     Running {
