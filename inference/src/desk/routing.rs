@@ -8,6 +8,7 @@ use std::{
 use crdt::records::session::{Ending, Message, Speaker};
 use keys::ContentId;
 use mesh::Mesh;
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
     engine::Engine,
@@ -24,8 +25,23 @@ const CHARACTERS_PER_TOKEN: f64 = 3.0;
 const ANSWER_TOKENS: f64 = 100.0;
 
 /// The router, shared by the attempts of a desk. Held only while it computes.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Routing(Arc<Mutex<Router>>);
+#[derive(Clone, Debug)]
+pub(super) struct Routing(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    router: Router,
+    /// For the draw between nodes that the news cannot tell apart.
+    random: StdRng,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        let random = StdRng::from_seed(keys::identity::random_bytes());
+        let router = Router::default();
+        Self(Arc::new(Mutex::new(State { router, random })))
+    }
+}
 
 fn tokens(text: &str) -> f64 {
     text.chars().count() as f64 / CHARACTERS_PER_TOKEN
@@ -66,10 +82,11 @@ impl Routing {
     pub(super) fn decide(&self, engine: &Engine, mesh: &Mesh, request: &Request) -> (Question, Decision) {
         let question = question_of(request);
         let known = known(engine, mesh);
-        let router = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let candidates = router.candidates(Instant::now(), &question, known);
-        drop(router);
-        let decision = route::decide(candidates, question.work, rand::random());
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let candidates = state.router.candidates(Instant::now(), &question, known);
+        let draw = state.random.next_u64();
+        drop(state);
+        let decision = route::decide(candidates, question.work, draw);
         if let (Some((winner, cost)), Some((because, by))) = (decision.winner(), decision.because()) {
             tracing::debug!(node = %winner.node.short(), ?cost, because, by_ms = by, "a node is chosen");
         }
@@ -78,24 +95,29 @@ impl Routing {
 
     /// A question goes to a node.
     pub(super) fn began(&self, question: Question, (candidate, cost): &Priced) -> Asked {
-        let mut router = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (asked, event) = router.began(Instant::now(), question, candidate, *cost);
-        drop(router);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (asked, event) = state.router.began(Instant::now(), question, candidate, *cost);
+        drop(state);
         tell(event);
         asked
     }
 
     /// It ended.
     pub(super) fn ended(&self, asked: Asked, ended: Ended) {
-        let mut router = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = router.ended(Instant::now(), asked, ended);
-        drop(router);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = state.router.ended(Instant::now(), asked, ended);
+        drop(state);
         tell(event);
     }
 }
 
 fn tell(event: Option<BreakerEvent>) {
-    let Some(BreakerEvent { node, model, transition }) = event else {
+    let Some(BreakerEvent {
+        node,
+        model,
+        transition,
+    }) = event
+    else {
         return;
     };
     let (from, to, pause) = (transition.from, transition.to, transition.pause);
@@ -105,10 +127,17 @@ fn tell(event: Option<BreakerEvent>) {
 /// What an answer says of the node that gave it.
 pub(super) fn answered(message: &Message, took: Duration) -> Ended {
     match &message.speaker {
-        Speaker::Character { ending: Ending::Stopped, .. } => Ended::Stopped,
+        Speaker::Character {
+            ending: Ending::Stopped,
+            ..
+        } => Ended::Stopped,
         _ => Ended::Answered {
             took_ms: took.as_secs_f64() * 1000.0,
-            answer_tokens: if message.text.is_readable() { tokens(message.text.text()) } else { 0.0 },
+            answer_tokens: if message.text.is_readable() {
+                tokens(message.text.text())
+            } else {
+                0.0
+            },
         },
     }
 }

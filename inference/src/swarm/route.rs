@@ -5,6 +5,11 @@
 //! its prompt by what it has computed already ([`Candidate::cached_tokens`]). News is always a little old: of candidates that it
 //! cannot tell apart ([`NEWS_MARGIN`]) two are drawn and the cheaper one is taken, so that many gateways with the same news do not
 //! all run to one node (Mitzenmacher, "How useful is old information?", 2000: two choices beat the best of stale news).
+//!
+//! A conversation returns to the node that has it computed ([`Candidate::holds_conversation`]) unless waiting there is clearly worse
+//! ([`STAYS`]) than computing it again elsewhere. What is computed again is not only the asker's time: everybody behind waits for it,
+//! too, the longer the busier the nodes are ([`Cost::displaced`]). Without that term each single move looks like a gain while all of
+//! them together make everybody slower.
 
 use keys::NodeId;
 use serde::Serialize;
@@ -19,6 +24,9 @@ mod tests;
 pub const NEWS_MARGIN: f64 = 1.1;
 /// Milliseconds of difference that the news cannot tell apart either.
 pub const NEWS_MARGIN_MS: f64 = 20.0;
+/// A conversation stays where it is computed while that costs at most this many times the least: how long a wait will be is known no
+/// better, and whoever moves for one answer has moved for all that follow.
+pub const STAYS: f64 = 2.0;
 
 /// A node that could answer, with everything that is known of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +41,8 @@ pub struct Candidate {
     pub unannounced: u32,
     /// Tokens at the beginning of the prompt that it need not compute again.
     pub cached_tokens: f64,
+    /// Whether it answered the conversation last, so that what is computed of it is there and nowhere else.
+    pub holds_conversation: bool,
     /// How many times longer it takes than it claims; 1 when it keeps its word.
     pub slowdown: f64,
     /// Milliseconds until it has the model in memory; 0 when it has.
@@ -51,6 +61,7 @@ impl Candidate {
             round_trip_ms,
             unannounced: 0,
             cached_tokens: 0.0,
+            holds_conversation: false,
             slowdown: 1.0,
             reload_ms: 0.0,
             failing: 0.0,
@@ -80,6 +91,10 @@ pub struct Cost {
     pub prefill: f64,
     /// Generating the answer, shared with those that run already.
     pub decode: f64,
+    /// What all others together wait longer because so much is computed. With n generations at a node on average, a millisecond
+    /// more of work costs everybody together (1 + n)² milliseconds: the derivative of the time in an M/M/1 queue, 1/(1-ρ)², where
+    /// n = ρ/(1-ρ). One of them is the asker's own and counted above.
+    pub displaced: f64,
     /// What the node takes longer than it claims.
     pub slowdown: f64,
     /// What is lost on average because some of its generations come to nothing.
@@ -101,13 +116,14 @@ impl Cost {
 
     /// The terms by name.
     #[must_use]
-    pub const fn terms(&self) -> [(&'static str, f64); 7] {
+    pub const fn terms(&self) -> [(&'static str, f64); 8] {
         [
             ("round_trip", self.round_trip),
             ("reload", self.reload),
             ("queue", self.queue),
             ("prefill", self.prefill),
             ("decode", self.decode),
+            ("displaced", self.displaced),
             ("slowdown", self.slowdown),
             ("risk", self.risk),
         ]
@@ -154,9 +170,18 @@ impl Decision {
 /// Candidates with their costs, cheapest first. Full nodes and nonsensical speeds are left out.
 #[must_use]
 pub fn rank(candidates: Vec<Candidate>, work: Work) -> Vec<Priced> {
-    let mut ranked: Vec<Priced> = candidates
+    let usable: Vec<(Candidate, u32)> = candidates
         .into_iter()
-        .filter_map(|candidate| cost(&candidate, work).map(|cost| (candidate, cost)))
+        .filter_map(|candidate| generations(&candidate).map(|generations| (candidate, generations)))
+        .collect();
+    let crowd = usable
+        .iter()
+        .map(|(_, generations)| f64::from(*generations))
+        .sum::<f64>()
+        / usable.len().max(1) as f64;
+    let mut ranked: Vec<Priced> = usable
+        .into_iter()
+        .filter_map(|(candidate, generations)| cost(&candidate, generations, work, crowd).map(|cost| (candidate, cost)))
         .collect();
     // Equal costs are told apart by id, so that the choice is the same everywhere.
     ranked.sort_by(|(left, left_cost), (right, right_cost)| {
@@ -175,9 +200,14 @@ pub fn decide(candidates: Vec<Candidate>, work: Work, draw: u64) -> Decision {
     let Some((_, least)) = order.first() else {
         return Decision { order, close: 0 };
     };
-    let margin = (least.total() * NEWS_MARGIN).max(least.total() + NEWS_MARGIN_MS);
+    let least_total = least.total();
+    let margin = (least_total * NEWS_MARGIN).max(least_total + NEWS_MARGIN_MS);
     let close = order.partition_point(|(_, cost)| cost.total() <= margin);
-    if close > 2 {
+    let home = order.iter().position(|(candidate, _)| candidate.holds_conversation);
+    if let Some(home) = home.filter(|home| order[*home].1.total() <= least_total * STAYS) {
+        let home = order.remove(home);
+        order.insert(0, home);
+    } else if close > 2 {
         // Two different ones; the order is by cost, so the first of them is the cheaper one.
         let first = (draw % close as u64) as usize;
         let second = (first + 1 + (draw / close as u64 % (close as u64 - 1)) as usize) % close;
@@ -190,17 +220,20 @@ pub fn decide(candidates: Vec<Candidate>, work: Work, draw: u64) -> Decision {
     Decision { order, close }
 }
 
-/// What a question costs on a node; `None` when it cannot be asked.
-fn cost(candidate: &Candidate, work: Work) -> Option<Cost> {
+/// Generations at a node as far as is known; `None` when it cannot be asked.
+fn generations(candidate: &Candidate) -> Option<u32> {
     let offer = &candidate.offer;
     let usable = |speed: f32| speed.is_finite() && speed > 0.0;
     if offer.slots == 0 || !usable(offer.prefill_tokens_per_second) || !usable(offer.decode_tokens_per_second) {
         return None;
     }
     let generations = offer.generations.saturating_add(candidate.unannounced);
-    if generations as usize >= GENERATIONS_MAX {
-        return None;
-    }
+    ((generations as usize) < GENERATIONS_MAX).then_some(generations)
+}
+
+/// What a question costs on a node with so many generations, where a node has `crowd` of them on average; `None` when that is no number.
+fn cost(candidate: &Candidate, generations: u32, work: Work, crowd: f64) -> Option<Cost> {
+    let offer = &candidate.offer;
     let new_tokens = (work.prompt_tokens - candidate.cached_tokens.max(0.0)).max(0.0);
     let prefill = new_tokens / f64::from(offer.prefill_tokens_per_second) * 1000.0;
     let alone = work.answer_tokens / f64::from(offer.decode_tokens_per_second) * 1000.0;
@@ -210,7 +243,8 @@ fn cost(candidate: &Candidate, work: Work) -> Option<Cost> {
     let queue = if running < offer.slots {
         0.0
     } else {
-        alone * f64::from(waiting + 1) / f64::from(offer.slots)
+        // As many end in the time of one answer as run together.
+        alone * shared(offer, offer.slots) * f64::from(waiting + 1) / f64::from(offer.slots)
     };
     let mut cost = Cost {
         round_trip: candidate.round_trip_ms.max(0.0),
@@ -218,10 +252,11 @@ fn cost(candidate: &Candidate, work: Work) -> Option<Cost> {
         queue,
         prefill,
         decode,
+        displaced: prefill * ((1.0 + crowd).powi(2) - 1.0),
         slowdown: 0.0,
         risk: 0.0,
     };
-    cost.slowdown = (cost.queue + cost.prefill + cost.decode) * (candidate.slowdown - 1.0);
+    cost.slowdown = (cost.queue + cost.prefill + cost.decode + cost.displaced) * (candidate.slowdown - 1.0);
     // A generation that fails is done again elsewhere, after part of the time is lost: on average as often as p/(1-p).
     let failing = candidate.failing.clamp(0.0, 0.9);
     cost.risk = cost.total() * failing / (1.0 - failing);

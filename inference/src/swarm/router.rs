@@ -38,8 +38,11 @@ use super::{
 /// What was sent to a node this short a while ago is not in its announcement yet: it announces at once, and news travels with the
 /// next heartbeat.
 const ANNOUNCED_AFTER: Duration = Duration::from_millis(500);
-/// Weight of the newest observation: after twenty of them 99 % of the mean is what was seen.
-const NEWEST: f64 = 0.2;
+/// Weight of the newest answer, once there were some: more would follow the chance of single answers, whose waits are never known
+/// exactly. The first ones weigh more, as in a plain mean with the node's word as one answer: after twenty, 97 % is what was seen.
+const NEWEST: f64 = 0.1;
+/// Weight of the newest failure, or of its absence.
+const NEWEST_FAILING: f64 = 0.2;
 /// Bounds of the slowdown: beyond them a node is as good as useless, or has understated itself by mistake.
 const SLOWDOWN: (f64, f64) = (0.25, 16.0);
 /// What was seen of a node counts half after this long.
@@ -123,6 +126,8 @@ type Worker = (NodeId, String);
 struct Seen {
     /// The mean of the logarithms of what it took by what it claimed.
     slowdown: f64,
+    /// Answers behind that mean, as far as they still count.
+    answers: f64,
     failing: f64,
     at: Instant,
     breaker: Breaker,
@@ -134,6 +139,7 @@ impl Seen {
     const fn new(now: Instant) -> Self {
         Self {
             slowdown: 0.0,
+            answers: 0.0,
             failing: 0.0,
             at: now,
             breaker: Breaker::new(now),
@@ -150,6 +156,7 @@ impl Seen {
     fn fade(&mut self, now: Instant) {
         let weight = self.weight(now);
         self.slowdown *= weight;
+        self.answers *= weight;
         self.failing *= weight;
         self.at = now;
     }
@@ -161,6 +168,12 @@ struct Computed {
     worker: Worker,
     tokens: f64,
     at: Instant,
+}
+
+impl Computed {
+    fn is_fresh(&self, now: Instant, worker: &Worker) -> bool {
+        self.worker == *worker && now.saturating_duration_since(self.at) < STAYS_COMPUTED
+    }
 }
 
 /// See the module.
@@ -184,6 +197,7 @@ impl Router {
             }
             let mut candidate = Candidate::new(known.node, known.offer, known.round_trip_ms);
             candidate.cached_tokens = self.cached(now, question, &worker, &homes);
+            candidate.holds_conversation = self.conversation(now, question, &worker).is_some();
             if let Some(seen) = seen {
                 let weight = seen.weight(now);
                 candidate.slowdown = (seen.slowdown * weight).exp();
@@ -197,16 +211,18 @@ impl Router {
         allowed.collect()
     }
 
+    /// The question's conversation, where this worker has it computed.
+    fn conversation(&self, now: Instant, question: &Question, worker: &Worker) -> Option<&Computed> {
+        let computed = self.conversations.get(&question.session)?;
+        computed.is_fresh(now, worker).then_some(computed)
+    }
+
     fn cached(&self, now: Instant, question: &Question, worker: &Worker, homes: &[NodeId]) -> f64 {
-        let fresh = |computed: &&Computed| {
-            computed.worker == *worker && now.saturating_duration_since(computed.at) < STAYS_COMPUTED
-        };
-        let conversation = self.conversations.get(&question.session).filter(fresh);
-        if let Some(computed) = conversation {
+        if let Some(computed) = self.conversation(now, question, worker) {
             return computed.tokens;
         }
         let cards = self.cards.get(&question.card);
-        let is_here = cards.is_some_and(|cards| cards.iter().any(|computed| fresh(&computed)));
+        let is_here = cards.is_some_and(|cards| cards.iter().any(|computed| computed.is_fresh(now, worker)));
         if is_here || homes.contains(&worker.0) {
             question.card_tokens
         } else {
@@ -241,13 +257,14 @@ impl Router {
         let transition = match ended {
             Ended::Answered { took_ms, answer_tokens } => {
                 seen.fade(now);
-                seen.failing *= 1.0 - NEWEST;
+                seen.failing *= 1.0 - NEWEST_FAILING;
                 // What it claimed for an answer as long as this one turned out.
                 let long = answer_tokens.max(1.0) / question.work.answer_tokens.max(1.0);
                 let claimed = cost.reload + cost.queue + cost.prefill + cost.decode * long;
                 let ratio = (took_ms - cost.round_trip).max(1.0) / claimed.max(1.0);
                 let observed = ratio.clamp(SLOWDOWN.0, SLOWDOWN.1).ln();
-                seen.slowdown += (observed - seen.slowdown) * NEWEST;
+                seen.answers += 1.0;
+                seen.slowdown += (observed - seen.slowdown) * NEWEST.max(1.0 / (seen.answers + 1.0));
                 let transition = seen.breaker.succeeded();
                 self.note_computed(now, &worker, &question, answer_tokens);
                 transition
@@ -255,7 +272,7 @@ impl Router {
             Ended::Busy | Ended::Stopped => None,
             Ended::Failed => {
                 seen.fade(now);
-                seen.failing += (1.0 - seen.failing) * NEWEST;
+                seen.failing += (1.0 - seen.failing) * NEWEST_FAILING;
                 // What it had computed may be gone with it.
                 let transition = seen.breaker.failed(now);
                 self.conversations.remove(&question.session);

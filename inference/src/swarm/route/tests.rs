@@ -42,8 +42,14 @@ fn the_terms_add_up_and_more_load_never_costs_less() {
         let mut busy = candidate(1, generations, 50.0, 5.0);
         (busy.slowdown, busy.failing, busy.reload_ms, busy.cached_tokens) = (1.7, 0.1, 12.0, 33.0);
         let (_, cost) = rank(vec![busy], WORK)[0].clone();
-        let sum =
-            cost.round_trip + cost.reload + cost.queue + cost.prefill + cost.decode + cost.slowdown + cost.risk;
+        let sum = cost.round_trip
+            + cost.reload
+            + cost.queue
+            + cost.prefill
+            + cost.decode
+            + cost.displaced
+            + cost.slowdown
+            + cost.risk;
         assert!((cost.total() - sum).abs() < 1e-6);
         assert!(
             cost.total() >= last,
@@ -58,7 +64,8 @@ fn the_terms_add_up_and_more_load_never_costs_less() {
 #[test]
 fn the_choice_flips_with_the_named_counterfactual() {
     let better = candidate(1, 0, 50.0, 5.0);
-    let cases: [(&str, fn(&mut Candidate)); 7] = [
+    type Spoil = fn(&mut Candidate);
+    let cases: [(&str, Spoil); 7] = [
         ("round_trip", |it| it.round_trip_ms = 900.0),
         ("reload", |it| it.reload_ms = 5000.0),
         ("queue", |it| it.offer.generations = 9),
@@ -79,7 +86,10 @@ fn the_choice_flips_with_the_named_counterfactual() {
         assert_eq!(decision.winner().unwrap().0.node, better.node, "{term}");
         let (because, by) = decision.because().unwrap();
         // More work at once makes both waiting and computing longer.
-        assert!(because == term || term == "queue" && because == "decode", "{term}: {because}");
+        assert!(
+            because == term || term == "queue" && because == "decode",
+            "{term}: {because}"
+        );
         let difference = decision.order[1].1.total() - decision.order[0].1.total();
         assert!(by >= difference * 0.5, "{term}: {by} of {difference} ms");
     }
@@ -93,7 +103,11 @@ fn what_was_sent_and_what_was_computed_counts() {
     asked.unannounced = 0;
     asked.round_trip_ms = 100.0;
     asked.cached_tokens = 150.0;
-    assert_eq!(first(vec![asked, candidate(2, 0, 50.0, 10.0)]), 1, "150 tokens are 300 ms");
+    assert_eq!(
+        first(vec![asked, candidate(2, 0, 50.0, 10.0)]),
+        1,
+        "150 tokens are 300 ms"
+    );
 }
 
 /// Ten gateways with the same old news do not all choose one node; with differences that count they do.
@@ -107,7 +121,10 @@ fn those_that_are_alike_share_the_questions() {
         chosen[decision.order[0].0.node.0[0] as usize] += 1;
     }
     // Of two drawn from four the cheapest wins half, the dearest none.
-    assert!(chosen[1] > 500 && chosen[2] > 300 && chosen[3] > 150 && chosen[4] == 0, "{chosen:?}");
+    assert!(
+        chosen[1] > 500 && chosen[2] > 300 && chosen[3] > 150 && chosen[4] == 0,
+        "{chosen:?}"
+    );
     let mut different = alike;
     different[2].offer.decode_tokens_per_second = 90.0;
     assert!((0..100).all(|draw| decide(different.clone(), WORK, draw).order[0].0.node.0[0] == 3));
@@ -130,5 +147,11 @@ fn full_nodes_and_nonsense_are_left_out() {
     let bad = [f32::NAN, f32::INFINITY, 0.0, -3.0].map(|speed| candidate(3, 0, speed, 0.0));
     let all = [vec![full, filled, no_slots, most, strange], bad.to_vec()].concat();
     assert!(rank(all.clone(), WORK).is_empty());
-    assert_eq!(decide(all, WORK, 7), Decision { order: Vec::new(), close: 0 });
+    assert_eq!(
+        decide(all, WORK, 7),
+        Decision {
+            order: Vec::new(),
+            close: 0
+        }
+    );
 }

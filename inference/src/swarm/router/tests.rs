@@ -12,7 +12,7 @@ fn known(id: u8, speed: f32) -> Known {
             generations: 0,
             prefill_tokens_per_second: speed * 10.0,
             decode_tokens_per_second: speed,
-        decode_eight_tokens_per_second: speed,
+            decode_eight_tokens_per_second: speed,
         },
         round_trip_ms: 2.0,
     }
@@ -58,7 +58,9 @@ fn a_node_that_overstates_its_speed_loses_what_it_gained() {
     let slowdown = |router: &Router, now| router.candidates(now, &question(9), vec![boaster.clone()])[0].slowdown;
     for number in 0..20 {
         // It has a third of the speed that it claims.
-        ask(&mut router, after(start, number * 1000), &boaster, |cost| answered(cost, 3.0));
+        ask(&mut router, after(start, number * 1000), &boaster, |cost| {
+            answered(cost, 3.0)
+        });
     }
     let now = after(start, 20_000);
     let excess = 3.0 / slowdown(&router, now) - 1.0;
@@ -106,7 +108,10 @@ fn a_conversation_returns_to_where_it_was_unless_the_wait_there_is_longer() {
     assert_eq!(chosen(&router, &near, 7), 2, "waiting would take longer");
     near.offer.generations = 0;
     let candidates = router.candidates(now + STAYS_COMPUTED, &question(7), vec![near]);
-    assert!(candidates[0].cached_tokens <= 200.0, "by then it is gone, but for the card");
+    assert!(
+        candidates[0].cached_tokens <= 200.0,
+        "by then it is gone, but for the card"
+    );
 }
 
 #[test]
