@@ -1,6 +1,7 @@
 //! The swarm: what nodes offer each other, and what they say to each other over a generation.
 
 pub mod route;
+pub mod router;
 
 use std::collections::BTreeMap;
 
