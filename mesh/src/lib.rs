@@ -78,6 +78,7 @@ use crate::{
     limits::{COMMAND_QUEUE, SECTION_BYTES_MAX, SECTIONS_MAX},
     streams::Opener,
     topology::Topology,
+    transport::Medium,
 };
 
 /// How a node takes part in the mesh.
@@ -154,6 +155,7 @@ pub struct Mesh {
     topology: watch::Receiver<Arc<Topology>>,
     reach: watch::Receiver<ReachView>,
     counters: Arc<Counters>,
+    meters: transport::Meters,
 }
 
 impl Mesh {
@@ -162,6 +164,29 @@ impl Mesh {
     /// # Errors
     /// When the port is taken or the network cannot be used.
     pub fn start(settings: &MeshSettings, key: &NodeKey, roster: Roster) -> Result<(Self, Inputs), TransportError> {
+        Self::start_over(Medium::Network, settings, key, roster)
+    }
+
+    /// The same for a mesh whose nodes are all in this process: no socket is opened, addresses are places in memory, and each node keeps `dials_max`
+    /// links by dialling. For tests and measurements with more nodes than a machine has sockets for.
+    ///
+    /// # Errors
+    /// When the address is taken.
+    pub fn start_in_memory(
+        settings: &MeshSettings,
+        dials_max: usize,
+        key: &NodeKey,
+        roster: Roster,
+    ) -> Result<(Self, Inputs), TransportError> {
+        Self::start_over(Medium::Memory { dials_max }, settings, key, roster)
+    }
+
+    fn start_over(
+        medium: Medium,
+        settings: &MeshSettings,
+        key: &NodeKey,
+        roster: Roster,
+    ) -> Result<(Self, Inputs), TransportError> {
         let counters = Arc::new(Counters::default());
         let (roster_sender, roster) = watch::channel(Arc::new(roster));
         let (view_sender, view) = watch::channel(MeshView::default());
@@ -175,13 +200,19 @@ impl Mesh {
             counters: counters.clone(),
         };
         let meters = transport::Meters::default();
-        let (opener, mut inputs) = actor::spawn(settings, (key, &meters), outputs, sections_seen, command_queue)?;
+        let (opener, mut inputs) = actor::spawn(
+            (settings, medium),
+            (key, &meters),
+            outputs,
+            sections_seen,
+            command_queue,
+        )?;
         let topology = topology::spread::spawn(topology::spread::Parts {
             key: key.clone(),
             opener: opener.clone(),
             roster: roster.clone(),
             view: view.clone(),
-            meters,
+            meters: meters.clone(),
             inbound: actor::take(&mut inputs.streams, Protocol::LINKS),
         });
         let sections = Arc::new(sections);
@@ -196,6 +227,7 @@ impl Mesh {
                 topology,
                 reach,
                 counters,
+                meters,
             },
             inputs,
         ))
@@ -235,6 +267,12 @@ impl Mesh {
     #[must_use]
     pub fn reach(&self) -> watch::Receiver<ReachView> {
         self.reach.clone()
+    }
+
+    /// The bytes sent and received on the connections with a node that stand now.
+    #[must_use]
+    pub fn bytes(&self, node: &NodeId) -> Option<(u64, u64)> {
+        self.meters.read(node).map(|metered| (metered.sent, metered.received))
     }
 
     /// What was counted since the start.
