@@ -23,6 +23,10 @@ pub fn links(bytes: &[u8]) {
     run(Decoder::Links, bytes);
 }
 
+pub fn liveness(bytes: &[u8]) {
+    run(Decoder::Liveness, bytes);
+}
+
 pub fn join(bytes: &[u8]) {
     run(Decoder::Join, bytes);
 }
