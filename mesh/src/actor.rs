@@ -108,6 +108,7 @@ enum Event {
 /// Where the actor publishes what it knows.
 pub(crate) struct Outputs {
     pub(crate) roster: watch::Sender<Arc<Roster>>,
+    /// Of it the links; the members are those of the task that drives the liveness core.
     pub(crate) view: watch::Sender<MeshView>,
     pub(crate) reach: watch::Sender<ReachView>,
     pub(crate) counters: Arc<Counters>,

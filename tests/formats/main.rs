@@ -5,6 +5,7 @@
 
 mod document;
 mod hint;
+mod liveness;
 mod records;
 mod trust;
 

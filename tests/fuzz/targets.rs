@@ -101,6 +101,11 @@ pub const TARGETS: &[Target] = &[
         seeds: || Decoder::Punch.examples(),
     },
     Target {
+        name: "liveness",
+        run: mesh::liveness,
+        seeds: || Decoder::Liveness.examples(),
+    },
+    Target {
         name: "join",
         run: mesh::join,
         seeds: || Decoder::Join.examples(),

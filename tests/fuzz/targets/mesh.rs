@@ -31,6 +31,10 @@ pub fn punch(bytes: &[u8]) {
     run(Decoder::Punch, bytes);
 }
 
+pub fn liveness(bytes: &[u8]) {
+    run(Decoder::Liveness, bytes);
+}
+
 pub fn join(bytes: &[u8]) {
     run(Decoder::Join, bytes);
 }
