@@ -145,8 +145,9 @@ pub(super) fn with_texts(bytes: &[u8], texts: &[CardText]) -> Result<Vec<u8>, Ca
         match card_chunk(chunk) {
             Some((keyword, _)) if !done.contains(&keyword) => {
                 done.push(keyword);
-                let text = texts.iter().find(|text| text.keyword == keyword);
-                text.map(|text| put_text(&mut written, keyword, &text.json));
+                if let Some(text) = texts.iter().find(|text| text.keyword == keyword) {
+                    put_text(&mut written, keyword, &text.json);
+                }
             }
             // A second one under the same name never counted.
             Some(_) => {}
