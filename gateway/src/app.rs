@@ -48,6 +48,10 @@ pub struct NodeView {
     pub is_self: bool,
     /// Whether there is a link to it now.
     pub connected: bool,
+    /// Whether it is there and what it is ready for: `joining`, `serving`, `draining`, `maintenance`, `suspect` or `gone`.
+    pub liveness: &'static str,
+    /// For how long it has been so, in milliseconds.
+    pub liveness_ms_ago: u64,
     /// Age of the last news in milliseconds.
     pub heard_ms_ago: Option<u64>,
     /// Last measured round trip in milliseconds.

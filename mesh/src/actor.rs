@@ -97,6 +97,8 @@ enum Event {
     Heard(NodeId, u64, Heard),
     /// A control stream ended.
     Ended(NodeId, u64, LinkEnd),
+    /// A control stream ended a while ago, and perhaps no other has come instead.
+    Lapsed(NodeId, u64),
     /// Someone asks for membership or proves it.
     Asked(NodeId, Asked, oneshot::Sender<Answer>),
     /// We presented our membership.

@@ -91,6 +91,9 @@ pub const HEARTBEAT: Duration = Duration::from_millis(250);
 pub const SUSPECT_AFTER: Duration = LIVENESS_SILENT_AFTER.saturating_add(LIVENESS_ASK_FOR);
 /// A link without any frame for this long is closed and dialled again, because TCP does not notice a dead peer by itself.
 pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// A link whose control stream ended while its connection stands is lost when no other comes in this time: less than
+/// [`SUSPECT_AFTER`], and several round trips of the slowest lines.
+pub const LINK_LAPSE: Duration = Duration::from_secs(1);
 /// Bytes of one control frame.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 20 * 1024;
 /// Bytes of one announced section (load, offers, addresses).

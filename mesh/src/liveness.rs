@@ -149,7 +149,10 @@ struct Member {
 #[derive(Debug)]
 struct Link {
     up: bool,
+    /// By this node itself: only this is a reason to vouch, or several that hear nothing would go on vouching to each other.
     heard: Duration,
+    /// When others were last taken at their word that it is heard, less what that is worth.
+    vouched: Duration,
     asked: Option<Duration>,
 }
 
@@ -258,6 +261,7 @@ impl Liveness {
         let link = Link {
             up: true,
             heard: now,
+            vouched: Duration::ZERO,
             asked: None,
         };
         self.links.insert(tag, link);
@@ -316,7 +320,7 @@ impl Liveness {
                     member.heard = now;
                 }
                 if let Some(link) = self.links.get_mut(&target).filter(|link| link.up) {
-                    link.heard = link.heard.max(now.saturating_sub(LIVENESS_SILENT_AFTER / 2));
+                    link.vouched = now.saturating_sub(LIVENESS_SILENT_AFTER / 2);
                     link.asked = None;
                 }
             }
@@ -481,7 +485,7 @@ impl Liveness {
         let silent = self
             .links
             .iter()
-            .filter(|(_, link)| !link.up || now.saturating_sub(link.heard) >= patience);
+            .filter(|(_, link)| !link.up || now.saturating_sub(link.heard.max(link.vouched)) >= patience);
         let silent: Vec<_> = silent.map(|(tag, link)| (*tag, link.asked)).collect();
         let mut out = Vec::new();
         for (tag, asked) in silent {

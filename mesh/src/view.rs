@@ -109,6 +109,8 @@ pub struct LinkView {
     pub path: LinkPath,
     /// The last measured round trip.
     pub round_trip: Option<Duration>,
+    /// Since when this control stream stands.
+    pub since: Instant,
     /// When the last heartbeat came.
     pub heard: Instant,
     /// The newest announcement of each section. Kept after the link is lost, so that people see what a node last said.

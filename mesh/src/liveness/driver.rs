@@ -74,6 +74,8 @@ struct Told {
 
 /// A neighbour with a link that stands.
 struct Neighbour {
+    /// Since when its link stands, as far as this task knows.
+    since: Instant,
     /// When it was last heard, as far as the core knows.
     heard: Instant,
     /// Tells an old stream from the present one.
@@ -90,6 +92,7 @@ struct Neighbour {
 impl Neighbour {
     fn new(heard: Instant) -> Self {
         Self {
+            since: heard,
             heard,
             number: 0,
             queue: None,
@@ -345,10 +348,10 @@ impl Driver {
 
     /// Tells the core which links stand, and when each was heard.
     fn look_at_links(&mut self) -> Vec<Outgoing> {
-        let links: BTreeMap<NodeId, Instant> = {
+        let links: BTreeMap<NodeId, (Instant, Instant)> = {
             let view = self.parts.view.borrow();
             let standing = view.links.iter().filter(|(_, link)| link.connected);
-            standing.map(|(node, link)| (*node, link.heard)).collect()
+            standing.map(|(node, link)| (*node, (link.since, link.heard))).collect()
         };
         let mut out = Vec::new();
         let now = self.elapsed();
@@ -369,10 +372,16 @@ impl Driver {
                 neighbour.end();
             }
         }
-        for (node, heard) in links {
+        for (node, (since, heard)) in links {
             let neighbour = self.neighbours.entry(node).or_insert_with(|| Neighbour::new(heard));
-            if neighbour.number == 0 {
-                neighbour.heard = heard;
+            if neighbour.number == 0 || neighbour.since != since {
+                (neighbour.since, neighbour.heard) = (since, heard);
+                // On another connection, or with another life of the neighbour: it may know nothing of what was told before.
+                if let Some(old) = neighbour.telling.take() {
+                    old.abort();
+                }
+                neighbour.queue = None;
+                neighbour.open_at = since;
                 self.next_number += 1;
                 neighbour.number = self.next_number;
                 // What it is told first comes with the stream.

@@ -98,3 +98,16 @@ fn a_neighbour_that_misses_something_is_told_everything() {
     let about: BTreeSet<Tag> = news.iter().map(Rumour::about).collect();
     assert_eq!(about, BTreeSet::from([OWN, THIRD]));
 }
+
+/// Two neighbours of a dead member that ask each other must not keep it alive by vouching for what they were told.
+#[test]
+fn nobody_vouches_for_what_others_vouched_for() {
+    let mut core = core();
+    drop(core.link_up(OTHER, seconds(0.0)));
+    drop(core.link_up(THIRD, seconds(0.0)));
+    says(&mut core, THIRD, 5, Standing::Serving, seconds(0.1));
+    let asks = |core: &mut Liveness, at: f64| core.receive(OTHER, Message::Ask(THIRD), seconds(at));
+    assert_eq!(asks(&mut core, 0.5), [(OTHER, Message::Vouch(THIRD))]);
+    core.receive(OTHER, Message::Vouch(THIRD), seconds(1.2));
+    assert_eq!(asks(&mut core, 1.3), []);
+}
