@@ -1,6 +1,7 @@
 //! The desk: sees to every question that this node accepted until it is answered.
 
 mod actor;
+mod routing;
 
 use std::sync::Arc;
 
@@ -99,6 +100,7 @@ impl Desk {
             store,
             mesh: mesh.clone(),
             notices: notices.clone(),
+            routing: routing::Routing::default(),
         };
         tokio::spawn(actor::run(workshop, queue));
         Self {
@@ -126,9 +128,15 @@ impl Desk {
         self.notices.subscribe()
     }
 
-    /// Every offer known to this node, its own included.
+    /// Every offer that may be taken up now, this node's own included.
     #[must_use]
     pub fn offers(&self) -> std::collections::BTreeMap<NodeId, Vec<swarm::Offer>> {
         swarm::known_offers(self.mesh.node(), &self.engine, &self.mesh.view().borrow())
+    }
+
+    /// What this node's engine could do, whether it takes new work or not.
+    #[must_use]
+    pub fn own_offers(&self) -> Vec<swarm::Offer> {
+        swarm::own_offers(&self.engine)
     }
 }

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, GenerationError},
     generate,
     limits::{ASK_OPEN_TIMEOUT, GENERATE_FRAME_BYTES_MAX, SILENCE_MAX, WRITE_TIMEOUT},
     swarm::{FromAsker, FromGenerator, Request, decode, encode},
@@ -26,12 +26,31 @@ pub(crate) async fn serve(engine: Engine, store: Store, mesh: Mesh, mut streams:
     while let Some((node, stream)) = streams.recv().await {
         let (engine, store) = (engine.clone(), store.clone());
         let writes = generate::writes_answers(&mesh);
+        // Whoever asks may not have heard yet that this node drains or is kept from working.
+        let takes_work = mesh.view().borrow().takes_work(&mesh.node());
         tokio::spawn(async move {
-            if let Err(error) = serve_one(&engine, &store, writes, stream).await {
+            let served = match takes_work {
+                true => serve_one(&engine, &store, writes, stream).await,
+                false => decline(stream).await,
+            };
+            if let Err(error) = served {
                 tracing::debug!(node = %node.short(), %error, "a generation for another node ended early");
             }
         });
     }
+}
+
+/// Says at once that somebody else must be asked.
+async fn decline(mut stream: Stream) -> Result<(), FrameError> {
+    let frame = encode(&FromGenerator::Failed(GenerationError::Busy));
+    let said = async {
+        write_frame(&mut stream, &frame, GENERATE_FRAME_BYTES_MAX).await?;
+        stream.shutdown().await.map_err(FrameError::Io)?;
+        // The question is read and left: a stream that is dropped before takes the answer with it.
+        read_frame(&mut stream, GENERATE_FRAME_BYTES_MAX).await.map(drop)
+    };
+    let said = tokio::time::timeout(WRITE_TIMEOUT, said).await;
+    said.unwrap_or(Err(FrameError::Timeout(WRITE_TIMEOUT)))
 }
 
 async fn serve_one(engine: &Engine, store: &Store, writes: bool, stream: Stream) -> Result<(), FrameError> {

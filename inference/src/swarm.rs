@@ -1,6 +1,7 @@
 //! The swarm: what nodes offer each other, and what they say to each other over a generation.
 
 pub mod route;
+pub mod router;
 
 use std::collections::BTreeMap;
 
@@ -109,11 +110,14 @@ pub fn own_offers(engine: &Engine) -> Vec<Offer> {
     offer.into_iter().collect()
 }
 
-/// Every offer this node knows: its own and those of members within reach.
+/// Every offer that may be taken up now: this node's own and those of members within reach, but of none that takes no new work.
 #[must_use]
 pub fn known_offers(own: NodeId, engine: &Engine, view: &MeshView) -> BTreeMap<NodeId, Vec<Offer>> {
-    let mut known = BTreeMap::from([(own, own_offers(engine))]);
-    for (node, link) in view.reachable() {
+    let mut known = BTreeMap::new();
+    if view.takes_work(&own) {
+        known.insert(own, own_offers(engine));
+    }
+    for (node, link) in view.reachable().filter(|(node, _)| view.takes_work(node)) {
         known.insert(
             *node,
             link.sections

@@ -123,8 +123,7 @@ fn way(frame: Frame) -> Result<Way, PunchError> {
 }
 
 async fn write(stream: &mut (impl AsyncWrite + Unpin), frame: Frame) -> Result<(), PunchError> {
-    let bytes = frame::encode(VERSION, &frame);
-    Ok(write_frame(stream, &bytes, PUNCH_FRAME_BYTES_MAX).await?)
+    Ok(write_frame(stream, &frame::encode(VERSION, &frame), PUNCH_FRAME_BYTES_MAX).await?)
 }
 
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Frame, PunchError> {
@@ -132,6 +131,19 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Frame, PunchError
         .await?
         .ok_or(PunchError::Closed)?;
     frame::decode(VERSION, &bytes).ok_or(PunchError::Malformed)
+}
+
+/// For whoever tries bytes: reads a frame and writes what was read.
+pub(crate) fn again(bytes: &[u8]) -> Option<Vec<u8>> {
+    frame::decode::<Frame>(VERSION, bytes).map(|frame| frame::encode(VERSION, &frame))
+}
+
+/// A frame of each kind.
+pub(crate) fn examples() -> Vec<(String, Vec<u8>)> {
+    let (addresses, symmetric) = (vec![([203, 0, 113, 10], 4001).into()], true);
+    [("way", Frame::Way(Way { addresses, symmetric })), ("go", Frame::Go)]
+        .map(|(name, frame)| (name.to_owned(), frame::encode(VERSION, &frame)))
+        .into()
 }
 
 #[cfg(test)]

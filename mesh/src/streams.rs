@@ -42,12 +42,26 @@ pub struct Stream {
     bytes: Compat<libp2p::Stream>,
     /// Counted while it lives, when tokens flow on it: bulk gives way.
     _tokens: Option<TokenStream>,
+    /// The connection on which the other side opened it.
+    inbound_on: Option<ConnectionId>,
     /// Held while it lives, when it is somebody's work: a connection that another has replaced stays for it.
     _lease: Option<Lease>,
 }
 
 /// Says by being held that somebody works on a connection.
 pub(crate) type Lease = Arc<()>;
+
+impl Stream {
+    /// The connection on which the other side opened it; of one that we opened, nothing.
+    pub(crate) const fn on(&self) -> Option<ConnectionId> {
+        self.inbound_on
+    }
+
+    const fn opened_on(mut self, connection: ConnectionId) -> Self {
+        self.inbound_on = Some(connection);
+        self
+    }
+}
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
@@ -210,6 +224,7 @@ fn wrap(stream: libp2p::Stream, tokens: Option<TokenStream>, (protocol, lease): 
     Stream {
         bytes: stream.compat(),
         _tokens: tokens,
+        inbound_on: None,
         _lease: (!protocol.belongs_to_the_link()).then_some(lease),
     }
 }

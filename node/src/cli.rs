@@ -14,6 +14,7 @@ use crate::{
         init::{FirstNode, NewNode},
         invite::Terms,
         leave::Farewell,
+        maintenance::Maintenance,
         operator::Appointment,
         renew::Renewed,
         restore::Sources,
@@ -94,6 +95,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Keep this node from working for a while: what runs is finished, nothing new is begun, and every member is told.
+    #[command(after_help = "Examples:\n  starling maintenance on\n  starling maintenance off")]
+    Maintenance(Maintenance),
     /// Put a node, an invite or an operator out, everywhere and for ever.
     #[command(
         after_help = "Examples:\n  starling revoke pc-home --reason \"sold\"\n  starling revoke 1a2b3c4d --reason stolen --yes\n  \
@@ -175,6 +179,7 @@ pub fn main() -> ExitCode {
             Command::Status { json } => commands::status::run(&directory, json),
             Command::Members => commands::status::members(&directory),
             Command::Links { to, json } => commands::links::run(&directory, to.as_deref(), json),
+            Command::Maintenance(switch) => commands::maintenance::run(&directory, &switch),
             Command::Revoke(what) => commands::revoke::run(&directory, &what),
             Command::Leave(farewell) => commands::leave::run(&directory, &farewell),
             Command::Operator(appointment) => commands::operator::run(&directory, &appointment),

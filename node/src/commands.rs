@@ -9,6 +9,7 @@ pub mod invite;
 pub mod join;
 pub mod leave;
 pub mod links;
+pub mod maintenance;
 pub mod operator;
 pub mod renew;
 pub mod restore;

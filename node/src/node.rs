@@ -12,6 +12,7 @@ use keys::{
 use mesh::{
     Mesh, MeshSettings, Protocol,
     blobs::{BlobError, BlobLimits, BlobStore, Pace, Rate},
+    liveness::Standing,
 };
 use monitor::Monitor;
 use tokio::{
@@ -25,14 +26,17 @@ use crate::{
     config::{self, Config},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
-    repairs, scrub, seed, standing,
+    maintenance, repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
-    tasks::Tasks,
+    tasks::{TaskStatus, Tasks},
     wiring,
 };
 
 /// A stop takes at most this long, whatever hangs.
 const STOP_TIMEOUT: Duration = Duration::from_millis(4500);
+
+/// How long a stop waits for answers that are being generated; what is not done then goes on elsewhere.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How long a start waits to hear whether the model can be loaded.
 const FIRST_LOAD: Duration = Duration::from_secs(3);
@@ -207,6 +211,7 @@ impl Node {
         let node = Self(Arc::new(parts));
         node.serve_people(listener, gateway_stopping);
         node.serve_commands()?;
+        node.0.mesh.stand(maintenance::standing(node.0.directory.path())).await;
         tracing::info!(http = %node.0.config.gateway.listen, "start: gateway; the node is up");
         Ok(node)
     }
@@ -256,10 +261,18 @@ impl Node {
         }
     }
 
-    /// Stops every part in reverse order, each step logged, within five seconds.
+    /// Takes nothing new, finishes what runs if that is soon done, and stops every part in reverse order, each step logged, within five
+    /// seconds.
     pub async fn stop(self) {
         let parts = &self.0;
         let orderly = async {
+            tracing::info!("stop: draining");
+            parts.mesh.stand(Standing::Draining).await;
+            let mut load = parts.engine.load();
+            let idle = load.wait_for(|load| load.generations == 0);
+            if tokio::time::timeout(DRAIN_TIMEOUT, idle).await.is_err() {
+                tracing::info!("stop: an answer is cut; it goes on elsewhere");
+            }
             tracing::info!("stop: gateway");
             parts.gateway_stop.send_replace(true);
             tracing::info!("stop: mesh");
@@ -281,6 +294,7 @@ impl Node {
             mesh: parts.mesh.clone(),
             monitor: parts.monitor.clone(),
             desk: parts.desk.clone(),
+            tasks: parts.tasks.clone(),
         }
     }
 
@@ -335,6 +349,33 @@ impl Node {
     /// The digest of the roster on the disk, which a start would read.
     pub(crate) fn saved_roster(&self) -> watch::Receiver<ContentId> {
         self.0.saved_roster.clone()
+    }
+
+    /// Offers that may be taken up now.
+    pub(crate) fn offers(&self) -> std::collections::BTreeMap<NodeId, Vec<inference::swarm::Offer>> {
+        self.0.desk.offers()
+    }
+
+    /// Generations that run or wait here.
+    pub(crate) fn generations(&self) -> u32 {
+        self.0.engine.load().borrow().generations
+    }
+
+    /// Background tasks, those of the mesh among them.
+    fn tasks_status(&self) -> serde_json::Value {
+        let mut tasks = self.0.tasks.status();
+        let mesh::TaskView {
+            running,
+            errors,
+            last_error,
+        } = self.0.mesh.liveness_task();
+        let liveness = TaskStatus {
+            running,
+            errors,
+            last_error,
+        };
+        tasks.insert("liveness", liveness);
+        serde_json::to_value(tasks).unwrap_or_default()
     }
 
     fn members_status(&self, surroundings: &MeshSurroundings) -> Vec<MemberStatus> {
@@ -399,7 +440,7 @@ impl Node {
             changes,
             root,
             mesh: serde_json::to_value(parts.mesh.counters()).unwrap_or_default(),
-            tasks: serde_json::to_value(parts.tasks.status()).unwrap_or_default(),
+            tasks: self.tasks_status(),
         }
     }
 }
@@ -416,6 +457,8 @@ fn member_status(view: gateway::NodeView, placement: Option<&Placement>, roster:
         node_id: view.node.to_string(),
         name: view.name,
         state: state.to_owned(),
+        liveness: view.liveness.to_owned(),
+        liveness_ms_ago: view.liveness_ms_ago,
         round_trip_ms: view.round_trip_ms,
         heard_ms_ago: view.heard_ms_ago,
         path: view.path.map(str::to_owned),

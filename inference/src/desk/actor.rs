@@ -3,14 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
+    time::Instant,
 };
 
 use crdt::{
     Store, StoreError,
     records::{
         character::{Character, Definition},
-        session::{MessageId, Session, SessionEdit, Speaker, answer_id},
+        session::{Message, MessageId, Session, SessionEdit, Speaker, answer_id},
     },
 };
 use futures::{FutureExt, future::Fuse};
@@ -22,17 +22,17 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{AnswerEvent, AnswerNotice, Command, WaitReason};
+use super::{
+    AnswerEvent, AnswerNotice, Command, WaitReason,
+    routing::{self, Routing},
+};
 use crate::{
     engine::{Engine, GenerationError, Sampling},
     generate,
     limits::{ANSWER_TOKENS_MAX, ANSWER_WAIT, ANSWERS_MAX, ATTEMPTS_MAX, RETRY_EVERY},
     prompt,
     serve::{self, AskError},
-    swarm::{
-        self, FromGenerator, Request,
-        route::{self, Candidate, Work},
-    },
+    swarm::{self, FromGenerator, Request, router::Ended},
 };
 
 /// What every attempt needs.
@@ -42,6 +42,7 @@ pub(super) struct Workshop {
     pub(super) store: Store,
     pub(super) mesh: Mesh,
     pub(super) notices: broadcast::Sender<AnswerNotice>,
+    pub(super) routing: Routing,
 }
 
 /// Why one node did not answer.
@@ -59,6 +60,17 @@ enum TryError {
     Record(#[from] StoreError),
     #[error("it ended without an answer")]
     NoAnswer,
+}
+
+impl TryError {
+    /// What it says of the node that was asked: a full node is none that fails, and what this node could not write is not its fault.
+    const fn says_of_the_node(&self) -> Ended {
+        match self {
+            Self::Busy => Ended::Busy,
+            Self::Record(_) => Ended::Stopped,
+            Self::Ask(_) | Self::Generation(_) | Self::AnotherQuestion | Self::NoAnswer => Ended::Failed,
+        }
+    }
 }
 
 /// How an attempt ended.
@@ -227,13 +239,19 @@ impl Workshop {
         }
         let request = request(session, &chat, &character, question);
         let account = chat.account;
-        let candidates = self.candidates(&request);
+        let (question_to_route, decision) = self.routing.decide(&self.engine, &self.mesh, &request);
         let mut reason = WaitReason::NoNode;
-        for candidate in candidates.into_iter().take(ATTEMPTS_MAX) {
-            let node = candidate.node;
+        for priced in decision.order.iter().take(ATTEMPTS_MAX) {
+            let node = priced.0.node;
+            let asked = self.routing.began(question_to_route, priced);
+            let began = Instant::now();
             match self.try_node(node, account, &request, &mut stop).await {
-                Ok(()) => return Outcome::Done,
+                Ok(message) => {
+                    self.routing.ended(asked, routing::answered(&message, began.elapsed()));
+                    return Outcome::Done;
+                }
                 Err(error) => {
+                    self.routing.ended(asked, error.says_of_the_node());
                     if matches!(error, TryError::Busy) {
                         reason = WaitReason::AllBusy;
                     }
@@ -252,42 +270,6 @@ impl Workshop {
         Ok((chat, definition))
     }
 
-    /// Nodes that could answer, cheapest first.
-    fn candidates(&self, request: &Request) -> Vec<Candidate> {
-        let own = self.mesh.node();
-        let view = self.mesh.view();
-        let view = view.borrow();
-        let mut candidates = Vec::new();
-        for (node, offers) in swarm::known_offers(own, &self.engine, &view) {
-            let round_trip = view
-                .links
-                .get(&node)
-                .and_then(|link| link.round_trip)
-                .unwrap_or(Duration::ZERO);
-            let round_trip_ms = round_trip.as_secs_f64() * 1000.0;
-            candidates.extend(offers.into_iter().map(|offer| Candidate {
-                node,
-                offer,
-                round_trip_ms,
-            }));
-        }
-        drop(view);
-        let characters: usize = request
-            .messages
-            .iter()
-            .map(|message| message.content.chars().count())
-            .sum();
-        // Three characters a token is near the truth for Russian and English alike.
-        let work = Work {
-            prompt_tokens: characters as f64 / 3.0,
-            answer_tokens: 100.0,
-        };
-        route::rank(candidates, work)
-            .into_iter()
-            .map(|(candidate, _)| candidate)
-            .collect()
-    }
-
     /// One attempt on one node, to the end.
     async fn try_node(
         &self,
@@ -295,7 +277,7 @@ impl Workshop {
         account: ContentId,
         request: &Request,
         stop: &mut Fuse<oneshot::Receiver<()>>,
-    ) -> Result<(), TryError> {
+    ) -> Result<Arc<Message>, TryError> {
         let (report, mut reports) = mpsc::channel(64);
         let (stop_sender, stopped) = oneshot::channel();
         let work = async {
@@ -352,7 +334,7 @@ impl Workshop {
         account: ContentId,
         request: &Request,
         report: FromGenerator,
-    ) -> Option<Result<(), TryError>> {
+    ) -> Option<Result<Arc<Message>, TryError>> {
         let (session, question) = (request.session, request.question);
         let answer = answer_id(question);
         match report {
@@ -390,8 +372,9 @@ impl Workshop {
                 if recorded && node != self.mesh.node() {
                     self.wait_for_answer(session, answer).await;
                 }
-                self.notify(session, account, AnswerEvent::Finished(Arc::new(message)));
-                Some(Ok(()))
+                let message = Arc::new(message);
+                self.notify(session, account, AnswerEvent::Finished(Arc::clone(&message)));
+                Some(Ok(message))
             }
         }
     }

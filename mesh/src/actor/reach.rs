@@ -277,7 +277,7 @@ impl Actor {
                 let before = self.plan.all_addresses(&node);
                 self.plan.hinted(node, ways, self.started.elapsed());
                 if self.connections.contains_key(&node) {
-                    self.plan.connected(&node);
+                    self.plan.still_connected(&node);
                     if self.is_relayed(&node) && self.plan.all_addresses(&node) != before {
                         // It has said more of itself since the link began.
                         self.dial_again(node, LinkPath::Relayed);

@@ -134,6 +134,7 @@ impl Behaviour {
         };
         Ok(Handler {
             node,
+            connection,
             member,
             bulk: self.bulk.contains(&connection),
             bulk_news: false,

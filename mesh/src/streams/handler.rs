@@ -16,7 +16,7 @@ use libp2p::{
     StreamProtocol,
     core::{UpgradeInfo, upgrade::ReadyUpgrade},
     swarm::{
-        ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
+        ConnectionHandler, ConnectionHandlerEvent, ConnectionId, StreamUpgradeError, SubstreamProtocol,
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
@@ -53,6 +53,7 @@ pub(crate) struct CarriesBlobs;
 
 pub(crate) struct Handler {
     pub(super) node: NodeId,
+    pub(super) connection: ConnectionId,
     pub(super) member: bool,
     /// It is for blobs, and closes when nothing uses it.
     pub(super) bulk: bool,
@@ -77,7 +78,7 @@ impl Handler {
         if protocol == Protocol::BULK && !self.bulk {
             (self.bulk, self.bulk_news) = (true, true);
         }
-        let node = self.node;
+        let (node, connection) = (self.node, self.connection);
         // Dropping the future (when the connection goes) resets the stream, so nothing waits for ever.
         match inbox.clone().try_reserve_owned() {
             Ok(room) => {
@@ -87,7 +88,7 @@ impl Handler {
                 self.answering.push(Box::pin(async move {
                     stream.write_all(&[OK]).await?;
                     stream.flush().await?;
-                    room.send((node, wrap(stream, tokens, (protocol, lease))));
+                    room.send((node, wrap(stream, tokens, (protocol, lease)).opened_on(connection)));
                     Ok(())
                 }));
             }
