@@ -2,4 +2,8 @@
 
 mod access;
 mod gate;
+mod keeping;
+mod leaving;
+mod registration;
+mod sink;
 mod tokens;
