@@ -32,11 +32,9 @@ const fn rule(method: &'static str, path: &'static str, who: Who) -> Rule {
 /// Everyone who has an account.
 const PEOPLE: Who = Who::Roles(&Role::ALL);
 /// Those who look after people.
-#[expect(dead_code, reason = "the endpoints that use it come next")]
 const KEEPERS: Who = Who::Roles(&[Role::Moderator, Role::Administrator]);
 const ADMINISTRATORS: Who = Who::Roles(&[Role::Administrator]);
 /// What could be turned against the whole mesh.
-#[expect(dead_code, reason = "the endpoints that use it come next")]
 const DANGEROUS: Who = Who::RolesWithCode(&[Role::Administrator]);
 
 /// Every endpoint. Keep the lines of one part of the API together.
@@ -47,12 +45,44 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("POST", "/api/v1/sign-out", Who::Anyone),
     rule("POST", "/api/v1/sign-out/everywhere", PEOPLE),
     rule("POST", "/api/v1/refresh", Who::Anyone),
+    rule("GET", "/api/v1/sign-up", Who::Anyone),
+    rule("POST", "/api/v1/sign-up", Who::Anyone),
+    rule("POST", "/api/v1/sign-up/resend", Who::Anyone),
+    rule("POST", "/api/v1/sign-up/confirm", Who::Anyone),
+    rule("POST", "/api/v1/password/forgot", Who::Anyone),
+    rule("POST", "/api/v1/password/reset", Who::Anyone),
+    rule("GET", "/api/v1/erasures/{id}", Who::Anyone),
+    rule("GET", "/api/v1/erasures/{id}/act", Who::Anyone),
     // Oneself.
     rule("GET", "/api/v1/me", PEOPLE),
     rule("GET", "/api/v1/account/devices", PEOPLE),
     rule("DELETE", "/api/v1/account/devices/{id}", PEOPLE),
+    rule("POST", "/api/v1/account/password", PEOPLE),
+    rule("GET", "/api/v1/account/consents", PEOPLE),
+    rule("POST", "/api/v1/account/second-factor/begin", PEOPLE),
+    rule("PUT", "/api/v1/account/second-factor", PEOPLE),
+    rule("POST", "/api/v1/account/second-factor/show", PEOPLE),
+    rule("POST", "/api/v1/account/second-factor/remove", PEOPLE),
+    rule("GET", "/api/v1/account/export", PEOPLE),
+    rule("POST", "/api/v1/account/delete", PEOPLE),
     // Other people.
     rule("POST", "/api/v1/people/links", ADMINISTRATORS),
+    rule("GET", "/api/v1/people", KEEPERS),
+    rule("GET", "/api/v1/people/{id}", KEEPERS),
+    rule("POST", "/api/v1/people/{id}/block", KEEPERS),
+    rule("POST", "/api/v1/people/{id}/approve", ADMINISTRATORS),
+    rule("PUT", "/api/v1/people/{id}/roles", DANGEROUS),
+    rule("POST", "/api/v1/people/{id}/reset-link", DANGEROUS),
+    rule("DELETE", "/api/v1/people/{id}/second-factor", DANGEROUS),
+    // The whole mesh.
+    rule("GET", "/api/v1/settings", ADMINISTRATORS),
+    rule("PUT", "/api/v1/settings", DANGEROUS),
+    rule("POST", "/api/v1/settings/test-mail", ADMINISTRATORS),
+    rule("GET", "/api/v1/bans", ADMINISTRATORS),
+    rule("POST", "/api/v1/bans", ADMINISTRATORS),
+    rule("DELETE", "/api/v1/bans/{address}", ADMINISTRATORS),
+    rule("GET", "/api/v1/audit", ADMINISTRATORS),
+    rule("GET", "/api/v1/audit/export", ADMINISTRATORS),
     // Characters and chats.
     rule("GET", "/api/v1/characters", PEOPLE),
     rule("GET", "/api/v1/sessions", PEOPLE),

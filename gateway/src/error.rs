@@ -25,9 +25,7 @@ pub(crate) enum ApiError {
     NotFound,
     NameTaken,
     BodyTooLarge,
-    TooManyRequests {
-        seconds: u64,
-    },
+    TooManyRequests { seconds: u64 },
     StorageUnavailable,
     NotAGateway,
     Timeout,
@@ -39,13 +37,9 @@ pub(crate) enum ApiError {
     TokenReused,
     ForeignOrigin,
     EmailInvalid,
-    #[expect(dead_code, reason = "the endpoints that use it come next")]
     ConsentMissing,
-    #[expect(dead_code, reason = "the endpoints that use it come next")]
     MailNotConfigured,
-    #[expect(dead_code, reason = "the endpoints that use it come next")]
     Conflict,
-    #[expect(dead_code, reason = "the endpoints that use it come next")]
     AddressBanned,
 }
 

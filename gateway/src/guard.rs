@@ -1,9 +1,12 @@
 //! What stands before every endpoint: is the request from our own page, who asks, and may they?
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{ConnectInfo, MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -15,8 +18,34 @@ use crate::{
     app::App,
     auth::{self, Person},
     error::ApiError,
+    idle::Peer,
     limits::SECOND_FACTOR_FRESH,
+    policy::range,
 };
+
+/// Refuses addresses that are banned, and those that ask for too much.
+pub(crate) async fn watch_addresses(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (address, policy) = (peer.0.ip(), app.policies.current());
+    if policy.is_banned(address, Timestamp::now()) {
+        return ApiError::AddressBanned.into_response();
+    }
+    let (burst, per_second) = policy.address_rate();
+    match app.addresses.take(range(address), burst, per_second, Instant::now()) {
+        Ok(()) => next.run(request).await,
+        Err(wait) => too_many(wait).into_response(),
+    }
+}
+
+fn too_many(wait: Duration) -> ApiError {
+    ApiError::TooManyRequests {
+        seconds: wait.as_secs() + 1,
+    }
+}
 
 /// Enforces the table of [`access`]; the person it finds is what the handler gets.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -46,6 +75,9 @@ async fn judge(app: &App, request: &Parts) -> Result<Option<Person>, ApiError> {
         Who::RolesWithCode(roles) => (roles, true),
     };
     let person = auth::person(app, headers).await?;
+    let (burst, per_second) = app.policies.current().account_rate();
+    let taken = app.accounts.take(person.id, burst, per_second, Instant::now());
+    taken.map_err(too_many)?;
     if !access::includes(roles, &person.account.roles) {
         return Err(ApiError::NotAllowed);
     }

@@ -64,3 +64,27 @@ pub const LOCK_DELAY_MAX: Duration = Duration::from_secs(15 * 60);
 pub const LOCK_REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 /// Names with wrong passwords that are remembered; two entries each.
 pub const LOCKS_MAX: usize = 20_000;
+/// A person gets a second letter no sooner than this after the first.
+pub const LETTER_AGAIN_MILLISECONDS: u64 = 60 * 1000;
+/// Wishes for letters that wait to be seen to; each takes a few milliseconds.
+pub const LETTERS_ASKED_MAX: usize = 256;
+/// Acts that wait to be written into the log; callers wait.
+pub const AUDIT_QUEUE: usize = 256;
+/// Acts in one page of the log.
+pub const AUDIT_PAGE: usize = 100;
+/// People in one page.
+pub const PEOPLE_PAGE: usize = 50;
+/// Downloads of everything that are packed at one time: each holds all chats of a person in memory.
+pub const EXPORTS_MAX: usize = 2;
+/// Addresses that are refused at one time; the settings of a mesh hold 500 values in all.
+pub const BANS_MAX: usize = 300;
+/// A ban lasts a year at most.
+pub const BAN_MINUTES_MAX: u64 = 365 * 24 * 60;
+/// Characters of why an address is refused.
+pub const BAN_REASON_CHARACTERS_MAX: usize = 200;
+/// Requests of one address each second in the long run, unless an administrator sets another number: a household with a few phones.
+pub const REQUESTS_PER_SECOND_ADDRESS: u64 = 100;
+/// Requests of one person each second in the long run, unless set: five devices that scroll.
+pub const REQUESTS_PER_SECOND_ACCOUNT: u64 = 50;
+/// So many seconds of the long run may come at once: a page that starts asks for a dozen things.
+pub const REQUEST_BURST_SECONDS: f64 = 4.0;

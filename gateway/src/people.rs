@@ -11,6 +11,7 @@ use std::{
 
 use crdt::{
     Change, Store, StoreError,
+    erasure::EraseTarget,
     records::{
         RecordKind, Sealed,
         account::{Account, AccountEdit, folded_name},
@@ -60,17 +61,21 @@ impl People {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Throws away what has changed, for as long as the store lives.
-    pub(crate) async fn follow(self: Arc<Self>, mut changes: Receiver<Change>) {
+    /// Throws away what has changed or was erased, for as long as the store lives.
+    pub(crate) async fn follow(self: Arc<Self>, mut changes: Receiver<Change>, mut erased: Receiver<EraseTarget>) {
         loop {
-            match changes.recv().await {
-                Ok(Change {
-                    document,
-                    kind: RecordKind::Account,
-                }) => self.known().changed(document),
-                Ok(_) => {}
-                Err(RecvError::Lagged(_)) => self.known().forget(),
-                Err(RecvError::Closed) => return,
+            tokio::select! {
+                change = changes.recv() => match change {
+                    Ok(change) if change.kind == RecordKind::Account => self.known().changed(change.document),
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => self.known().forget(),
+                    Err(RecvError::Closed) => return,
+                },
+                target = erased.recv() => match target {
+                    Ok(target) => self.known().changed(target.subject()),
+                    Err(RecvError::Lagged(_)) => self.known().forget(),
+                    Err(RecvError::Closed) => return,
+                },
             }
         }
     }
@@ -102,6 +107,11 @@ impl People {
     pub(crate) async fn read_anew(&self, id: ContentId) -> Result<Arc<Account>, StoreError> {
         self.known().changed(id);
         self.read(id).await
+    }
+
+    /// An account was erased.
+    pub(crate) fn gone(&self, id: ContentId) {
+        self.known().changed(id);
     }
 
     /// Changes an account; whoever reads it afterwards reads the change.

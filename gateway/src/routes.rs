@@ -1,16 +1,23 @@
 //! The table of endpoints and what surrounds each of them: who may call it, deadline, body limit, security headers.
 
 pub(crate) mod account;
+pub(crate) mod audit;
+pub(crate) mod bans;
 pub(crate) mod characters;
 pub(crate) mod chat;
+pub(crate) mod erasures;
 pub(crate) mod links;
 pub(crate) mod me;
 pub(crate) mod mesh_view;
+pub(crate) mod password;
+pub(crate) mod people;
 pub(crate) mod refresh;
 pub(crate) mod sessions;
+pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;
 pub(crate) mod sign_out_everywhere;
+pub(crate) mod sign_up;
 pub(crate) mod welcome;
 
 use std::sync::Arc;
@@ -21,7 +28,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use serde::Serialize;
 use tower_http::compression::CompressionLayer;
@@ -31,7 +38,7 @@ use crate::{
     app::App,
     auth::{Person, role_name},
     error::ApiError,
-    guard::guard,
+    guard::{self, guard},
     limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT},
     pages,
 };
@@ -85,17 +92,72 @@ impl NodeBody {
     }
 }
 
-pub(crate) fn router(app: Arc<App>) -> Router {
-    let api = Router::new()
+/// Coming in, and what was erased.
+fn doors() -> Router<Arc<App>> {
+    Router::new()
         .route("/welcome", post(welcome::post))
         .route("/sign-in", post(sign_in::post))
         .route("/sign-out", post(sign_out::post))
         .route("/sign-out/everywhere", post(sign_out_everywhere::post))
         .route("/refresh", post(refresh::post))
+        .route("/sign-up", get(sign_up::terms::get).post(sign_up::ask::post))
+        .route("/sign-up/resend", post(sign_up::resend::post))
+        .route("/sign-up/confirm", post(sign_up::confirm::post))
+        .route("/password/forgot", post(password::forgot::post))
+        .route("/password/reset", post(password::reset::post))
+        .route("/erasures/{id}", get(erasures::read::get))
+        .route("/erasures/{id}/act", get(erasures::act::get))
+}
+
+/// Oneself.
+fn own_account() -> Router<Arc<App>> {
+    Router::new()
         .route("/me", get(me::get))
         .route("/account/devices", get(account::devices::get))
         .route("/account/devices/{id}", delete(account::sign_out_device::delete))
+        .route("/account/password", post(password::change::post))
+        .route("/account/consents", get(account::consents::get))
+        .route(
+            "/account/second-factor/begin",
+            post(account::second_factor::begin::post),
+        )
+        .route("/account/second-factor", put(account::second_factor::set::put))
+        .route("/account/second-factor/show", post(account::second_factor::show::post))
+        .route(
+            "/account/second-factor/remove",
+            post(account::second_factor::remove::post),
+        )
+        .route("/account/export", get(account::export::get))
+        .route("/account/delete", post(account::delete::post))
+}
+
+/// Other people, and what holds for the whole mesh.
+fn keeping() -> Router<Arc<App>> {
+    Router::new()
         .route("/people/links", post(links::post))
+        .route("/people", get(people::list::get))
+        .route("/people/{id}", get(people::show::get))
+        .route("/people/{id}/block", post(people::block::post))
+        .route("/people/{id}/approve", post(people::approve::post))
+        .route("/people/{id}/roles", put(people::roles::put))
+        .route("/people/{id}/reset-link", post(people::reset_link::post))
+        .route(
+            "/people/{id}/second-factor",
+            delete(people::remove_second_factor::delete),
+        )
+        .route("/settings", get(settings::read::get).put(settings::write::put))
+        .route("/settings/test-mail", post(settings::test_mail::post))
+        .route("/bans", get(bans::list::get).post(bans::put::post))
+        .route("/bans/{address}", delete(bans::remove::delete))
+        .route("/audit", get(audit::list::get))
+        .route("/audit/export", get(audit::export::get))
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let api = Router::new()
+        .merge(doors())
+        .merge(own_account())
+        .merge(keeping())
         .route("/characters", get(characters::list))
         .route("/sessions", get(sessions::list::list).post(sessions::create::create))
         .route("/sessions/{id}", get(sessions::read::read))
@@ -111,6 +173,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), only_at_a_gateway))
         // How a node is may be asked of any.
         .route("/healthz", get(|| async { "ok" }))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::watch_addresses))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(security_headers))
         .layer(CompressionLayer::new())

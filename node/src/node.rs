@@ -209,11 +209,28 @@ impl Node {
             started: Instant::now(),
         };
         let node = Self(Arc::new(parts));
+        node.send_letters();
         node.serve_people(listener, gateway_stopping);
         node.serve_commands()?;
         node.0.mesh.stand(maintenance::standing(node.0.directory.path())).await;
         tracing::info!(http = %node.0.config.gateway.listen, "start: gateway; the node is up");
         Ok(node)
+    }
+
+    /// Letters leave through this node, too, while it keeps what persons write.
+    fn send_letters(&self) {
+        const TASK: &str = "letters";
+        let (mesh, tasks) = (self.0.mesh.clone(), self.0.tasks.clone());
+        let able = move || {
+            let roster = mesh.roster();
+            let keeps = |node: &NodeId| roster.get(node).is_some_and(|member| member.roles.holds_data_keys());
+            let view = mesh.view();
+            let view = view.borrow();
+            let reachable = view.reachable().map(|(node, _)| *node).filter(keeps);
+            reachable.chain([mesh.node()]).collect()
+        };
+        let deliver = monitor::mail::deliver(self.0.store.clone(), able, move |error| tasks.note_error(TASK, error));
+        self.0.tasks.spawn(TASK, deliver);
     }
 
     fn serve_commands(&self) -> Result<(), ControlError> {

@@ -27,7 +27,7 @@ fn word(reply: &Reply) -> String {
 
 /// One request without any sense: what is asked is whether it is let through, and nothing may come of it.
 async fn attempt(gate: &Gate, method: &str, path: &str, token: Option<&str>) -> String {
-    let path = path.replace("{id}", &"0".repeat(64));
+    let path = path.replace("{id}", &"0".repeat(64)).replace("{address}", "192.0.2.1");
     let method: Method = method.parse().unwrap();
     let body = (method != Method::GET).then(|| json!({}));
     let mut headers = Vec::new();

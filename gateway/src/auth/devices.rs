@@ -110,6 +110,21 @@ pub(crate) fn issue(
     Ok((cookies, answer))
 }
 
+/// Both tokens anew for a device that has just shown a second factor.
+pub(crate) fn with_second_factor(
+    app: &App,
+    person: Person,
+    shown: Timestamp,
+) -> Result<(Cookies, SignedInAnswer), ApiError> {
+    let device = person.account.devices.iter().find(|device| device.id == person.device);
+    let generation = device.map_or(0, |device| device.generation);
+    let person = Person {
+        second_factor: Some(shown),
+        ..person
+    };
+    issue(app, &person, generation, Timestamp::now())
+}
+
 /// Whose device the request's refresh token belongs to, if it is a genuine one.
 pub(crate) fn of_refresh_token(app: &App, headers: &HeaderMap) -> Option<(ContentId, EntryId)> {
     let text = cookies::find(headers, cookies::REFRESH)?;

@@ -100,7 +100,6 @@ pub(crate) async fn check(
 }
 
 /// Checks the password of a person who is signed in.
-#[expect(dead_code, reason = "the endpoints that use it come next")]
 pub(crate) async fn check_again(
     app: &App,
     person: ContentId,

@@ -37,9 +37,9 @@ pub(crate) struct LinkRequest {
 pub(crate) struct LinkAnswer {
     /// Path and token; valid at every gateway of the mesh.
     #[schema(example = "/welcome#AQ...")]
-    path: String,
+    pub(crate) path: String,
     /// Milliseconds since the Unix epoch.
-    expires_at: u64,
+    pub(crate) expires_at: u64,
 }
 
 #[utoipa::path(post, path = "/api/v1/people/links", request_body = LinkRequest, responses(

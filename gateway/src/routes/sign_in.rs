@@ -22,6 +22,8 @@ use crate::{
     },
     error::{ApiError, ErrorBody},
     idle::Peer,
+    limits::{SIGN_IN_BURST, SIGN_IN_PER_SECOND},
+    policy::range,
 };
 
 /// Who wants to sign in.
@@ -57,9 +59,9 @@ pub(crate) async fn post(
 }
 
 /// What costs a password hash is limited per address.
-pub(super) fn rate_limit(app: &App, peer: Peer, now: Instant) -> Result<(), ApiError> {
+pub(crate) fn rate_limit(app: &App, peer: Peer, now: Instant) -> Result<(), ApiError> {
     let seconds = |wait: Duration| wait.as_secs() + 1;
     app.sign_ins
-        .take(peer.0.ip(), now)
+        .take(range(peer.0.ip()), SIGN_IN_BURST, SIGN_IN_PER_SECOND, now)
         .map_err(|wait| ApiError::TooManyRequests { seconds: seconds(wait) })
 }

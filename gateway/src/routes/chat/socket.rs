@@ -114,6 +114,7 @@ impl Socket {
     async fn run(mut self) -> Result<(), Gone> {
         let mut notices = self.app.desk.notices();
         let mut changes = self.app.store.changes();
+        let mut erased = self.app.store.erased();
         let mut stopping = self.app.stopping.clone();
         let mut ping = tokio::time::interval(PING_EVERY);
         let mut heard = Instant::now();
@@ -142,6 +143,13 @@ impl Socket {
                     Ok(Change { document, kind: RecordKind::Account }) if document == self.person.id => self.check_person().await?,
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => return self.close(close_code::AGAIN, "too slow").await,
+                    Err(RecvError::Closed) => return self.close(close_code::RESTART, "the node stops").await,
+                },
+                target = erased.recv() => match target {
+                    Ok(target) if target.subject() == self.person.id => self.check_person().await?,
+                    // What was missed may have been this person.
+                    Err(RecvError::Lagged(_)) => self.check_person().await?,
+                    Ok(_) => {}
                     Err(RecvError::Closed) => return self.close(close_code::RESTART, "the node stops").await,
                 },
                 _ = ping.tick() => {
