@@ -17,6 +17,8 @@ mod liveness;
 mod nodes;
 mod process;
 mod routes;
+mod swarms;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,7 @@ const GROUPS: &[(&str, fn())] = &[
     ("liveness", liveness::run),
     ("routes", routes::run),
     ("gossip", gossip::run),
+    ("swarms", swarms::run),
 ];
 
 fn main() -> ExitCode {
