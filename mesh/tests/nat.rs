@@ -209,26 +209,6 @@ fn port_restricted_and_port_restricted_are_linked_directly_where_no_tcp_passes()
     }
 }
 
-/// Nobody opens two routers for TCP: such homes are linked all the same.
-#[test]
-fn port_restricted_and_symmetric_are_linked_where_no_udp_passes() {
-    let nats = [Nat::PortRestricted, Nat::Symmetric];
-    if let Some(outcome) = trial((nats, Passes::Tcp), true, PATIENCE) {
-        let outcome = outcome.expect("they are linked");
-        assert_eq!(outcome.settled, LinkPath::Relayed, "{outcome:?}");
-    }
-}
-
-/// An open home takes TCP connections from anywhere.
-#[test]
-fn open_and_symmetric_are_linked_directly_where_no_udp_passes() {
-    let nats = [Nat::Open, Nat::Symmetric];
-    if let Some(outcome) = trial((nats, Passes::Tcp), true, PATIENCE) {
-        let outcome = outcome.expect("they are linked");
-        assert_eq!(outcome.settled, LinkPath::Tcp, "{outcome:?}");
-    }
-}
-
 #[test]
 fn control_without_relaying_port_restricted_and_symmetric_are_never_linked() {
     let nats = [Nat::PortRestricted, Nat::Symmetric];

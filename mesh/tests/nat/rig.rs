@@ -39,8 +39,6 @@ pub enum Passes {
     Everything,
     /// No TCP, so that what the router does to UDP is all there is.
     Udp,
-    /// No UDP, so that only TCP is left.
-    Tcp,
 }
 
 /// The namespaces; they go with it, also when a test fails.
@@ -184,7 +182,6 @@ impl Rig {
         let dropped = match passes {
             Passes::Everything => return,
             Passes::Udp => "tcp",
-            Passes::Tcp => "udp",
         };
         rules(
             &self.routers[home],
