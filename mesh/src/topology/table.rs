@@ -7,11 +7,7 @@ use super::{
     disjoint::{Disjoint, Search},
     graph::{FAR, Graph},
 };
-
-/// With fewer pairs to compute, starting a thread takes longer than what it saves.
-const PAIRS_TO_SHARE: usize = 512;
-/// Processors that share the work.
-const PROCESSORS_MAX: usize = 8;
+use crate::limits::{ROUTE_PAIRS_TO_SHARE, ROUTE_PROCESSORS_MAX};
 
 /// Disjoint routes between every two ends.
 #[derive(Debug)]
@@ -184,14 +180,14 @@ impl RouteTable {
             .filter(|number| std::mem::take(&mut self.stale[*number]))
             .collect();
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        if stale.len() < PAIRS_TO_SHARE || processors == 1 {
+        if stale.len() < ROUTE_PAIRS_TO_SHARE || processors == 1 {
             let mut search = std::mem::take(&mut self.search);
             for number in &stale {
                 self.pairs[*number] = self.compute(*number, &mut search);
             }
             self.search = search;
         } else {
-            self.compute_together(&stale, processors.min(PROCESSORS_MAX));
+            self.compute_together(&stale, processors.min(ROUTE_PROCESSORS_MAX));
         }
         stale.len()
     }

@@ -123,6 +123,10 @@ fn take(
 }
 
 /// Gives datagrams out when they arrive.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread of its own that keeps time, outside of any runtime"
+)]
 fn give(socket: &UdpSocket, leave: Receiver<OnTheWay>, user: Option<Arc<OnceLock<SocketAddr>>>) {
     for (at, datagram) in leave {
         let early = at.saturating_duration_since(Instant::now());

@@ -36,7 +36,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         websockets: vec![address("192.0.2.1:443")],
         relays: vec![],
         carries: true,
-        ..home.clone()
+        ..home
     };
     [("home", home), ("public", public)]
         .map(|(name, hint)| {
