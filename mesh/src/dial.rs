@@ -93,7 +93,8 @@ impl Target {
     }
 
     fn has_way(&self) -> bool {
-        !self.all_addresses().is_empty() || self.further().is_some()
+        let addresses = self.addresses.is_empty() && self.nearby.is_empty() && self.hinted.addresses.is_empty();
+        !addresses || self.hinted.has_further()
     }
 
     /// The ways beside the direct one: what the node says, and a WebSocket wherever the port is that of the web.
@@ -154,13 +155,17 @@ pub(crate) struct DialPlan {
     targets: BTreeMap<NodeId, Target>,
     /// Nothing: it dials everybody.
     few: Option<Few>,
+    /// When something is due, as long as nothing has changed since that was looked for: it is asked for all the time.
+    next: Option<Option<Elapsed>>,
 }
 
 impl DialPlan {
     /// A plan that keeps `max` links by dialling; others may dial this node besides.
     pub(crate) fn few(own: NodeId, max: usize) -> Self {
-        let (targets, few) = (BTreeMap::new(), Some(Few { own, max }));
-        Self { targets, few }
+        Self {
+            few: Some(Few { own, max }),
+            ..Self::default()
+        }
     }
 
     /// How many more may be dialled now.
@@ -190,6 +195,7 @@ impl DialPlan {
         addresses: impl IntoIterator<Item = SocketAddr>,
         now: Elapsed,
     ) -> bool {
+        self.next = None;
         let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
         let mut news = false;
         for address in addresses {
@@ -205,6 +211,7 @@ impl DialPlan {
 
     /// Remembers an address that was called out on the local network; a new one is tried at once.
     pub(crate) fn learn_nearby(&mut self, node: NodeId, address: SocketAddr, now: Elapsed) {
+        self.next = None;
         let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
         if target.nearby.contains(&address) {
             return;
@@ -218,6 +225,7 @@ impl DialPlan {
 
     /// Takes what a node says itself; it replaces what it said before. A new way is tried at once.
     pub(crate) fn hinted(&mut self, node: NodeId, ways: Ways, now: Elapsed) {
+        self.next = None;
         let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
         let news = ways != target.hinted;
         target.hinted = ways;
@@ -228,6 +236,7 @@ impl DialPlan {
 
     /// What to dial now; each is marked as being dialled.
     pub(crate) fn due(&mut self, now: Elapsed) -> Vec<(NodeId, Vec<SocketAddr>)> {
+        self.next = None;
         let mut due = Vec::new();
         for node in self.waiting(now) {
             let Some(target) = self.targets.get_mut(&node) else {
@@ -248,6 +257,7 @@ impl DialPlan {
 
     /// Whose further ways to try now, each once in a round; whatever cannot be dialled counts as failed.
     pub(crate) fn due_further(&mut self, now: Elapsed) -> Vec<(NodeId, Ways)> {
+        self.next = None;
         let mut due = Vec::new();
         for (node, target) in &mut self.targets {
             if target.further_at().is_some_and(|at| at <= now)
@@ -263,21 +273,26 @@ impl DialPlan {
     }
 
     /// When [`DialPlan::due`] or [`DialPlan::due_further`] will next have something.
-    pub(crate) fn next(&self) -> Option<Elapsed> {
+    pub(crate) fn next(&mut self) -> Option<Elapsed> {
+        if self.next.is_none() {
+            self.next = Some(self.look_for_next());
+        }
+        self.next.flatten()
+    }
+
+    fn look_for_next(&self) -> Option<Elapsed> {
         let room = self.room() > 0;
-        let untils = self
-            .targets
-            .values()
-            .filter(|target| target.has_way())
-            .filter_map(|target| match target.state {
-                State::Waiting { until } => room.then_some(until),
-                _ => target.further_at(),
-            });
+        let untils = self.targets.values().filter_map(|target| match target.state {
+            State::Connected { .. } => None,
+            State::Waiting { until } => (room && target.has_way()).then_some(until),
+            State::Dialing { .. } => target.further_at(),
+        });
         untils.min()
     }
 
     /// A link stands; `ours` says whether this node dialled.
     pub(crate) fn connected(&mut self, node: &NodeId, ours: bool) {
+        self.next = None;
         if let Some(target) = self.targets.get_mut(node) {
             target.state = State::Connected { ours };
             target.failures = 0;
@@ -294,6 +309,7 @@ impl DialPlan {
 
     /// A dial failed. `jitter` is a random number in 0..1.
     pub(crate) fn failed(&mut self, node: &NodeId, now: Elapsed, jitter: f64) {
+        self.next = None;
         let Some(target) = self.targets.get_mut(node) else {
             return;
         };
@@ -313,6 +329,7 @@ impl DialPlan {
 
     /// A link that stood is gone.
     pub(crate) fn lost(&mut self, node: &NodeId, now: Elapsed, jitter: f64) {
+        self.next = None;
         if let Some(target) = self.targets.get_mut(node) {
             target.failures = 0;
             target.state = State::Waiting {
@@ -323,6 +340,7 @@ impl DialPlan {
 
     /// The other side says that we are no member: only a person can change that, so ask seldom.
     pub(crate) fn refused(&mut self, node: &NodeId, now: Elapsed) {
+        self.next = None;
         if let Some(target) = self.targets.get_mut(node) {
             target.state = State::Waiting {
                 until: now + REDIAL_REFUSED,
@@ -332,6 +350,7 @@ impl DialPlan {
 
     /// A node is a member no longer: it is not dialled again.
     pub(crate) fn forget(&mut self, node: &NodeId) {
+        self.next = None;
         self.targets.remove(node);
     }
 

@@ -384,6 +384,10 @@ pub const LINK_STREAM_AGAIN: Duration = Duration::from_secs(2);
 pub const LINK_STREAM_REFUSED: Duration = Duration::from_secs(120);
 /// States that wait for the task which owns the graph; the streams wait.
 pub const LINK_STATE_QUEUE: usize = 256;
+/// With fewer pairs whose routes are to be computed, starting threads takes longer than what they save.
+pub const ROUTE_PAIRS_TO_SHARE: usize = 512;
+/// Processors that share the routes of many pairs: the node has other things to do.
+pub const ROUTE_PROCESSORS_MAX: usize = 8;
 /// Messages that do not hold for which a neighbour is ignored: an honest one forwards none, unless it knows a rule that is newer here.
 pub const GOSSIP_INVALID_MAX: u32 = 8;
 /// Half of them are forgotten after this: a member that was brought up to date is heard again within the hour.

@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+/// The version in a protocol's name; 0 where there is none.
+pub(crate) fn version_in(name: &str) -> u16 {
+    let last = name.rsplit('/').next();
+    last.and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
 /// A protocol's name on the wire, version included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Protocol(&'static str);
@@ -51,6 +57,10 @@ impl Protocol {
         Self::BLOB,
         Self::BULK,
     ];
+
+    /// The names under which the release before speaks a protocol that has changed since, the newest first. They are proposed and taken
+    /// besides, for one release, and [`crate::Stream::version`] tells which was agreed upon: so two adjacent releases make one mesh.
+    pub(crate) const FORMER: &'static [(Self, &'static str)] = &[];
 
     /// Protocols of libp2p that members speak besides: asking a relay to carry, being brought a circuit by one, and gossip in the versions
     /// that its library offers. They are gated as all are; tests walk this list, too.
@@ -125,5 +135,6 @@ mod tests {
             assert!(document.contains(&format!("`{name}`")), "{name} is not in PROTOCOL.md");
         }
         assert_eq!(Protocol::named("/starling/nothing/1"), None);
+        assert_eq!(version_in(Protocol::RECONCILE.name()), 3);
     }
 }

@@ -140,6 +140,7 @@ impl Behaviour {
             bulk_news: false,
             offer: Offer(offered.clone()),
             inboxes: self.offers.inboxes.clone(),
+            names: self.offers.names.clone(),
             opens: VecDeque::new(),
             answering: FuturesUnordered::new(),
             counters: self.counters.clone(),

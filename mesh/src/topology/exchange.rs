@@ -157,19 +157,23 @@ async fn write_loop(mut writer: impl AsyncWrite + Unpin, mut ends: Ends, shared:
     let mut waits = false;
     let mut untold = true;
     loop {
+        // Hundreds of links tick in a dense mesh, and hardly ever is there something to say: then none of them wakes.
         let is_tick = tokio::select! {
             biased;
             () = shared.news.notified() => false,
-            _ = tick.tick() => true,
+            changed = ends.topology.changed(), if !untold && !waits => match changed {
+                Ok(()) => {
+                    untold = true;
+                    continue;
+                }
+                Err(_) => return ExchangeEnd::Gone,
+            },
+            _ = tick.tick(), if untold || waits => true,
         };
         let Ok(changed) = ends.topology.has_changed() else {
             return ExchangeEnd::Gone;
         };
         untold |= changed;
-        // Hundreds of links tick in a dense mesh, nearly always for nothing.
-        if is_tick && !untold && !waits {
-            continue;
-        }
         let topology = ends.topology.borrow_and_update().clone();
         let now = Instant::now();
         let mut frames = shared.with(|heard| answers(&topology, &mut heard.wanted, now));

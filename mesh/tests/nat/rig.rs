@@ -6,8 +6,7 @@
 //! home 1 192.168.8.2 -- router 203.0.113.20 --+
 //! ```
 //!
-//! An open home has an address of the public network (198.51.100.x) behind a router that only forwards. The routers let no TCP through: what
-//! they do to UDP is what is asked.
+//! An open home has an address of the public network (198.51.100.x) behind a router that only forwards.
 
 use std::thread::JoinHandle;
 
@@ -24,6 +23,15 @@ pub enum Nat {
     PortRestricted,
     /// Everybody sees another port.
     Symmetric,
+}
+
+/// What the routers let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passes {
+    /// UDP and TCP.
+    Everything,
+    /// No TCP, so that what the router does to UDP is all there is.
+    Udp,
 }
 
 /// The namespaces; they go with it, also when a test fails.
@@ -47,7 +55,7 @@ fn inside(home: usize, nat: Nat) -> String {
 
 impl Rig {
     /// Makes the namespaces; `None`, with a word on standard error, where this process may not.
-    pub fn new(nats: [Nat; 2]) -> Option<Self> {
+    pub fn new(nats: [Nat; 2], passes: Passes) -> Option<Self> {
         let name = name("sn");
         let rig = Self {
             bridge: format!("{name}n"),
@@ -66,6 +74,7 @@ impl Rig {
         must(&format!("ip -n {bridge} link set lo up"));
         for (home, nat) in nats.into_iter().enumerate() {
             rig.wire(&name, home, nat);
+            rig.let_through(home, passes);
         }
         for (home, nat) in nats.into_iter().enumerate().filter(|(_, nat)| *nat == Nat::Open) {
             let way = format!("route add {}.0/24 via {}", inside(home, nat), outside(home));
@@ -131,6 +140,25 @@ impl Rig {
                     chain udp_only {{
                         type filter hook forward priority 1
                         meta l4proto tcp drop
+                    }}
+                }}
+                "
+            ),
+        );
+    }
+
+    fn let_through(&self, home: usize, passes: Passes) {
+        let dropped = match passes {
+            Passes::Everything => return,
+            Passes::Udp => "tcp",
+        };
+        rules(
+            &self.routers[home],
+            &format!(
+                "table ip kinds {{
+                    chain forward {{
+                        type filter hook forward priority 1
+                        meta l4proto {dropped} drop
                     }}
                 }}
                 "

@@ -26,8 +26,9 @@ use crate::{
 const NODES: usize = 100;
 /// Links that each keeps by dialling; as many come from others.
 const DIALLED: usize = 5;
-/// Nodes that are linked with each other over QUIC.
-const LINKED: usize = 30;
+/// Nodes that are linked with each other over QUIC: few, and then many. What the latter need more for each link is what a link costs.
+const FEW_LINKED: usize = 10;
+const LINKED: usize = 40;
 const MESSAGES: u64 = 100;
 const MESSAGE_BYTES: usize = 200;
 /// Between two messages, so that each is alone on its way.
@@ -44,10 +45,9 @@ pub fn run() {
     runtime().block_on(messages(count));
 }
 
-/// Nodes that are linked with each other over QUIC, and nothing else.
-async fn linked_nodes() {
-    let before = resident_kib();
-    let (_, keys, roster) = acquainted(LINKED);
+/// So many nodes, linked with each other over QUIC.
+async fn linked_over_quic(count: usize) -> Vec<Running> {
+    let (_, keys, roster) = acquainted(count);
     let mut nodes: Vec<Running> = Vec::new();
     for key in keys {
         let bootstrap: Vec<_> = nodes.iter().map(|node| (node.key.id(), node.address)).collect();
@@ -58,18 +58,39 @@ async fn linked_nodes() {
         let others: Vec<NodeId> = ids.iter().filter(|id| **id != node.key.id()).copied().collect();
         linked(&node.mesh, &others).await;
     }
+    nodes
+}
+
+/// Nodes that are linked with each other over QUIC, and nothing else.
+async fn linked_nodes() {
+    let empty = resident_kib();
+    let few = linked_over_quic(FEW_LINKED).await;
+    let before = resident_kib();
+    let nodes = linked_over_quic(LINKED).await;
+    // What a link begins with is over by then.
+    tokio::time::sleep(IDLE).await;
     let ends = (LINKED * (LINKED - 1)) as f64;
+    let (of_few, of_all) = ((before - empty) as f64, (resident_kib() - before) as f64);
+    eprintln!(
+        "{FEW_LINKED} nodes: {:.0} KiB each with {} links; {LINKED} nodes: {:.0} KiB each with {}",
+        of_few / FEW_LINKED as f64,
+        FEW_LINKED - 1,
+        of_all / LINKED as f64,
+        LINKED - 1
+    );
+    // Each node needs something for itself, and something for each link.
+    let more_links = (LINKED - FEW_LINKED) as f64;
     print(&Figure {
         name: &format!(
-            "memory for a linked member, {LINKED} nodes each linked with every other by QUIC, node included"
+            "memory for a linked member: what each needs more for each link, {LINKED} nodes against {FEW_LINKED}"
         ),
-        value: resident_kib().saturating_sub(before) as f64 / ends,
+        value: (of_all / LINKED as f64 - of_few / FEW_LINKED as f64) / more_links,
         unit: "KiB",
         goal: Some(150.0),
         rival: None,
     });
-    // What a link begins with is over by then.
-    tokio::time::sleep(IDLE).await;
+    drop(few);
+    let ids: Vec<NodeId> = nodes.iter().map(|node| node.key.id()).collect();
     let sent = |nodes: &[Running]| -> u64 {
         let of = |node: &Running| -> u64 {
             ids.iter()

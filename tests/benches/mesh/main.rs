@@ -18,6 +18,8 @@ mod liveness;
 mod nodes;
 mod process;
 mod routes;
+mod swarms;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,7 @@ const GROUPS: &[(&str, fn())] = &[
     ("kills", kills::run),
     ("routes", routes::run),
     ("gossip", gossip::run),
+    ("swarms", swarms::run),
 ];
 
 fn main() -> ExitCode {

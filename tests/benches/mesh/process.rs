@@ -11,13 +11,11 @@ pub fn resident_kib() -> usize {
 }
 
 /// Resident memory at its highest since the last [`forget_peak`].
-#[expect(dead_code, reason = "the rows that use it come next")]
 pub fn peak_kib() -> usize {
     status("VmHWM:")
 }
 
 /// The peak is counted anew from here on, so that what ran before does not count.
-#[expect(dead_code, reason = "the rows that use it come next")]
 pub fn forget_peak() {
     // Where that is not allowed, the peak is that of all: too high, never too low.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
