@@ -1,6 +1,6 @@
 //! What every request can reach.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use crdt::Store;
 use inference::{Desk, swarm::Offer};
@@ -8,7 +8,7 @@ use keys::{ContentId, NodeId, NodeKey};
 use monitor::Load;
 use tokio::sync::{Semaphore, watch};
 
-use crate::{limits::SOCKETS_MAX, rate::RateLimit};
+use crate::{auth::lock::Locks, limits::SOCKETS_MAX, people::People, rate::RateLimit};
 
 /// What the gateway needs to know of the mesh; `node` supplies it.
 pub trait Surroundings: Send + Sync {
@@ -20,6 +20,8 @@ pub trait Surroundings: Send + Sync {
     fn name_of(&self, node: &NodeId) -> String;
     /// Every member as this node knows it now.
     fn nodes(&self) -> Vec<NodeView>;
+    /// Runs work in the background under a name, with a state that operators can see, until the node stops.
+    fn spawn(&self, name: &'static str, work: Pin<Box<dyn Future<Output = ()> + Send>>);
 }
 
 /// Why a node serves no people.
@@ -81,12 +83,21 @@ pub(crate) struct App {
     /// One password hash per core at a time: each takes 46 MiB and a core.
     pub(crate) hashing: Arc<Semaphore>,
     pub(crate) sign_ins: RateLimit,
+    /// Who tried wrong passwords lately.
+    pub(crate) locks: Locks,
+    /// The accounts.
+    pub(crate) people: Arc<People>,
+    /// Whether people come over TLS.
+    pub(crate) is_encrypted: bool,
     pub(crate) sockets: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl App {
     pub(crate) fn new(settings: GatewaySettings, stopping: watch::Receiver<bool>) -> Self {
+        let people = Arc::new(People::new(settings.store.clone()));
+        let following = Arc::clone(&people).follow(settings.store.changes());
+        settings.surroundings.spawn("accounts at hand", Box::pin(following));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             key: settings.key,
@@ -96,6 +107,9 @@ impl App {
             surroundings: settings.surroundings,
             hashing: Arc::new(Semaphore::new(cores)),
             sign_ins: RateLimit::default(),
+            locks: Locks::default(),
+            people,
+            is_encrypted: false,
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             stopping,
         }

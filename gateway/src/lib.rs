@@ -8,13 +8,16 @@
 //! is accepted) -> [`inference::Desk::ask`] -> the desk's notices become `answer_started`, `token` and `answer_finished` frames of
 //! every socket of that person here; changes of the session, from wherever they come, become `message` frames.
 
+mod access;
 mod app;
 mod auth;
 mod error;
+mod guard;
 mod idle;
 pub mod limits;
 mod openapi;
 mod pages;
+mod people;
 mod rate;
 mod routes;
 

@@ -2,7 +2,9 @@
 
 use utoipa::OpenApi;
 
-use crate::routes::{characters, links, me, mesh_view, sessions, sign_in, sign_out, welcome};
+use crate::routes::{
+    account, characters, links, me, mesh_view, refresh, sessions, sign_in, sign_out, sign_out_everywhere, welcome,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,7 +17,11 @@ use crate::routes::{characters, links, me, mesh_view, sessions, sign_in, sign_ou
         welcome::post,
         sign_in::post,
         sign_out::post,
+        sign_out_everywhere::post,
+        refresh::post,
         me::get,
+        account::devices::get,
+        account::sign_out_device::delete,
         links::post,
         characters::list,
         sessions::list::list,

@@ -1,13 +1,16 @@
-//! The table of endpoints and what surrounds each of them: deadline, body limit, security headers.
+//! The table of endpoints and what surrounds each of them: who may call it, deadline, body limit, security headers.
 
+pub(crate) mod account;
 pub(crate) mod characters;
 pub(crate) mod chat;
 pub(crate) mod links;
 pub(crate) mod me;
 pub(crate) mod mesh_view;
+pub(crate) mod refresh;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;
+pub(crate) mod sign_out_everywhere;
 pub(crate) mod welcome;
 
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use serde::Serialize;
 use tower_http::compression::CompressionLayer;
@@ -28,6 +31,7 @@ use crate::{
     app::App,
     auth::{Person, role_name},
     error::ApiError,
+    guard::guard,
     limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT},
     pages,
 };
@@ -50,7 +54,7 @@ pub(crate) struct PersonBody {
     id: String,
     #[schema(example = "Рита")]
     name: String,
-    /// `user` or `administrator`.
+    /// `user`, `manager`, `moderator` or `administrator`.
     role: &'static str,
 }
 
@@ -62,12 +66,6 @@ impl From<&Person> for PersonBody {
             role: role_name(&person.account),
         }
     }
-}
-
-/// A person wrapped as the API answers it.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct PersonAnswer {
-    pub(crate) person: PersonBody,
 }
 
 /// A node's id and name.
@@ -92,7 +90,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/welcome", post(welcome::post))
         .route("/sign-in", post(sign_in::post))
         .route("/sign-out", post(sign_out::post))
+        .route("/sign-out/everywhere", post(sign_out_everywhere::post))
+        .route("/refresh", post(refresh::post))
         .route("/me", get(me::get))
+        .route("/account/devices", get(account::devices::get))
+        .route("/account/devices/{id}", delete(account::sign_out_device::delete))
         .route("/people/links", post(links::post))
         .route("/characters", get(characters::list))
         .route("/sessions", get(sessions::list::list).post(sessions::create::create))
@@ -101,7 +103,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async { ApiError::NotFound })
         .layer(middleware::from_fn(deadline))
         // After the deadline: a socket lives as long as the person stays.
-        .route("/ws", get(chat::socket::open));
+        .route("/ws", get(chat::socket::open))
+        .layer(middleware::from_fn_with_state(app.clone(), guard));
     Router::new()
         .nest("/api/v1", api)
         .fallback(get(pages::page))
@@ -137,7 +140,8 @@ async fn security_headers(request: Request, next: Next) -> Response {
     let headers = [
         (
             "content-security-policy",
-            "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; \
+             manifest-src 'self'; worker-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
         ),
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),

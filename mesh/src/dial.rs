@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use keys::NodeId;
+use keys::{ContentId, NodeId};
 
 use crate::{
     hints::AddressHint,
@@ -32,7 +32,10 @@ enum State {
         /// Whether the further ways are tried, too.
         further: bool,
     },
-    Connected,
+    Connected {
+        /// Whether this node dialled.
+        ours: bool,
+    },
 }
 
 /// What a node says of the ways to it.
@@ -121,13 +124,58 @@ impl Target {
     }
 }
 
+/// So many links a node keeps by dialling, and whose they are: a few others by lot, another lot for each node, so that all together are
+/// one whole.
+#[derive(Clone, Copy, Debug)]
+struct Few {
+    own: NodeId,
+    max: usize,
+}
+
+impl Few {
+    fn lot(&self, node: &NodeId) -> ContentId {
+        let mut both = [0; 64];
+        both[..32].copy_from_slice(&self.own.0);
+        both[32..].copy_from_slice(&node.0);
+        ContentId::of(&both)
+    }
+}
+
 /// The targets of a node and when each is due.
 #[derive(Debug, Default)]
 pub(crate) struct DialPlan {
     targets: BTreeMap<NodeId, Target>,
+    /// Nothing: it dials everybody.
+    few: Option<Few>,
 }
 
 impl DialPlan {
+    /// A plan that keeps `max` links by dialling; others may dial this node besides.
+    pub(crate) fn few(own: NodeId, max: usize) -> Self {
+        let (targets, few) = (BTreeMap::new(), Some(Few { own, max }));
+        Self { targets, few }
+    }
+
+    /// How many more may be dialled now.
+    fn room(&self) -> usize {
+        let Some(few) = &self.few else { return usize::MAX };
+        let counts = |target: &&Target| matches!(target.state, State::Dialing { .. } | State::Connected { ours: true });
+        few.max.saturating_sub(self.targets.values().filter(counts).count())
+    }
+
+    /// Who is waiting to be dialled and may be, in the order in which to.
+    fn waiting(&self, now: Elapsed) -> Vec<NodeId> {
+        let is_due =
+            |target: &Target| matches!(target.state, State::Waiting { until } if until <= now) && target.has_way();
+        let due = self.targets.iter().filter(|(_, target)| is_due(target));
+        let mut due: Vec<NodeId> = due.map(|(node, _)| *node).collect();
+        if let Some(few) = &self.few {
+            due.sort_by_cached_key(|node| few.lot(node));
+            due.truncate(self.room());
+        }
+        due
+    }
+
     /// Remembers addresses of a node; a new one is tried at once. Whether there was a new one.
     pub(crate) fn learn(
         &mut self,
@@ -174,17 +222,18 @@ impl DialPlan {
     /// What to dial now; each is marked as being dialled.
     pub(crate) fn due(&mut self, now: Elapsed) -> Vec<(NodeId, Vec<SocketAddr>)> {
         let mut due = Vec::new();
-        for (node, target) in &mut self.targets {
-            if matches!(target.state, State::Waiting { until } if until <= now) && target.has_way() {
-                let addresses = target.all_addresses();
-                target.state = State::Dialing {
-                    since: now,
-                    under_way: u8::from(!addresses.is_empty()),
-                    further: false,
-                };
-                if !addresses.is_empty() {
-                    due.push((*node, addresses));
-                }
+        for node in self.waiting(now) {
+            let Some(target) = self.targets.get_mut(&node) else {
+                continue;
+            };
+            let addresses = target.all_addresses();
+            target.state = State::Dialing {
+                since: now,
+                under_way: u8::from(!addresses.is_empty()),
+                further: false,
+            };
+            if !addresses.is_empty() {
+                due.push((node, addresses));
             }
         }
         due
@@ -208,22 +257,31 @@ impl DialPlan {
 
     /// When [`DialPlan::due`] or [`DialPlan::due_further`] will next have something.
     pub(crate) fn next(&self) -> Option<Elapsed> {
+        let room = self.room() > 0;
         let untils = self
             .targets
             .values()
             .filter(|target| target.has_way())
             .filter_map(|target| match target.state {
-                State::Waiting { until } => Some(until),
+                State::Waiting { until } => room.then_some(until),
                 _ => target.further_at(),
             });
         untils.min()
     }
 
-    /// A link stands, whoever dialled.
-    pub(crate) fn connected(&mut self, node: &NodeId) {
+    /// A link stands; `ours` says whether this node dialled.
+    pub(crate) fn connected(&mut self, node: &NodeId, ours: bool) {
         if let Some(target) = self.targets.get_mut(node) {
-            target.state = State::Connected;
+            target.state = State::Connected { ours };
             target.failures = 0;
+        }
+    }
+
+    /// A link stood already when something was learned of its node.
+    pub(crate) fn still_connected(&mut self, node: &NodeId) {
+        let target = self.targets.get(node);
+        if target.is_some_and(|target| !matches!(target.state, State::Connected { .. })) {
+            self.connected(node, false);
         }
     }
 
@@ -323,7 +381,7 @@ mod tests {
     fn a_lost_link_is_dialled_at_once_and_a_refusal_seldom() {
         let mut plan = plan();
         plan.due(MS(0));
-        plan.connected(&NODE);
+        plan.connected(&NODE, true);
         assert_eq!(plan.next(), None);
         plan.lost(&NODE, MS(1000), 0.0);
         assert_eq!(plan.due(MS(1000)).len(), 1);
@@ -361,7 +419,7 @@ mod tests {
         plan.failed(&NODE, again, 1.0);
         assert_eq!(plan.next(), Some(again));
         assert_eq!(plan.due_further(again), [(NODE, through(7))]);
-        plan.connected(&NODE);
+        plan.connected(&NODE, true);
         assert_eq!(plan.next(), None);
     }
 
@@ -391,6 +449,40 @@ mod tests {
             ..Ways::default()
         };
         assert_eq!(plan.due_further(FURTHER_AFTER), [(NODE, websocket)]);
+    }
+
+    #[test]
+    fn a_plan_of_few_dials_no_more_and_another_when_one_is_lost() {
+        let node = |number: u8| NodeId([number; 32]);
+        let mut plan = DialPlan::few(NODE, 3);
+        for number in 10..20 {
+            plan.learn(node(number), [SocketAddr::from(([10, 0, 0, number], 4001))], MS(0));
+        }
+        let dialled: Vec<NodeId> = plan.due(MS(0)).into_iter().map(|(node, _)| node).collect();
+        assert_eq!(dialled.len(), 3);
+        assert!(plan.due(MS(0)).is_empty());
+        assert_eq!(plan.next(), None, "nothing is due while there are enough");
+        dialled.iter().for_each(|node| plan.connected(node, true));
+        // Somebody else dialled this node: that takes nobody's place.
+        let other = (10..20).map(node).find(|node| !dialled.contains(node)).unwrap();
+        plan.connected(&other, false);
+        assert_eq!(plan.next(), None);
+        plan.still_connected(&dialled[0]);
+        assert_eq!(plan.next(), None, "it still counts as dialled");
+        plan.lost(&dialled[0], MS(1000), 1.0);
+        let again = plan.due(MS(1000));
+        assert_eq!(again.len(), 1);
+        assert!(
+            !dialled.contains(&again[0].0) && again[0].0 != other,
+            "one that is there"
+        );
+        // Each node has a lot of its own.
+        let mut elsewhere = DialPlan::few(node(2), 3);
+        for number in 10..20 {
+            elsewhere.learn(node(number), [SocketAddr::from(([10, 0, 0, number], 4001))], MS(0));
+        }
+        let others: Vec<NodeId> = elsewhere.due(MS(0)).into_iter().map(|(node, _)| node).collect();
+        assert_ne!(others, dialled);
     }
 
     #[test]

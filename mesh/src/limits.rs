@@ -86,9 +86,9 @@ pub const EVIDENCE_WAITING_MAX: usize = 256;
 pub const JUDGE_EVERY: Duration = Duration::from_secs(60);
 /// A heartbeat on every link this often: four in a row missed make a link suspect after a second.
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
-/// A neighbour that was not heard for this long is suspect: new work goes elsewhere, but its streams are kept, because a blip is
-/// not a death. Six heartbeats: a busy machine may miss a few.
-pub const SUSPECT_AFTER: Duration = Duration::from_millis(1500);
+/// Over a link on which nothing was heard for this long no new work goes, but its streams are kept, because a blip is not a death. Six
+/// heartbeats: a busy machine may miss a few. The same time after which the neighbour is suspected when nobody else hears it.
+pub const SUSPECT_AFTER: Duration = LIVENESS_SILENT_AFTER.saturating_add(LIVENESS_ASK_FOR);
 /// A link without any frame for this long is closed and dialled again, because TCP does not notice a dead peer by itself.
 pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Bytes of one control frame.
@@ -329,6 +329,26 @@ pub const LIVENESS_PRESENCE_MIN: Duration = Duration::from_secs(3);
 pub const LIVENESS_ISOLATED_AFTER: Duration = Duration::from_secs(5);
 /// How often it is looked at whom nobody has told of.
 pub const LIVENESS_UNHEARD_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of one frame of the liveness protocol: [`LIVENESS_RUMOURS_PER_FRAME`] of at most 44 bytes.
+pub const LIVENESS_FRAME_BYTES_MAX: usize = 20 * 1024;
+/// Frames of the liveness protocol that wait for one neighbour; one more is dropped and counted: news is told several times, and all of
+/// it when the stream is opened anew. All that a full mesh knows takes 25.
+pub const LIVENESS_QUEUE: usize = 64;
+/// Frames of all neighbours that wait for the task which drives the core; the streams wait.
+pub const LIVENESS_REPORT_QUEUE: usize = 256;
+/// A neighbour that does not take a frame for so long loses its stream: what is later is of no use to anybody.
+pub const LIVENESS_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A stream to a neighbour whose link stands is opened again after this.
+pub const LIVENESS_STREAM_AGAIN: Duration = Duration::from_millis(500);
+/// A neighbour of the release before, which knows nothing of such streams, is asked again after this.
+pub const LIVENESS_STREAM_REFUSED: Duration = Duration::from_secs(120);
+/// How long a node that stops tries to say so to its neighbours.
+pub const LIVENESS_FAREWELL: Duration = Duration::from_millis(500);
+/// After a panic in the task that drives the core it is started again after this.
+pub const LIVENESS_RESTART: Duration = Duration::from_millis(200);
+/// How far ahead of the clock an incarnation may be, in milliseconds: it begins as a time and is counted up seldom, so that one which
+/// is further ahead was made up, perhaps to be so high that its member could not contradict.
+pub const LIVENESS_AHEAD_MAX_MS: u64 = 365 * 24 * 3600 * 1000;
 /// Links that a node tells of, those with the shortest round trips: enough for a full mesh of a thousand.
 pub const LINKS_TOLD_MAX: usize = 1024;
 /// Nodes whose links are known: as many as a mesh has members.

@@ -15,6 +15,8 @@ impl Protocol {
     pub const CONTROL: Self = Self("/starling/control/1");
     /// Who is linked with whom, owned by this crate.
     pub const LINKS: Self = Self("/starling/links/1");
+    /// Who is there, and what each is ready for, owned by this crate.
+    pub const LIVENESS: Self = Self("/starling/liveness/1");
     /// Where members can be found, owned by this crate.
     pub const HINTS: Self = Self("/starling/hints/1");
     /// Two members with a relayed link agree to dial each other directly, owned by this crate.
@@ -34,11 +36,12 @@ impl Protocol {
     pub const BULK: Self = Self("/starling/bulk/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::JOIN,
         Self::TRUST,
         Self::CONTROL,
         Self::LINKS,
+        Self::LIVENESS,
         Self::HINTS,
         Self::PUNCH,
         Self::RECONCILE,
@@ -62,7 +65,15 @@ impl Protocol {
 
     /// Whether a stream of it belongs to its link, and ends with it, rather than to somebody's work.
     pub(crate) fn belongs_to_the_link(self) -> bool {
-        [Self::TRUST, Self::CONTROL, Self::LINKS, Self::HINTS, Self::PUNCH].contains(&self)
+        let of_the_link = [
+            Self::TRUST,
+            Self::CONTROL,
+            Self::LINKS,
+            Self::LIVENESS,
+            Self::HINTS,
+            Self::PUNCH,
+        ];
+        of_the_link.contains(&self)
     }
 
     /// The name on the wire.

@@ -123,22 +123,42 @@ fn way(frame: Frame) -> Result<Way, PunchError> {
 }
 
 async fn write(stream: &mut (impl AsyncWrite + Unpin), frame: Frame) -> Result<(), PunchError> {
-    // Writing into a growing vector cannot fail.
-    let bytes = postcard::to_extend(&frame, vec![VERSION]).unwrap_or_default();
-    Ok(write_frame(stream, &bytes, PUNCH_FRAME_BYTES_MAX).await?)
+    Ok(write_frame(stream, &encode(&frame), PUNCH_FRAME_BYTES_MAX).await?)
 }
 
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Frame, PunchError> {
     let bytes = read_frame(stream, PUNCH_FRAME_BYTES_MAX)
         .await?
         .ok_or(PunchError::Closed)?;
-    match bytes.split_first() {
-        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
-            Ok((frame, [])) => Ok(frame),
-            _ => Err(PunchError::Malformed),
-        },
-        _ => Err(PunchError::Malformed),
+    decode(&bytes).ok_or(PunchError::Malformed)
+}
+
+fn encode(frame: &Frame) -> Vec<u8> {
+    // Writing into a growing vector cannot fail.
+    postcard::to_extend(frame, vec![VERSION]).unwrap_or_default()
+}
+
+fn decode(bytes: &[u8]) -> Option<Frame> {
+    match bytes.split_first()? {
+        (&VERSION, body) => postcard::take_from_bytes(body)
+            .ok()
+            .filter(|(_, rest)| rest.is_empty())
+            .map(|(frame, _)| frame),
+        _ => None,
     }
+}
+
+/// For whoever tries bytes: reads a frame and writes what was read.
+pub(crate) fn again(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode(bytes).map(|frame| encode(&frame))
+}
+
+/// A frame of each kind.
+pub(crate) fn examples() -> Vec<(String, Vec<u8>)> {
+    let (addresses, symmetric) = (vec![([203, 0, 113, 10], 4001).into()], true);
+    [("way", Frame::Way(Way { addresses, symmetric })), ("go", Frame::Go)]
+        .map(|(name, frame)| (name.to_owned(), encode(&frame)))
+        .into()
 }
 
 #[cfg(test)]

@@ -281,6 +281,7 @@ impl Node {
             mesh: parts.mesh.clone(),
             monitor: parts.monitor.clone(),
             desk: parts.desk.clone(),
+            tasks: parts.tasks.clone(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the gateway is told of the mesh.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use gateway::{NodeView, ServesNobody, Surroundings};
 use inference::{Desk, swarm};
@@ -8,7 +8,7 @@ use keys::NodeId;
 use mesh::Mesh;
 use monitor::Monitor;
 
-use crate::standing;
+use crate::{standing, tasks::Tasks};
 
 /// The mesh, the monitor and the desk as the gateway sees them.
 pub struct MeshSurroundings {
@@ -18,6 +18,8 @@ pub struct MeshSurroundings {
     pub monitor: Monitor,
     /// This node's offers.
     pub desk: Desk,
+    /// Names and states of background work.
+    pub tasks: Tasks,
 }
 
 impl Surroundings for MeshSurroundings {
@@ -35,6 +37,10 @@ impl Surroundings for MeshSurroundings {
             .roster()
             .get(node)
             .map_or_else(|| node.short(), |member| member.name.clone())
+    }
+
+    fn spawn(&self, name: &'static str, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.tasks.spawn(name, work);
     }
 
     fn nodes(&self) -> Vec<NodeView> {

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     engine::{Engine, GenerationError, Sampling},
     generate,
-    limits::{ANSWER_TOKENS_MAX, ANSWERS_MAX, ATTEMPTS_MAX, RETRY_EVERY},
+    limits::{ANSWER_TOKENS_MAX, ANSWER_WAIT, ANSWERS_MAX, ATTEMPTS_MAX, RETRY_EVERY},
     prompt,
     serve::{self, AskError},
     swarm::{
@@ -451,12 +451,29 @@ impl Workshop {
         }
     }
 
+    /// An answer that another node wrote travels here by replication, its end over the stream, which is faster: who is told of
+    /// the end and reads the chat again must not find the question still waiting.
+    async fn wait_for_answer(&self, session: ContentId, answer: MessageId) {
+        let mut changes = self.store.changes();
+        let arrives = async {
+            while let Ok(chat) = self.store.read::<Session>(session).await
+                && !chat.messages.iter().any(|message| message.id == answer)
+                && !matches!(changes.recv().await, Err(broadcast::error::RecvError::Closed))
+            {}
+        };
+        // Later is no loss: the one who waits was told the text.
+        let _ = tokio::time::timeout(ANSWER_WAIT, arrives).await;
+    }
+
     /// The end of an attempt: an answer that its node did not write is written here.
     async fn conclude(&self, following: &Following<'_>, followed: Follow) -> Result<Arc<Message>, TryError> {
         let message = match followed {
             Follow::Goes => return Err(TryError::NoAnswer),
             Follow::Failed(error) => return Err(error),
-            Follow::Recorded(message) => message,
+            Follow::Recorded(message) => {
+                self.wait_for_answer(following.request.session, message.id).await;
+                message
+            }
             Follow::Finished(message) | Follow::Unrecorded(message) => {
                 let edit = SessionEdit::PutMessage(message.clone());
                 self.store.edit(following.request.session, edit).await?;

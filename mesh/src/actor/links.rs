@@ -69,7 +69,7 @@ impl Actor {
             path,
             remote: endpoint.get_remote_address().clone(),
         });
-        self.plan.connected(&node);
+        self.plan.connected(&node, dialled_by_us);
         self.replace_worse(node, endpoint, id);
         self.keep_one_connection(node);
         if dialled_by_us && self.has_connection(&node, id) {
@@ -385,7 +385,7 @@ impl Actor {
             let addresses = addresses.into_iter().take(ADDRESSES_PER_NODE_MAX);
             news |= self.plan.learn(node, addresses, self.started.elapsed());
             if linked {
-                self.plan.connected(&node);
+                self.plan.still_connected(&node);
             }
         }
         // The neighbours may not know it either; what is known goes no further, so that this ends.

@@ -272,7 +272,7 @@ impl Actor {
                 let before = self.plan.all_addresses(&node);
                 self.plan.hinted(node, ways, self.started.elapsed());
                 if let Some(connections) = self.connections.get(&node) {
-                    self.plan.connected(&node);
+                    self.plan.still_connected(&node);
                     let relayed = connections.iter().all(|one| !one.path.is_direct());
                     if relayed && self.plan.all_addresses(&node) != before {
                         // It has said more of itself since the link began.

@@ -18,6 +18,7 @@ use crate::{
     Mesh, MeshSettings, Protocol,
     counters::Counters,
     gate::Gated,
+    liveness::{Standing, State},
     membership::{Membership, peer_of},
     streams::{self, OpenError},
     transport,
@@ -186,6 +187,39 @@ async fn a_panic_in_the_swarm_task_is_over_within_a_second() {
         .unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(10), mesh.commands.closed()).await;
     assert!(ended.is_ok() && mesh.listen_addresses().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_the_task_of_liveness_is_told_and_the_members_are_known_again() {
+    let (key, roster) = founder(1);
+    let (mesh, _inputs, address) = start(&key, roster.clone(), false);
+    let (other, _other_inputs, other_key) = second(&key, &roster, address).await;
+    other.stand(Standing::Serving).await;
+    let knows = async |state| {
+        let mut view = mesh.view();
+        let known = view.wait_for(|view| {
+            let member = view.members.get(&other_key.id());
+            member.is_some_and(|member| member.state == state)
+        });
+        tokio::time::timeout(Duration::from_secs(20), known)
+            .await
+            .unwrap()
+            .map(drop)
+            .unwrap();
+    };
+    knows(State::Serving).await;
+    mesh.liveness
+        .send(crate::liveness::driver::Command::Panic)
+        .await
+        .unwrap();
+    let mut task = mesh.liveness_status.clone();
+    let told = task.wait_for(|task| task.errors == 1).await.unwrap().clone();
+    assert_eq!(
+        (told.running, told.last_error.as_deref()),
+        (true, Some("a test wants it"))
+    );
+    knows(State::Joining).await;
+    knows(State::Serving).await;
 }
 
 /// How many of a member's messages a node hears that judges each so, and whether it hears another member afterwards.

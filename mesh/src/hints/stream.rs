@@ -208,6 +208,24 @@ fn decode(bytes: &[u8]) -> Option<Frame> {
     }
 }
 
+/// For whoever tries bytes: reads a frame and writes what was read.
+pub(crate) fn again(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode(bytes).map(|frame| encode(&frame))
+}
+
+/// A frame of each kind.
+pub(crate) fn examples() -> Vec<(String, Vec<u8>)> {
+    let seen = SocketAddr::from(([203, 0, 113, 10], 4001));
+    [
+        ("seen", Frame::Seen(Some(seen))),
+        ("unseen", Frame::Seen(None)),
+        ("have", Frame::Have(vec![([1; 8], 7), ([2; 8], 1_800_000_000_001)])),
+        ("tell", Frame::Tell(vec![vec![1, 2, 3]])),
+    ]
+    .map(|(name, frame)| (name.to_owned(), encode(&frame)))
+    .into()
+}
+
 const _: () = assert!(
     HINTS_PER_FRAME * (HINT_BYTES_MAX + 8) < HINTS_FRAME_BYTES_MAX
         && keys::limits::MEMBERS_MAX * 18 < HINTS_FRAME_BYTES_MAX,

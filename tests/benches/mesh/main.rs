@@ -15,6 +15,7 @@ mod hop;
 mod join;
 mod liveness;
 mod nodes;
+mod process;
 mod routes;
 
 use std::process::ExitCode;

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     app::{App, stopped},
-    auth::Person,
+    auth::{self, Person},
     error::ApiError,
     limits::{
         MESSAGE_BURST, MESSAGES_PER_SECOND, PAGE_MESSAGES, PING_EVERY, SEND_TIMEOUT, SOCKET_FRAME_BYTES_MAX,
@@ -139,6 +139,7 @@ impl Socket {
                 },
                 change = changes.recv() => match change {
                     Ok(Change { document, kind: RecordKind::Session }) => self.handle_change(document).await?,
+                    Ok(Change { document, kind: RecordKind::Account }) if document == self.person.id => self.check_person().await?,
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => return self.close(close_code::AGAIN, "too slow").await,
                     Err(RecvError::Closed) => return self.close(close_code::RESTART, "the node stops").await,
@@ -240,6 +241,15 @@ impl Socket {
             }
         };
         self.send(&frame).await
+    }
+
+    /// The person's account has changed: a device that was signed out, or a person who was blocked or erased, is gone at once.
+    async fn check_person(&mut self) -> Result<(), Gone> {
+        if auth::is_still(&self.app, &mut self.person).await {
+            return Ok(());
+        }
+        self.close(close_code::POLICY, "signed out").await?;
+        Err(Gone)
     }
 
     /// Sends what is new in a chat, if it is this person's.
