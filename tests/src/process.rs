@@ -301,6 +301,28 @@ impl NodeProcess {
         (status, began.elapsed())
     }
 
+    /// Stops the node's process where it is; its connections stay open.
+    ///
+    /// # Panics
+    /// When it was not running.
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets a frozen node go on.
+    ///
+    /// # Panics
+    /// When it was not running.
+    pub fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let child = self.child.as_ref().expect("the node runs");
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, signal).expect("the node can be signalled");
+    }
+
     /// Ends the node without a chance to say goodbye.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
