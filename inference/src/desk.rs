@@ -9,14 +9,15 @@ use crdt::{
     Store,
     records::session::{Message, MessageId},
 };
-use keys::{ContentId, NodeId};
+use keys::{ContentId, NodeId, Timestamp};
 use mesh::{Mesh, Stream};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::{
     engine::Engine,
     limits::{ANSWER_EVENT_QUEUE, ENGINE_COMMAND_QUEUE},
-    serve, swarm,
+    serve,
+    swarm::{self, route::Choice, router::BreakerEvent},
 };
 
 /// What happens to an answer, for whoever shows it.
@@ -33,7 +34,7 @@ pub struct AnswerNotice {
 /// What happens to an answer.
 #[derive(Clone, Debug)]
 pub enum AnswerEvent {
-    /// A node begins to answer; a second one for the same question starts over.
+    /// A node begins to answer. A second one for the same question goes on where the first one was, or starts over.
     Started {
         /// The question.
         question: MessageId,
@@ -43,6 +44,10 @@ pub enum AnswerEvent {
         node: NodeId,
         /// Its model.
         model: Arc<str>,
+        /// Whether it goes on with what another node has said.
+        goes_on: bool,
+        /// Why it is this one, in terms that add up.
+        choice: Option<Arc<Choice>>,
     },
     /// The next piece; indexes count from 0 without gaps.
     Text {
@@ -85,6 +90,7 @@ pub struct Desk {
     notices: broadcast::Sender<AnswerNotice>,
     engine: Engine,
     mesh: Mesh,
+    routing: routing::Routing,
 }
 
 impl Desk {
@@ -95,12 +101,13 @@ impl Desk {
         let (notices, _) = broadcast::channel(ANSWER_EVENT_QUEUE);
         tokio::spawn(swarm::announce(mesh.clone(), engine.clone()));
         tokio::spawn(serve::serve(engine.clone(), store.clone(), mesh.clone(), streams));
+        let routing = routing::Routing::default();
         let workshop = actor::Workshop {
             engine: engine.clone(),
             store,
             mesh: mesh.clone(),
             notices: notices.clone(),
-            routing: routing::Routing::default(),
+            routing: routing.clone(),
         };
         tokio::spawn(actor::run(workshop, queue));
         Self {
@@ -108,6 +115,7 @@ impl Desk {
             notices,
             engine,
             mesh,
+            routing,
         }
     }
 
@@ -126,6 +134,12 @@ impl Desk {
     #[must_use]
     pub fn notices(&self) -> broadcast::Receiver<AnswerNotice> {
         self.notices.subscribe()
+    }
+
+    /// The last changes of the breakers before nodes, oldest first: when a node was left alone, tried and trusted again.
+    #[must_use]
+    pub fn breaker_events(&self) -> Vec<(Timestamp, BreakerEvent)> {
+        self.routing.breaker_events()
     }
 
     /// Every offer that may be taken up now, this node's own included.

@@ -28,10 +28,14 @@ pub use model::{ModelError, ModelSource};
 pub use sampling::Sampling;
 
 use self::{
-    cache::Conversation, calibration::Profile, grammar::GrammarError, sampling::SamplingError, upstream::UpstreamError,
+    cache::{Conversation, TokenId},
+    calibration::Profile,
+    grammar::GrammarError,
+    sampling::SamplingError,
+    upstream::UpstreamError,
 };
 use crate::{
-    limits::{EMBEDDING_BYTES_MAX, ENGINE_COMMAND_QUEUE, GENERATION_TIMEOUT},
+    limits::{ANSWER_TOKENS_MAX, EMBEDDING_BYTES_MAX, ENGINE_COMMAND_QUEUE, GENERATION_TIMEOUT},
     template::{self, ChatFormat, ChatMessage},
 };
 
@@ -63,6 +67,8 @@ pub struct ModelInfo {
     pub context_tokens: u32,
     /// How it wants a chat written; `None` where the engine takes messages as they are.
     pub format: Option<ChatFormat>,
+    /// Whether it reports [`EngineEvent::Token`]s and goes on from them.
+    pub tells_tokens: bool,
     /// How fast it is, measured on this machine; `None` where that is not known.
     pub profile: Option<Profile>,
 }
@@ -94,6 +100,9 @@ pub struct Generation {
     pub input: Input,
     /// How to choose tokens.
     pub sampling: Sampling,
+    /// Tokens of the answer that were made elsewhere, by the same model from the same input and sampling: it goes on after them, as if
+    /// it had made them itself, and says nothing of them again. Only for engines that report [`EngineEvent::Token`].
+    pub accepted: Vec<TokenId>,
     /// It fails when it is not over after this time.
     pub deadline: Duration,
 }
@@ -120,6 +129,7 @@ pub(crate) struct Task {
     pub(crate) prompt: String,
     pub(crate) card_bytes: usize,
     pub(crate) sampling: Sampling,
+    pub(crate) accepted: Vec<TokenId>,
     pub(crate) deadline: Duration,
 }
 
@@ -130,6 +140,8 @@ pub enum EngineEvent {
     Text(String),
     /// The next piece of what a reasoning model thinks before it answers; never part of the answer.
     Thought(String),
+    /// A token was made; what it says came before this.
+    Token(TokenId),
     /// How likely a token was, where that was asked for.
     Probability(TokenProbability),
     /// It is finished.
@@ -231,9 +243,16 @@ pub struct Running {
     id: u64,
     events: mpsc::Receiver<EngineEvent>,
     commands: mpsc::WeakSender<Command>,
+    pulse: watch::Receiver<u64>,
 }
 
 impl Running {
+    /// Changes whenever what computes says that it lives, also while it has nothing to say of this generation.
+    #[must_use]
+    pub fn pulse(&self) -> watch::Receiver<u64> {
+        self.pulse.clone()
+    }
+
     /// The next event; `None` after the last.
     pub async fn next(&mut self) -> Option<EngineEvent> {
         self.events.recv().await
@@ -349,6 +368,12 @@ impl Engine {
 
 /// Applies the model's template, if it has one, and finds out which part is the card.
 fn task(model: &ModelInfo, generation: Generation) -> Result<Task, GenerationError> {
+    if !model.tells_tokens && !generation.accepted.is_empty() {
+        return Err(GenerationError::Unsupported("going on with an answer".into()));
+    }
+    if generation.accepted.len() > ANSWER_TOKENS_MAX as usize {
+        return Err(GenerationError::Unsupported("an answer that long".into()));
+    }
     let (messages, prompt, card_bytes) = match (generation.input, &model.format) {
         (Input::Chat(messages), Some(format)) => {
             let failed = |error: template::TemplateError| GenerationError::Engine(error.to_string());
@@ -371,6 +396,7 @@ fn task(model: &ModelInfo, generation: Generation) -> Result<Task, GenerationErr
         prompt,
         card_bytes,
         sampling: generation.sampling,
+        accepted: generation.accepted,
         deadline: generation.deadline.min(GENERATION_TIMEOUT),
     })
 }

@@ -12,6 +12,10 @@ pub const WORKER_COMMAND_QUEUE: usize = 64;
 pub const GENERATIONS_MAX: usize = 32;
 /// Sequences an engine computes at once unless configured.
 pub const SLOTS_DEFAULT: u32 = 4;
+/// An answer that another node began is computed token by token, as it was made, while that takes no longer than this: then the rest is
+/// what it would have been, to the byte. Computed as a prompt it is there several times sooner, but in the last digits of what it is
+/// other kernels' work, and a draw may fall the other way many tokens later.
+pub const REPLAY_EXACT_MAX: Duration = Duration::from_secs(1);
 /// Context of one sequence unless configured, in tokens.
 pub const CONTEXT_TOKENS_DEFAULT: u32 = 2048;
 /// Longest context that can be configured for one sequence.
@@ -25,6 +29,8 @@ pub const STEP_TARGET_GPU: Duration = Duration::from_millis(50);
 pub const PROMPT_CHUNK_MAX: usize = 512;
 /// Tokens of one answer at most.
 pub const ANSWER_TOKENS_MAX: u32 = 2048;
+/// Bytes of one answer at most: as many tokens, each of the longest that vocabularies have on average.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// How long a model may take to load; an 8B model from a cold disk took 34 s.
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// First wait before a failed engine is started again; doubles up to [`RESTART_MAX`].
@@ -44,9 +50,11 @@ pub const PROMPT_MESSAGES_MAX: usize = 20;
 /// Bytes of one frame between nodes.
 pub const GENERATE_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// A generating node says at least this often that it is alive.
-pub const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-/// A generating node that says nothing for this long is given up.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// A generating node that says nothing for this long is given up, whatever its pace was.
 pub const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// And none before this: that much a loaded machine or a bad network holds things up.
+pub const SILENCE_MIN: Duration = Duration::from_millis(1000);
 /// A node that does not take a question within this is passed over: what mesh takes to suspect a dead one, and a little more.
 pub const ASK_OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// An asking node that does not read for this long loses its answer.
@@ -82,8 +90,8 @@ pub const PARKED_BYTES_MAX: u64 = 512 * 1024 * 1024;
 pub const TAIL_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 /// A step that takes longer is a hang: the first decode of an 8B model from a cold disk took 10 s.
 pub const STEP_HANG: Duration = Duration::from_secs(60);
-/// An engine process says at least this often that it is alive, also while it computes.
-pub const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// An engine process says at least this often that it is alive, also while it computes: what waits for its answer hears a freeze by it.
+pub const BEAT_EVERY: Duration = Duration::from_millis(200);
 /// An engine process that says nothing for this long is killed and started again.
 pub const BEAT_SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How long an engine process whose node is gone may take to finish its step.

@@ -1,5 +1,7 @@
 //! The swarm: what nodes offer each other, and what they say to each other over a generation.
 
+pub mod journal;
+pub mod pace;
 pub mod route;
 pub mod router;
 
@@ -10,15 +12,16 @@ use keys::{ContentId, NodeId};
 use mesh::{Mesh, MeshView, frame};
 use serde::{Deserialize, Serialize};
 
+use self::journal::Begun;
 use crate::{
-    engine::{Engine, GenerationError, Sampling, calibration::Profile},
+    engine::{Engine, GenerationError, Sampling, cache::TokenId, calibration::Profile},
     template::ChatMessage,
 };
 
 /// The section under which offers are announced.
 pub const OFFERS: &str = "offers";
 /// First byte of offers and of every frame of a generation.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 /// Models that one node may offer.
 const OFFERS_MAX: usize = 16;
 
@@ -52,26 +55,45 @@ pub struct Request {
     pub messages: Vec<ChatMessage>,
     /// How it chooses tokens.
     pub sampling: Sampling,
+    /// The number of the attempt.
+    pub epoch: u32,
+    /// What another node has made of the answer.
+    pub begun: Option<Begun>,
 }
 
 /// From the asking node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromAsker {
-    Generate(Request),
+    Generate(Box<Request>),
     Stop,
+    /// The answer may be written: this attempt is still the one that counts.
+    Record,
 }
 
 /// From the generating node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromGenerator {
-    /// It begins, with this model.
-    Accepted { model: String },
-    /// Nothing new, but alive.
+    /// It begins or goes on, with this model, and will say something at least every so many milliseconds.
+    Accepted { model: String, beat_ms: u32 },
+    /// Nothing new, but what computes is alive.
     Progress,
-    /// The next piece of text.
-    Text { index: u32, text: String },
-    /// The whole answer, and whether it is written into the session.
-    Finished { message: Message, recorded: bool },
+    /// The prompt did not fit and is made shorter.
+    Shortened,
+    /// The next tokens, beginning with that number, and what they say.
+    Said {
+        epoch: u32,
+        from: u32,
+        tokens: Vec<TokenId>,
+        text: String,
+    },
+    /// The whole answer, and whether this node can write it into the session when it is told to.
+    Finished {
+        epoch: u32,
+        message: Message,
+        can_record: bool,
+    },
+    /// Whether it is written.
+    Recorded(bool),
     /// It failed.
     Failed(GenerationError),
 }

@@ -9,6 +9,7 @@
 
 mod backup;
 mod command_line;
+mod failover;
 mod liveness;
 mod roles;
 mod rotation;

@@ -32,7 +32,12 @@ use crate::{
     limits::{ANSWER_TOKENS_MAX, ANSWER_WAIT, ANSWERS_MAX, ATTEMPTS_MAX, RETRY_EVERY},
     prompt,
     serve::{self, AskError},
-    swarm::{self, FromGenerator, Request, router::Ended},
+    swarm::{
+        self, FromAsker, FromGenerator, Request,
+        journal::{Journal, JournalError},
+        route::Choice,
+        router::Ended,
+    },
 };
 
 /// What every attempt needs.
@@ -54,6 +59,8 @@ enum TryError {
     Ask(#[from] AskError),
     #[error("{0}")]
     Generation(GenerationError),
+    #[error("{0}")]
+    Journal(#[from] JournalError),
     #[error("it answered another question")]
     AnotherQuestion,
     #[error("its answer could not be written: {0}")]
@@ -68,7 +75,9 @@ impl TryError {
         match self {
             Self::Busy => Ended::Busy,
             Self::Record(_) => Ended::Stopped,
-            Self::Ask(_) | Self::Generation(_) | Self::AnotherQuestion | Self::NoAnswer => Ended::Failed,
+            Self::Ask(_) | Self::Generation(_) | Self::Journal(_) | Self::AnotherQuestion | Self::NoAnswer => {
+                Ended::Failed
+            }
         }
     }
 }
@@ -77,14 +86,34 @@ impl TryError {
 enum Outcome {
     /// Answered, or no longer to be answered.
     Done,
-    /// Nobody could answer.
-    Waiting,
+    /// Nobody could answer now; this is what there is of an answer.
+    Waiting(Journal),
+}
+
+/// An attempt on one node.
+struct Following<'run> {
+    node: NodeId,
+    request: &'run Request,
+    choice: Option<Arc<Choice>>,
+}
+
+/// How far an attempt has come.
+enum Follow {
+    /// It is under way.
+    Goes,
+    /// The answer is whole, and its node may write it.
+    Finished(Message),
+    /// Its node has written it.
+    Recorded(Message),
+    /// Its node cannot write it.
+    Unrecorded(Message),
+    Failed(TryError),
 }
 
 struct Actor {
     workshop: Workshop,
     /// Questions that nobody could answer at the last try.
-    waiting: BTreeMap<MessageId, ContentId>,
+    waiting: BTreeMap<MessageId, (ContentId, Journal)>,
     /// Questions that are being answered, with the way to stop them.
     running: HashMap<MessageId, (ContentId, Option<oneshot::Sender<()>>)>,
     attempts: JoinSet<Outcome>,
@@ -114,7 +143,7 @@ pub(super) async fn run(workshop: Workshop, mut commands: mpsc::Receiver<Command
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Ask { session, question }) => actor.try_now(question, session),
+                Some(Command::Ask { session, question }) => actor.try_now(question, session, Journal::default()),
                 Some(Command::Stop { session }) => actor.handle_stop(session),
                 None => return,
             },
@@ -152,17 +181,17 @@ impl Actor {
     }
 
     fn try_all(&mut self) {
-        for (question, session) in std::mem::take(&mut self.waiting) {
-            self.try_now(question, session);
+        for (question, (session, journal)) in std::mem::take(&mut self.waiting) {
+            self.try_now(question, session, journal);
         }
     }
 
-    fn try_now(&mut self, question: MessageId, session: ContentId) {
+    fn try_now(&mut self, question: MessageId, session: ContentId, journal: Journal) {
         if self.running.contains_key(&question) {
             return;
         }
         if self.running.len() >= ANSWERS_MAX {
-            self.waiting.insert(question, session);
+            self.waiting.insert(question, (session, journal));
             return;
         }
         let (stop, stopped) = oneshot::channel();
@@ -170,7 +199,7 @@ impl Actor {
         let workshop = self.workshop.clone();
         let task = self
             .attempts
-            .spawn(async move { workshop.attempt(session, question, stopped).await });
+            .spawn(async move { workshop.attempt(session, question, journal, stopped).await });
         self.asked.insert(task.id(), (question, session));
     }
 
@@ -191,15 +220,15 @@ impl Actor {
             Err(error) => {
                 // The question is kept: it is tried again like one that nobody could answer.
                 tracing::error!(%error, "an attempt to answer ended abnormally");
-                (error.id(), Outcome::Waiting)
+                (error.id(), Outcome::Waiting(Journal::default()))
             }
         };
         let Some((question, session)) = self.asked.remove(&id) else {
             return;
         };
         self.running.remove(&question);
-        if matches!(outcome, Outcome::Waiting) {
-            self.waiting.insert(question, session);
+        if let Outcome::Waiting(journal) = outcome {
+            self.waiting.insert(question, (session, journal));
             // Those that are able now have just failed: only a further one is news.
             self.able = self.able_now();
         }
@@ -207,12 +236,12 @@ impl Actor {
 }
 
 /// Questions of this node that a stop or a crash left without an answer. They are here: who writes keeps it for a while.
-async fn unanswered(store: &Store) -> Result<BTreeMap<MessageId, ContentId>, StoreError> {
+async fn unanswered(store: &Store) -> Result<BTreeMap<MessageId, (ContentId, Journal)>, StoreError> {
     let mut waiting = BTreeMap::new();
     for (id, session) in store.list_here::<Session>().await? {
         for question in session.unanswered() {
             if matches!(question.speaker, Speaker::Person { gateway } if gateway == Some(store.node())) {
-                waiting.insert(question.id, id);
+                waiting.insert(question.id, (id, Journal::default()));
             }
         }
     }
@@ -220,8 +249,15 @@ async fn unanswered(store: &Store) -> Result<BTreeMap<MessageId, ContentId>, Sto
 }
 
 impl Workshop {
-    /// Tries to get one question answered, on at most [`ATTEMPTS_MAX`] nodes.
-    async fn attempt(&self, session: ContentId, question: MessageId, stop: oneshot::Receiver<()>) -> Outcome {
+    /// Tries to get one question answered, on at most [`ATTEMPTS_MAX`] nodes. What one of them has made before it failed, the next one
+    /// goes on with, if it has the same model.
+    async fn attempt(
+        &self,
+        session: ContentId,
+        question: MessageId,
+        mut journal: Journal,
+        stop: oneshot::Receiver<()>,
+    ) -> Outcome {
         // Fused: a stop is heard once, also when it is another node's turn afterwards.
         let mut stop = stop.fuse();
         let (chat, character) = match self.read(session).await {
@@ -237,15 +273,27 @@ impl Workshop {
         if !chat.is_unanswered(asked) {
             return Outcome::Done;
         }
-        let request = request(session, &chat, &character, question);
-        let account = chat.account;
-        let (question_to_route, decision) = self.routing.decide(&self.engine, &self.mesh, &request);
+        let mut request = request(session, &chat, &character, question);
+        let (question_to_route, mut decision) = self.routing.decide(&self.engine, &self.mesh, &request);
         let mut reason = WaitReason::NoNode;
-        for priced in decision.order.iter().take(ATTEMPTS_MAX) {
+        for place in 0..decision.order.len().min(ATTEMPTS_MAX) {
+            if let Some(begun) = journal.begun() {
+                decision.prefer(place, &begun.model);
+            }
+            let Some(priced) = decision.order.get(place) else { break };
             let node = priced.0.node;
+            let goes_on = journal.begun().filter(|begun| begun.model == priced.0.offer.model);
+            request.begun = goes_on.cloned();
+            request.epoch = journal.next_epoch();
+            let choice = decision.choice(place).map(Arc::new);
             let asked = self.routing.began(question_to_route, priced);
             let began = Instant::now();
-            match self.try_node(node, account, &request, &mut stop).await {
+            let following = Following {
+                node,
+                request: &request,
+                choice,
+            };
+            match self.try_node(following, &mut journal, &mut stop).await {
                 Ok(message) => {
                     self.routing.ended(asked, routing::answered(&message, began.elapsed()));
                     return Outcome::Done;
@@ -259,8 +307,8 @@ impl Workshop {
                 }
             }
         }
-        self.notify(session, account, AnswerEvent::Waiting { question, reason });
-        Outcome::Waiting
+        self.notify(&request, AnswerEvent::Waiting { question, reason });
+        Outcome::Waiting(journal)
     }
 
     async fn read(&self, session: ContentId) -> Result<(Session, Definition), StoreError> {
@@ -273,48 +321,56 @@ impl Workshop {
     /// One attempt on one node, to the end.
     async fn try_node(
         &self,
-        node: NodeId,
-        account: ContentId,
-        request: &Request,
+        following: Following<'_>,
+        journal: &mut Journal,
         stop: &mut Fuse<oneshot::Receiver<()>>,
     ) -> Result<Arc<Message>, TryError> {
+        let (node, request) = (following.node, following.request);
         let (report, mut reports) = mpsc::channel(64);
-        let (stop_sender, stopped) = oneshot::channel();
+        let (orders, mut to_node) = mpsc::channel(2);
         let work = async {
             if node == self.mesh.node() {
                 let stopped = async {
-                    if stopped.await.is_err() {
+                    if to_node.recv().await.is_none() {
                         std::future::pending::<()>().await;
                     }
                 };
-                let writes = generate::writes_answers(&self.mesh);
-                generate::run(&self.engine, (&self.store, writes), request.clone(), &report, stopped).await;
+                if let Some(message) = generate::run(&self.engine, request, &report, stopped).await {
+                    let finished = FromGenerator::Finished {
+                        epoch: request.epoch,
+                        message,
+                        can_record: false,
+                    };
+                    // The listener beside this ends after it.
+                    let _ = report.send(finished).await;
+                }
                 drop(report);
                 Ok(())
             } else {
-                let result = serve::ask(&self.mesh, node, request.clone(), &report, stopped).await;
+                let result = serve::ask(&self.mesh, node, request.clone(), &report, to_node).await;
                 drop(report);
                 result
             }
         };
         let follow = async {
-            let mut stop_sender = Some(stop_sender);
-            let mut last = Err(TryError::NoAnswer);
+            let mut is_stopped = false;
+            let mut follow = Follow::Goes;
             loop {
                 tokio::select! {
                     biased;
-                    Ok(()) = &mut *stop, if stop_sender.is_some() => {
-                        if let Some(sender) = stop_sender.take() {
-                            let _ = sender.send(());
-                        }
+                    Ok(()) = &mut *stop, if !is_stopped => {
+                        is_stopped = true;
+                        // There is room for both orders; a node that is gone needs none.
+                        let _ = orders.try_send(FromAsker::Stop);
                     }
                     event = reports.recv() => match event {
                         Some(event) => {
-                            if let Some(result) = self.handle_report(node, account, request, event).await {
-                                last = result;
+                            follow = self.handle_report(&following, journal, follow, event);
+                            if matches!(follow, Follow::Finished(_)) {
+                                let _ = orders.try_send(FromAsker::Record);
                             }
                         }
-                        None => return last,
+                        None => return follow,
                     },
                 }
             }
@@ -322,60 +378,76 @@ impl Workshop {
         let (worked, followed): (Result<(), AskError>, _) = tokio::join!(work, follow);
         match (worked, followed) {
             // What broke the conversation says more than that it ended.
-            (Err(broken), Err(TryError::NoAnswer)) => Err(broken.into()),
-            (_, followed) => followed,
+            (Err(broken), Follow::Goes) => Err(broken.into()),
+            (_, followed) => self.conclude(&following, followed).await,
         }
     }
 
-    /// Passes a report on to whoever shows it; `Some` when it was the last.
-    async fn handle_report(
+    /// Passes a report on to whoever shows it.
+    fn handle_report(
         &self,
-        node: NodeId,
-        account: ContentId,
-        request: &Request,
+        following: &Following<'_>,
+        journal: &mut Journal,
+        follow: Follow,
         report: FromGenerator,
-    ) -> Option<Result<Arc<Message>, TryError>> {
-        let (session, question) = (request.session, request.question);
-        let answer = answer_id(question);
+    ) -> Follow {
+        let request = following.request;
+        let answer = answer_id(request.question);
         match report {
-            FromGenerator::Accepted { model } => {
+            // After the first thing that went wrong nothing else is taken.
+            _ if matches!(follow, Follow::Failed(_)) => follow,
+            FromGenerator::Accepted { model, .. } => {
+                let goes_on = request.begun.is_some();
+                journal.accepted(&model, goes_on);
                 let event = AnswerEvent::Started {
-                    question,
+                    question: request.question,
                     answer,
-                    node,
+                    node: following.node,
                     model: model.into(),
+                    goes_on,
+                    choice: following.choice.clone(),
                 };
-                self.notify(session, account, event);
-                None
+                self.notify(request, event);
+                follow
             }
-            FromGenerator::Progress => None,
-            FromGenerator::Text { index, text } => {
-                self.notify(
-                    session,
-                    account,
-                    AnswerEvent::Text {
-                        answer,
-                        index,
-                        text: text.into(),
-                    },
-                );
-                None
+            FromGenerator::Progress => follow,
+            FromGenerator::Shortened => {
+                journal.shortened();
+                follow
             }
-            FromGenerator::Failed(GenerationError::Busy) => Some(Err(TryError::Busy)),
-            FromGenerator::Failed(error) => Some(Err(TryError::Generation(error))),
-            FromGenerator::Finished { message, .. } if message.id != answer => Some(Err(TryError::AnotherQuestion)),
-            FromGenerator::Finished { message, recorded } => {
-                let edit = SessionEdit::PutMessage(message.clone());
-                if !recorded && let Err(error) = self.store.edit(session, edit).await {
-                    return Some(Err(error.into()));
+            FromGenerator::Said {
+                epoch,
+                from,
+                tokens,
+                text,
+            } => match journal.said(epoch, from, &tokens, &text) {
+                Ok(None) => follow,
+                Ok(Some(index)) => {
+                    let text = text.into();
+                    self.notify(request, AnswerEvent::Text { answer, index, text });
+                    follow
                 }
-                if recorded && node != self.mesh.node() {
-                    self.wait_for_answer(session, answer).await;
-                }
-                let message = Arc::new(message);
-                self.notify(session, account, AnswerEvent::Finished(Arc::clone(&message)));
-                Some(Ok(message))
+                Err(error) => Follow::Failed(error.into()),
+            },
+            FromGenerator::Failed(GenerationError::Busy) => Follow::Failed(TryError::Busy),
+            FromGenerator::Failed(error) => Follow::Failed(TryError::Generation(error)),
+            FromGenerator::Finished { message, .. } if message.id != answer => {
+                Follow::Failed(TryError::AnotherQuestion)
             }
+            FromGenerator::Finished {
+                epoch,
+                message,
+                can_record,
+            } => match journal.check(epoch) {
+                Err(error) => Follow::Failed(error.into()),
+                Ok(()) if can_record => Follow::Finished(message),
+                Ok(()) => Follow::Unrecorded(message),
+            },
+            FromGenerator::Recorded(is_recorded) => match follow {
+                Follow::Finished(message) if is_recorded => Follow::Recorded(message),
+                Follow::Finished(message) => Follow::Unrecorded(message),
+                other => other,
+            },
         }
     }
 
@@ -390,11 +462,31 @@ impl Workshop {
         let _ = generate::chat_settles(&self.store, session, ANSWER_WAIT, arrived).await;
     }
 
-    fn notify(&self, session: ContentId, account: ContentId, event: AnswerEvent) {
+    /// The end of an attempt: an answer that its node did not write is written here.
+    async fn conclude(&self, following: &Following<'_>, followed: Follow) -> Result<Arc<Message>, TryError> {
+        let message = match followed {
+            Follow::Goes => return Err(TryError::NoAnswer),
+            Follow::Failed(error) => return Err(error),
+            Follow::Recorded(message) => {
+                self.wait_for_answer(following.request.session, message.id).await;
+                message
+            }
+            Follow::Finished(message) | Follow::Unrecorded(message) => {
+                let edit = SessionEdit::PutMessage(message.clone());
+                self.store.edit(following.request.session, edit).await?;
+                generate::signed(&message, following.node)
+            }
+        };
+        let message = Arc::new(message);
+        self.notify(following.request, AnswerEvent::Finished(Arc::clone(&message)));
+        Ok(message)
+    }
+
+    fn notify(&self, request: &Request, event: AnswerEvent) {
         // Nobody listening is usual: the person may have closed the page.
         let _ = self.notices.send(AnswerNotice {
-            session,
-            account,
+            session: request.session,
+            account: request.account,
             event,
         });
     }
@@ -418,5 +510,7 @@ fn request(session: ContentId, chat: &Session, character: &Definition, question:
             characters_max,
             ..Sampling::default()
         },
+        epoch: 0,
+        begun: None,
     }
 }

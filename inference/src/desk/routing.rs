@@ -1,12 +1,13 @@
 //! Between the desk and the router: what a question is worth in tokens, who could answer it, and what its end says of who did.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use crdt::records::session::{Ending, Message, Speaker};
-use keys::ContentId;
+use keys::{ContentId, Timestamp};
 use mesh::Mesh;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -14,13 +15,15 @@ use crate::{
     engine::Engine,
     swarm::{
         self, Request,
-        route::{self, Decision, Priced, Work},
+        route::{self, Decision, Penalties, Priced, Work},
         router::{Asked, BreakerEvent, Ended, Known, Question, Router},
     },
 };
 
 /// Three characters a token is near the truth for Russian and English alike.
 const CHARACTERS_PER_TOKEN: f64 = 3.0;
+/// Changes of breakers that are kept: a day of trouble on a few nodes.
+const BREAKER_EVENTS_MAX: usize = 256;
 /// Tokens of an answer, before anything is known of it.
 const ANSWER_TOKENS: f64 = 100.0;
 
@@ -33,13 +36,19 @@ struct State {
     router: Router,
     /// For the draw between nodes that the news cannot tell apart.
     random: StdRng,
+    /// The last changes of breakers, oldest first.
+    events: VecDeque<(Timestamp, BreakerEvent)>,
 }
 
 impl Default for Routing {
     fn default() -> Self {
         let random = StdRng::from_seed(keys::identity::random_bytes());
         let router = Router::default();
-        Self(Arc::new(Mutex::new(State { router, random })))
+        Self(Arc::new(Mutex::new(State {
+            router,
+            random,
+            events: VecDeque::new(),
+        })))
     }
 }
 
@@ -72,6 +81,7 @@ fn known(engine: &Engine, mesh: &Mesh) -> Vec<Known> {
             node,
             offer,
             round_trip_ms,
+            penalties: Penalties::default(),
         })
     });
     known.collect()
@@ -87,8 +97,8 @@ impl Routing {
         let draw = state.random.next_u64();
         drop(state);
         let decision = route::decide(candidates, question.work, draw);
-        if let (Some((winner, cost)), Some((because, by))) = (decision.winner(), decision.because()) {
-            tracing::debug!(node = %winner.node.short(), ?cost, because, by_ms = by, "a node is chosen");
+        if let Some(choice) = decision.choice(0) {
+            tracing::debug!(node = %choice.winner.node.short(), ?choice, "a node is chosen");
         }
         (question, decision)
     }
@@ -97,8 +107,7 @@ impl Routing {
     pub(super) fn began(&self, question: Question, (candidate, cost): &Priced) -> Asked {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (asked, event) = state.router.began(Instant::now(), question, candidate, *cost);
-        drop(state);
-        tell(event);
+        state.keep(event);
         asked
     }
 
@@ -106,22 +115,26 @@ impl Routing {
     pub(super) fn ended(&self, asked: Asked, ended: Ended) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let event = state.router.ended(Instant::now(), asked, ended);
-        drop(state);
-        tell(event);
+        state.keep(event);
+    }
+
+    /// The last changes of breakers, oldest first.
+    pub(super) fn breaker_events(&self) -> Vec<(Timestamp, BreakerEvent)> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.events.iter().cloned().collect()
     }
 }
 
-fn tell(event: Option<BreakerEvent>) {
-    let Some(BreakerEvent {
-        node,
-        model,
-        transition,
-    }) = event
-    else {
-        return;
-    };
-    let (from, to, pause) = (transition.from, transition.to, transition.pause);
-    tracing::info!(node = %node.short(), model, ?from, ?to, ?pause, "a breaker changed");
+impl State {
+    fn keep(&mut self, event: Option<BreakerEvent>) {
+        let Some(event) = event else { return };
+        let (node, model, transition) = (event.node.short(), &event.model, event.transition);
+        tracing::info!(%node, model, ?transition, "a breaker changed");
+        if self.events.len() == BREAKER_EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back((Timestamp::now(), event));
+    }
 }
 
 /// What an answer says of the node that gave it.

@@ -4,11 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Finished, GenerationError, TokenProbability, cache::Conversation, calibration::Profile, sampling::Sampling,
+    Finished, GenerationError, TokenProbability,
+    cache::{Conversation, TokenId},
+    calibration::Profile,
+    sampling::Sampling,
 };
 
 /// First byte of every frame. Both ends are the same program, unless it was replaced while the node ran.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// To the child.
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,6 +51,8 @@ pub(crate) struct Order {
     /// So many bytes at the beginning of the prompt are the card.
     pub(crate) card_bytes: u32,
     pub(crate) sampling: Sampling,
+    /// Tokens of the answer that were made elsewhere: it goes on after them.
+    pub(crate) accepted: Vec<TokenId>,
     /// It must be over after so many milliseconds.
     pub(crate) deadline_ms: u64,
 }
@@ -63,10 +68,14 @@ pub(crate) enum FromWorker {
     Measured(Profile),
     /// Nothing new, but alive.
     Beat,
-    /// The next piece of an answer.
-    Text { id: u64, text: String },
-    /// The next piece of the thoughts before it.
-    Thought { id: u64, text: String },
+    /// A token, and what came of it: together, so that no text is ever there without its token, nor twice. The end of an answer may say
+    /// what was held back without a token.
+    Said {
+        id: u64,
+        token: Option<TokenId>,
+        text: String,
+        thought: String,
+    },
     /// How likely a token was.
     Probability { id: u64, token: TokenProbability },
     /// A generation is finished.

@@ -17,8 +17,11 @@ use serde::Serialize;
 use super::Offer;
 use crate::limits::GENERATIONS_MAX;
 
+mod choice;
 #[cfg(test)]
 mod tests;
+
+pub use choice::{Choice, Counterfactual, How, Scored};
 
 /// Candidates whose cost is at most this many times the least one are equal as far as the news can tell.
 pub const NEWS_MARGIN: f64 = 1.1;
@@ -49,6 +52,20 @@ pub struct Candidate {
     pub reload_ms: f64,
     /// The part of its last generations that came to nothing.
     pub failing: f64,
+    /// What speaks against it beside time.
+    pub penalties: Penalties,
+}
+
+/// What speaks against a node beside the time that it takes, each in milliseconds that it counts for. Who knows the node sets them: its
+/// owner's settings and sensors for the first two, what was seen of it for the third.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Penalties {
+    /// It runs on a battery that is not full.
+    pub battery: f64,
+    /// It is hot and will slow down.
+    pub heat: f64,
+    /// What it said before turned out wrong.
+    pub trust: f64,
 }
 
 impl Candidate {
@@ -65,6 +82,11 @@ impl Candidate {
             slowdown: 1.0,
             reload_ms: 0.0,
             failing: 0.0,
+            penalties: Penalties {
+                battery: 0.0,
+                heat: 0.0,
+                trust: 0.0,
+            },
         }
     }
 }
@@ -99,6 +121,12 @@ pub struct Cost {
     pub slowdown: f64,
     /// What is lost on average because some of its generations come to nothing.
     pub risk: f64,
+    /// See [`Penalties::battery`].
+    pub battery: f64,
+    /// See [`Penalties::heat`].
+    pub heat: f64,
+    /// See [`Penalties::trust`].
+    pub trust: f64,
 }
 
 impl Cost {
@@ -114,9 +142,18 @@ impl Cost {
         self.reload + self.queue + self.prefill + self.decode
     }
 
+    /// The term in which this cost is most below another one, and by how much.
+    fn ahead(&self, other: &Self) -> (&'static str, f64) {
+        let pairs = self.terms().into_iter().zip(other.terms());
+        let ahead = pairs.map(|((term, own), (_, others))| (term, others - own));
+        ahead.fold(("round_trip", f64::NEG_INFINITY), |most, next| {
+            if next.1 > most.1 { next } else { most }
+        })
+    }
+
     /// The terms by name.
     #[must_use]
-    pub const fn terms(&self) -> [(&'static str, f64); 8] {
+    pub const fn terms(&self) -> [(&'static str, f64); 11] {
         [
             ("round_trip", self.round_trip),
             ("reload", self.reload),
@@ -126,6 +163,9 @@ impl Cost {
             ("displaced", self.displaced),
             ("slowdown", self.slowdown),
             ("risk", self.risk),
+            ("battery", self.battery),
+            ("heat", self.heat),
+            ("trust", self.trust),
         ]
     }
 }
@@ -140,9 +180,18 @@ pub struct Decision {
     pub order: Vec<Priced>,
     /// How many were too close to the cheapest one to be told apart.
     pub close: usize,
+    /// How the first one came to be the first.
+    pub how: How,
 }
 
 impl Decision {
+    /// From this place on, those with this model first: an answer that was begun with it can go on there.
+    pub fn prefer(&mut self, place: usize, model: &str) {
+        if let Some(left) = self.order.get_mut(place..) {
+            left.sort_by_key(|(candidate, _)| candidate.offer.model != model);
+        }
+    }
+
     /// The one that is asked first.
     #[must_use]
     pub fn winner(&self) -> Option<&Priced> {
@@ -153,17 +202,6 @@ impl Decision {
     #[must_use]
     pub fn runner_up(&self) -> Option<&Priced> {
         self.order.get(1)
-    }
-
-    /// The term that counted most for the winner against the runner-up, and by how many milliseconds: without it, the other would
-    /// have been asked if this is more than the whole difference.
-    #[must_use]
-    pub fn because(&self) -> Option<(&'static str, f64)> {
-        let ((_, winner), (_, other)) = (self.winner()?, self.runner_up()?);
-        let differences = winner.terms().into_iter().zip(other.terms());
-        differences
-            .map(|((term, own), (_, others))| (term, others - own))
-            .max_by(|(_, left), (_, right)| left.total_cmp(right))
     }
 }
 
@@ -193,31 +231,41 @@ pub fn rank(candidates: Vec<Candidate>, work: Work) -> Vec<Priced> {
     ranked
 }
 
+/// Up to where a cost cannot be told from the least one.
+fn margin(least: f64) -> f64 {
+    (least * NEWS_MARGIN).max(least + NEWS_MARGIN_MS)
+}
+
 /// Decides. `draw` is random: equal news and equal draws give an equal choice.
 #[must_use]
 pub fn decide(candidates: Vec<Candidate>, work: Work, draw: u64) -> Decision {
-    let mut order = rank(candidates, work);
-    let Some((_, least)) = order.first() else {
-        return Decision { order, close: 0 };
-    };
-    let least_total = least.total();
-    let margin = (least_total * NEWS_MARGIN).max(least_total + NEWS_MARGIN_MS);
-    let close = order.partition_point(|(_, cost)| cost.total() <= margin);
+    pick(rank(candidates, work), draw)
+}
+
+/// Chooses among candidates that stand in the order of their costs.
+fn pick(mut order: Vec<Priced>, draw: u64) -> Decision {
+    let least = order.first().map_or(0.0, |(_, cost)| cost.total());
+    let close = order.partition_point(|(_, cost)| cost.total() <= margin(least));
     let home = order.iter().position(|(candidate, _)| candidate.holds_conversation);
-    if let Some(home) = home.filter(|home| order[*home].1.total() <= least_total * STAYS) {
-        let home = order.remove(home);
-        order.insert(0, home);
-    } else if close > 2 {
-        // Two different ones; the order is by cost, so the first of them is the cheaper one.
-        let first = (draw % close as u64) as usize;
-        let second = (first + 1 + (draw / close as u64 % (close as u64 - 1)) as usize) % close;
-        let chosen = order.remove(first.min(second));
-        order.insert(0, chosen);
-    } else if close == 2 && draw.is_multiple_of(2) {
+    let home = home.filter(|home| order[*home].1.total() <= least * STAYS);
+    let (first, how) = match (home, close) {
+        (Some(home), _) => (home, How::Stayed),
+        (None, 0 | 1) => (0, How::Cheapest),
         // Of two that cannot be told apart each is as good.
-        order.swap(0, 1);
+        (None, 2) => ((draw % 2) as usize, How::Drawn),
+        (None, close) => {
+            // Two different ones; the order is by cost, so the first of them is the cheaper one.
+            let close = close as u64;
+            let first = draw % close;
+            let second = (first + 1 + draw / close % (close - 1)) % close;
+            (first.min(second) as usize, How::Drawn)
+        }
+    };
+    if first > 0 {
+        let chosen = order.remove(first);
+        order.insert(0, chosen);
     }
-    Decision { order, close }
+    Decision { order, close, how }
 }
 
 /// Generations at a node as far as is known; `None` when it cannot be asked.
@@ -255,11 +303,17 @@ fn cost(candidate: &Candidate, generations: u32, work: Work, crowd: f64) -> Opti
         displaced: prefill * ((1.0 + crowd).powi(2) - 1.0),
         slowdown: 0.0,
         risk: 0.0,
+        battery: 0.0,
+        heat: 0.0,
+        trust: 0.0,
     };
     cost.slowdown = (cost.queue + cost.prefill + cost.decode + cost.displaced) * (candidate.slowdown - 1.0);
     // A generation that fails is done again elsewhere, after part of the time is lost: on average as often as p/(1-p).
     let failing = candidate.failing.clamp(0.0, 0.9);
     cost.risk = cost.total() * failing / (1.0 - failing);
+    // Of the wrong sign they would be a reward for whoever announces them.
+    let Penalties { battery, heat, trust } = candidate.penalties;
+    (cost.battery, cost.heat, cost.trust) = (battery.max(0.0), heat.max(0.0), trust.max(0.0));
     cost.total().is_finite().then_some(cost)
 }
 

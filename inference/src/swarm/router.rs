@@ -32,7 +32,7 @@ use keys::{ContentId, NodeId};
 use self::breaker::{Breaker, BreakerState, Transition};
 use super::{
     Offer,
-    route::{Candidate, Cost, Work},
+    route::{Candidate, Cost, Penalties, Work},
 };
 
 /// What was sent to a node this short a while ago is not in its announcement yet: it announces at once, and news travels with the
@@ -80,6 +80,8 @@ pub struct Known {
     pub offer: Offer,
     /// Round trip to it; zero for this node itself.
     pub round_trip_ms: f64,
+    /// What speaks against it beside time.
+    pub penalties: Penalties,
 }
 
 /// How a question to a node ended.
@@ -196,6 +198,7 @@ impl Router {
                 return None;
             }
             let mut candidate = Candidate::new(known.node, known.offer, known.round_trip_ms);
+            candidate.penalties = known.penalties;
             candidate.cached_tokens = self.cached(now, question, &worker, &homes);
             candidate.holds_conversation = self.conversation(now, question, &worker).is_some();
             if let Some(seen) = seen {

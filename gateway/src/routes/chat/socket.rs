@@ -205,11 +205,14 @@ impl Socket {
     async fn handle_notice(&mut self, notice: AnswerNotice) -> Result<(), Gone> {
         let session_id = notice.session.to_string();
         let frame = match notice.event {
+            // Nothing changes for whoever reads: the next piece follows the last one.
+            AnswerEvent::Started { goes_on: true, .. } => return Ok(()),
             AnswerEvent::Started {
                 question,
                 answer,
                 node,
                 model,
+                ..
             } => ServerFrame::AnswerStarted {
                 session_id,
                 question_id: question.to_string(),

@@ -65,7 +65,7 @@ fn the_terms_add_up_and_more_load_never_costs_less() {
 fn the_choice_flips_with_the_named_counterfactual() {
     let better = candidate(1, 0, 50.0, 5.0);
     type Spoil = fn(&mut Candidate);
-    let cases: [(&str, Spoil); 7] = [
+    let cases: [(&str, Spoil); 10] = [
         ("round_trip", |it| it.round_trip_ms = 900.0),
         ("reload", |it| it.reload_ms = 5000.0),
         ("queue", |it| it.offer.generations = 9),
@@ -73,26 +73,110 @@ fn the_choice_flips_with_the_named_counterfactual() {
         ("prefill", |it| it.offer.prefill_tokens_per_second = 20.0),
         ("slowdown", |it| it.slowdown = 4.0),
         ("risk", |it| it.failing = 0.8),
+        ("battery", |it| it.penalties.battery = 300.0),
+        ("heat", |it| it.penalties.heat = 300.0),
+        ("trust", |it| it.penalties.trust = 300.0),
     ];
     for (term, spoil) in cases {
         let mut spoilt = candidate(0, 0, 51.0, 5.0);
         let unspoilt = rank(vec![spoilt.clone(), better.clone()], WORK);
         assert_eq!(unspoilt[0].0.node, spoilt.node, "a little faster, and so chosen");
         spoil(&mut spoilt);
-        let decision = Decision {
-            order: rank(vec![spoilt.clone(), better.clone()], WORK),
-            close: 1,
-        };
+        let decision = pick(rank(vec![spoilt.clone(), better.clone()], WORK), 0);
         assert_eq!(decision.winner().unwrap().0.node, better.node, "{term}");
-        let (because, by) = decision.because().unwrap();
+        let choice = decision.choice(0).unwrap();
+        let counterfactual = choice.counterfactual.unwrap();
         // More work at once makes both waiting and computing longer.
         assert!(
-            because == term || term == "queue" && because == "decode",
-            "{term}: {because}"
+            counterfactual.term == term || term == "queue" && counterfactual.term == "decode",
+            "{term}: {counterfactual:?}"
         );
-        let difference = decision.order[1].1.total() - decision.order[0].1.total();
-        assert!(by >= difference * 0.5, "{term}: {by} of {difference} ms");
+        let runner_up = choice.runner_up.unwrap();
+        let difference = runner_up.total - choice.winner.total;
+        assert!(
+            counterfactual.ahead_ms >= difference * 0.5,
+            "{term}: {counterfactual:?} of {difference} ms"
+        );
     }
+}
+
+/// Makes one term of a cost longer.
+fn lengthen(cost: &mut Cost, term: &str, by: f64) {
+    let field = match term {
+        "round_trip" => &mut cost.round_trip,
+        "reload" => &mut cost.reload,
+        "queue" => &mut cost.queue,
+        "prefill" => &mut cost.prefill,
+        "decode" => &mut cost.decode,
+        "displaced" => &mut cost.displaced,
+        "slowdown" => &mut cost.slowdown,
+        "risk" => &mut cost.risk,
+        "battery" => &mut cost.battery,
+        "heat" => &mut cost.heat,
+        "trust" => &mut cost.trust,
+        other => panic!("{other}"),
+    };
+    *field += by;
+}
+
+/// What is kept with an answer adds up, and making the named term longer by the named time asks another node, however it was chosen;
+/// making it longer by less than a cheapest one was ahead does not.
+#[test]
+fn what_is_kept_with_an_answer_adds_up_and_its_counterfactual_flips_the_choice() {
+    let mut seen = [false; 3];
+    for case in 0..600_u64 {
+        let candidates: Vec<Candidate> = (0..4)
+            .map(|id| {
+                let noise = |salt: u64| (case * 7919 + u64::from(id) * 104_729 + salt * 15_485_863) % 97;
+                let speed = if case % 3 == 0 { 20.0 + noise(1) as f32 } else { 50.0 };
+                let mut candidate = candidate(
+                    id,
+                    (noise(2) % 6) as u32 * u32::from(case % 2 == 0),
+                    speed,
+                    noise(3) as f64 / 9.0,
+                );
+                candidate.holds_conversation = case % 5 == 0 && id == 2;
+                candidate.cached_tokens = if candidate.holds_conversation { 150.0 } else { 0.0 };
+                candidate.slowdown = 1.0 + noise(4) as f64 / 500.0;
+                candidate
+            })
+            .collect();
+        let ranked = rank(candidates, WORK);
+        let choice = pick(ranked.clone(), case).choice(0).unwrap();
+        for scored in [Some(&choice.winner), choice.runner_up.as_ref()].into_iter().flatten() {
+            let kept = serde_json::to_value(scored).unwrap();
+            let sum: f64 = kept["terms"]
+                .as_object()
+                .unwrap()
+                .values()
+                .map(|term| term.as_f64().unwrap())
+                .sum();
+            assert!((sum - kept["total"].as_f64().unwrap()).abs() < 1e-6, "{kept}");
+        }
+        seen[choice.how as usize] = true;
+        let counterfactual = choice.counterfactual.unwrap();
+        let chosen_with = |by: f64| {
+            let mut ranked = ranked.clone();
+            let winner = ranked
+                .iter_mut()
+                .find(|(candidate, _)| candidate.node == choice.winner.node)
+                .unwrap();
+            lengthen(&mut winner.1, counterfactual.term, by);
+            ranked.sort_by(|left, right| left.1.total().total_cmp(&right.1.total()));
+            pick(ranked, case).order[0].0.node
+        };
+        assert_ne!(
+            chosen_with(counterfactual.flips_at_ms + 1e-6),
+            choice.winner.node,
+            "{choice:?}"
+        );
+        assert_eq!(
+            chosen_with(0.0),
+            choice.winner.node,
+            "the control: nothing else flips it"
+        );
+    }
+    assert_eq!(seen, [true; 3], "cheapest, stayed and drawn all came up");
 }
 
 #[test]
@@ -147,11 +231,5 @@ fn full_nodes_and_nonsense_are_left_out() {
     let bad = [f32::NAN, f32::INFINITY, 0.0, -3.0].map(|speed| candidate(3, 0, speed, 0.0));
     let all = [vec![full, filled, no_slots, most, strange], bad.to_vec()].concat();
     assert!(rank(all.clone(), WORK).is_empty());
-    assert_eq!(
-        decide(all, WORK, 7),
-        Decision {
-            order: Vec::new(),
-            close: 0
-        }
-    );
+    assert!(decide(all, WORK, 7).order.is_empty());
 }

@@ -173,6 +173,7 @@ impl Simulation {
                 decode_eight_tokens_per_second: node.claims as f32,
             },
             round_trip_ms: ROUND_TRIP * 1000.0,
+            penalties: Penalties::default(),
         });
         let now = self.at(now);
         let mut candidates = self.routers[gateway].candidates(now, &question, known.collect());

@@ -15,6 +15,7 @@ fn known(id: u8, speed: f32) -> Known {
             decode_eight_tokens_per_second: speed,
         },
         round_trip_ms: 2.0,
+        penalties: Penalties::default(),
     }
 }
 
