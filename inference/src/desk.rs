@@ -1,6 +1,7 @@
 //! The desk: sees to every question that this node accepted until it is answered.
 
 mod actor;
+mod memory;
 
 use std::sync::Arc;
 
@@ -99,6 +100,7 @@ impl Desk {
             store,
             mesh: mesh.clone(),
             notices: notices.clone(),
+            memory: memory::Memory::default(),
         };
         tokio::spawn(actor::run(workshop, queue));
         Self {

@@ -14,6 +14,7 @@ use crate::{
         init::{FirstNode, NewNode},
         invite::Terms,
         leave::Farewell,
+        model::ModelCommand,
         operator::Appointment,
         renew::Renewed,
         restore::Sources,
@@ -145,6 +146,9 @@ enum Command {
             starling restore ARCHIVE --keys keys-1a2b3c4d.backup --key-file backup.key"
     )]
     Restore(Sources),
+    /// The catalogue of models: add a file, list, fetch, remove.
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Check this machine and this node, and say what to mend.
     #[command(after_help = "Example:\n  starling doctor")]
     Doctor,
@@ -184,6 +188,7 @@ pub fn main() -> ExitCode {
             Command::Erasures { json } => commands::erase::list(&directory, json),
             Command::Backup(target) => commands::backup::run(&directory, &target),
             Command::Restore(sources) => commands::restore::run(&directory, &sources),
+            Command::Model(command) => commands::model::run(&directory, command),
             Command::Doctor => commands::doctor::run(&directory),
             Command::Engine => Ok(()),
         });

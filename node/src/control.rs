@@ -15,7 +15,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-use crate::{hints::here, node::Node, tasks::Tasks};
+use crate::{hints::here, models::ModelRequest, node::Node, tasks::Tasks};
 
 /// Longest request: a revocation together with a renewal for everyone in a full mesh who would fall with it.
 const REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -36,6 +36,8 @@ pub enum Request {
     Links(Option<String>),
     /// What was erased, and by which nodes.
     Erasures,
+    /// Something about the catalogue of models.
+    Model(ModelRequest),
     /// To take in signed decisions about members and to tell everyone, each as [`keys::membership::Evidence::to_text`] writes it.
     Decide(Vec<String>),
 }
@@ -324,6 +326,7 @@ async fn answer(stream: UnixStream, node: &Node) -> io::Result<()> {
         Ok(Request::Erase(what)) => encode(node.erase(&what).await.map_err(|error| error.to_string())),
         Ok(Request::Decide(decrees)) => encode(node.decide(&decrees).await.map_err(|error| error.to_string())),
         Ok(Request::Links(to)) => encode(node.links(to.as_deref())),
+        Ok(Request::Model(request)) => encode(node.models(&request).await.map_err(|error| error.to_string())),
         Ok(Request::Erasures) => encode(node.erasures().await.map_err(|error| error.to_string())),
         Err(error) => encode::<()>(Err(format!("unknown request: {error}"))),
     };

@@ -26,6 +26,7 @@ mod erasing;
 pub mod hints;
 mod links;
 pub mod logging;
+pub mod models;
 pub mod node;
 pub mod ports;
 mod repairs;

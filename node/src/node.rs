@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{GatewaySettings, Surroundings};
-use inference::{Desk, Engine, EngineSettings, EngineStatus};
+use inference::{Desk, Engine, EngineSettings, EngineStatus, ModelSource};
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
     membership::{Out, Roster},
@@ -25,6 +25,7 @@ use crate::{
     config::{self, Config},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
+    models::{Catalogue, fetching::Fetching, jobs::Jobs},
     repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::Tasks,
@@ -66,6 +67,8 @@ struct Parts {
     placements: watch::Receiver<Option<Placement>>,
     /// Files by their content.
     blobs: BlobStore,
+    /// Models that are being read or fetched.
+    jobs: Jobs,
     /// This machine.
     monitor: Monitor,
     /// The model, in a process of its own.
@@ -181,7 +184,16 @@ impl Node {
         tasks.spawn("load announcements", monitor.clone().announce(mesh.clone()));
         back_up_daily(&tasks, &directory, &config, (mesh_id, key.id()), &monitor);
         tracing::info!("start: monitor");
-        let engine = Engine::start(engine_settings(&config, &directory)?)?;
+        let jobs = Jobs::default();
+        let catalogue = Catalogue {
+            store: store.clone(),
+            blobs: blobs.clone(),
+        };
+        let engine = start_engine(
+            engine_settings(&config, &directory)?,
+            Fetching::new(catalogue, &jobs, &tasks, &mesh),
+        )
+        .await?;
         let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), generations);
         tracing::info!(model = config.inference.model, "start: engine");
         let (gateway_stop, gateway_stopping) = watch::channel(false);
@@ -198,6 +210,7 @@ impl Node {
             repaired,
             placements,
             blobs,
+            jobs,
             monitor,
             engine,
             desk,
@@ -324,6 +337,16 @@ impl Node {
     #[must_use]
     pub fn blobs(&self) -> &BlobStore {
         &self.0.blobs
+    }
+
+    /// Background work.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    /// Models that are being read or fetched.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.0.jobs
     }
 
     /// What people call a node.
@@ -599,6 +622,21 @@ fn mesh_settings(config: &Config) -> MeshSettings {
         congestion: config.mesh.congestion,
         relaying: config.mesh.relaying,
         websocket: config.mesh.websocket,
+    }
+}
+
+/// A model of the catalogue may still have to be fetched: the node is up meanwhile.
+async fn start_engine(mut settings: EngineSettings, fetching: Fetching) -> Result<Engine, StartError> {
+    let ModelSource::Catalogue(name) = &settings.model else {
+        return Ok(Engine::start(settings)?);
+    };
+    let name = name.clone();
+    match fetching.here(&name).await {
+        Some(model) => {
+            settings.model = model;
+            Ok(Engine::start(settings)?)
+        }
+        None => Ok(Engine::start_later(settings, fetching.bring(name))?),
     }
 }
 

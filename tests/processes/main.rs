@@ -9,6 +9,7 @@
 
 mod backup;
 mod command_line;
+mod models;
 mod roles;
 mod rotation;
 mod strangers;

@@ -10,7 +10,7 @@ use crdt::{
     Store, StoreError,
     records::{
         character::{Character, Definition},
-        session::{MessageId, Session, SessionEdit, Speaker, answer_id},
+        session::{Ending, MessageId, Session, SessionEdit, Speaker, answer_id},
     },
 };
 use futures::{FutureExt, future::Fuse};
@@ -22,7 +22,10 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{AnswerEvent, AnswerNotice, Command, WaitReason};
+use super::{
+    AnswerEvent, AnswerNotice, Command, WaitReason,
+    memory::{self, Memory},
+};
 use crate::{
     engine::{Engine, GenerationError, Sampling},
     generate,
@@ -42,6 +45,7 @@ pub(super) struct Workshop {
     pub(super) store: Store,
     pub(super) mesh: Mesh,
     pub(super) notices: broadcast::Sender<AnswerNotice>,
+    pub(super) memory: Memory,
 }
 
 /// Why one node did not answer.
@@ -225,14 +229,21 @@ impl Workshop {
         if !chat.is_unanswered(asked) {
             return Outcome::Done;
         }
-        let request = request(session, &chat, &character, question);
+        let asked = asked.text.text().to_owned();
+        let chat = memory::fold(&self.store, session, chat, question).await;
+        let mut request = request(session, &chat, &character, question);
+        let allowed = request.sampling.tokens_max;
+        request.sampling.tokens_max = self.memory.tokens_max(chat.character, &asked, allowed);
         let account = chat.account;
         let candidates = self.candidates(&request);
         let mut reason = WaitReason::NoNode;
         for candidate in candidates.into_iter().take(ATTEMPTS_MAX) {
             let node = candidate.node;
             match self.try_node(node, account, &request, &mut stop).await {
-                Ok(()) => return Outcome::Done,
+                Ok(()) => {
+                    self.remember(session, chat.character, &asked, question).await;
+                    return Outcome::Done;
+                }
                 Err(error) => {
                     if matches!(error, TryError::Busy) {
                         reason = WaitReason::AllBusy;
@@ -243,6 +254,21 @@ impl Workshop {
         }
         self.notify(session, account, AnswerEvent::Waiting { question, reason });
         Outcome::Waiting
+    }
+
+    /// Notes how long the answer became, and has the summary written better when nobody waits.
+    async fn remember(&self, session: ContentId, character: ContentId, asked: &str, question: MessageId) {
+        let Ok(chat) = self.store.read::<Session>(session).await else {
+            return;
+        };
+        let id = answer_id(question);
+        if let Some(answer) = chat.messages.iter().find(|message| message.id == id) {
+            let was_cut = matches!(&answer.speaker, Speaker::Character { ending, .. } if *ending == Ending::Length);
+            self.memory.note(character, asked, answer.text.text(), was_cut);
+        }
+        if generate::writes_answers(&self.mesh) {
+            self.memory.write_later(&self.engine, &self.store, session);
+        }
     }
 
     async fn read(&self, session: ContentId) -> Result<(Session, Definition), StoreError> {
