@@ -71,6 +71,9 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const GENERATION_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a generating node waits for the session to reach it before it leaves the recording to the gateway.
 pub const SESSION_WAIT: Duration = Duration::from_secs(2);
+/// How long the end of an answer that another node wrote is held back, so that the chat here has it when people are told.
+/// Replication takes some tens of milliseconds; past a second something is wrong, and telling is better than waiting.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// Answers that one node sees to at once, as a gateway.
 pub const ANSWERS_MAX: usize = 64;
 /// Notices of answers a slow listener may be behind.

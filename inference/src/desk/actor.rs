@@ -29,7 +29,7 @@ use super::{
 use crate::{
     engine::{Engine, GenerationError, Sampling},
     generate,
-    limits::{ANSWER_TOKENS_MAX, ANSWERS_MAX, ATTEMPTS_MAX, RETRY_EVERY},
+    limits::{ANSWER_TOKENS_MAX, ANSWER_WAIT, ANSWERS_MAX, ATTEMPTS_MAX, RETRY_EVERY},
     prompt,
     serve::{self, AskError},
     swarm::{
@@ -413,10 +413,27 @@ impl Workshop {
                 if !recorded && let Err(error) = self.store.edit(session, edit).await {
                     return Some(Err(error.into()));
                 }
+                if recorded && node != self.mesh.node() {
+                    self.wait_for_answer(session, answer).await;
+                }
                 self.notify(session, account, AnswerEvent::Finished(Arc::new(message)));
                 Some(Ok(()))
             }
         }
+    }
+
+    /// An answer that another node wrote travels here by replication, its end over the stream, which is faster: who is told of
+    /// the end and reads the chat again must not find the question still waiting.
+    async fn wait_for_answer(&self, session: ContentId, answer: MessageId) {
+        let mut changes = self.store.changes();
+        let arrives = async {
+            while let Ok(chat) = self.store.read::<Session>(session).await
+                && !chat.messages.iter().any(|message| message.id == answer)
+                && !matches!(changes.recv().await, Err(broadcast::error::RecvError::Closed))
+            {}
+        };
+        // Later is no loss: the one who waits was told the text.
+        let _ = tokio::time::timeout(ANSWER_WAIT, arrives).await;
     }
 
     fn notify(&self, session: ContentId, account: ContentId, event: AnswerEvent) {
