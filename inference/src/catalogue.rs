@@ -292,7 +292,7 @@ mod tests {
         assert!(refused(b"PK\x03\x04 a renamed archive").contains("not a GGUF"));
         assert!(refused(b"").contains("not a GGUF"));
         // A header that is sound and says nothing.
-        let empty = [&b"GGUF"[..], &3_u32.to_le_bytes(), &[0; 16]].concat();
+        let empty = [&b"GGUF"[..], &3_u32.to_le_bytes(), &[0; 24]].concat();
         assert!(refused(&empty).contains("its architecture"));
         let counts = [&b"GGUF"[..], &3_u32.to_le_bytes(), &[0xff; 16]].concat();
         assert!(refused(&counts).contains("damaged"));

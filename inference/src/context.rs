@@ -35,7 +35,7 @@ pub struct Folding<'a> {
 }
 
 /// The messages that lead to a question, without what is deleted, excluded, or unreadable here.
-fn path<'a>(session: &'a Session, question: MessageId) -> Vec<&'a Message> {
+fn path(session: &Session, question: MessageId) -> Vec<&Message> {
     let on_path: BTreeSet<MessageId> = Tree::of(session).path_to(question).into_iter().collect();
     let is_seen = |message: &&Message| {
         on_path.contains(&message.id)

@@ -326,7 +326,11 @@ async fn answer(stream: UnixStream, node: &Node) -> io::Result<()> {
         Ok(Request::Erase(what)) => encode(node.erase(&what).await.map_err(|error| error.to_string())),
         Ok(Request::Decide(decrees)) => encode(node.decide(&decrees).await.map_err(|error| error.to_string())),
         Ok(Request::Links(to)) => encode(node.links(to.as_deref())),
-        Ok(Request::Model(request)) => encode(node.models(&request).await.map_err(|error| error.to_string())),
+        Ok(Request::Model(request)) => encode(
+            node.answer_about_models(&request)
+                .await
+                .map_err(|error| error.to_string()),
+        ),
         Ok(Request::Erasures) => encode(node.erasures().await.map_err(|error| error.to_string())),
         Err(error) => encode::<()>(Err(format!("unknown request: {error}"))),
     };

@@ -131,6 +131,15 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
+    /// Of these records and files.
+    #[must_use]
+    pub fn new(store: &Store, blobs: &BlobStore) -> Self {
+        Self {
+            store: store.clone(),
+            blobs: blobs.clone(),
+        }
+    }
+
     async fn models(&self) -> Result<BTreeMap<ContentId, Model>, ModelsError> {
         Ok(self.store.list::<Model>().await?.into_iter().collect())
     }

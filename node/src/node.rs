@@ -25,7 +25,7 @@ use crate::{
     config::{self, Config},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
-    models::{Catalogue, fetching::Fetching, jobs::Jobs},
+    models::{Catalogue, fetching::Fetching},
     repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::Tasks,
@@ -67,8 +67,8 @@ struct Parts {
     placements: watch::Receiver<Option<Placement>>,
     /// Files by their content.
     blobs: BlobStore,
-    /// Models that are being read or fetched.
-    jobs: Jobs,
+    /// The catalogue of models, and what is being read and fetched for it.
+    models: Fetching,
     /// This machine.
     monitor: Monitor,
     /// The model, in a process of its own.
@@ -180,20 +180,11 @@ impl Node {
         if directory.root_key()?.is_some() {
             seed::first_character(&store).await?;
         }
-        let monitor = Monitor::start(directory.path())?;
-        tasks.spawn("load announcements", monitor.clone().announce(mesh.clone()));
+        let monitor = start_monitor(&tasks, &directory, &mesh)?;
         back_up_daily(&tasks, &directory, &config, (mesh_id, key.id()), &monitor);
         tracing::info!("start: monitor");
-        let jobs = Jobs::default();
-        let catalogue = Catalogue {
-            store: store.clone(),
-            blobs: blobs.clone(),
-        };
-        let engine = start_engine(
-            engine_settings(&config, &directory)?,
-            Fetching::new(catalogue, &jobs, &tasks, &mesh),
-        )
-        .await?;
+        let models = Fetching::new(Catalogue::new(&store, &blobs), &tasks, &mesh);
+        let engine = start_engine(engine_settings(&config, &directory)?, models.clone()).await?;
         let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), generations);
         tracing::info!(model = config.inference.model, "start: engine");
         let (gateway_stop, gateway_stopping) = watch::channel(false);
@@ -210,7 +201,7 @@ impl Node {
             repaired,
             placements,
             blobs,
-            jobs,
+            models,
             monitor,
             engine,
             desk,
@@ -344,9 +335,9 @@ impl Node {
         &self.0.tasks
     }
 
-    /// Models that are being read or fetched.
-    pub(crate) fn jobs(&self) -> &Jobs {
-        &self.0.jobs
+    /// The catalogue of models, and what is being read and fetched for it.
+    pub(crate) fn models(&self) -> &Fetching {
+        &self.0.models
     }
 
     /// What people call a node.
@@ -589,6 +580,12 @@ async fn serve_blobs(
     let pace = Pace::new(Rate::Measured, mesh.token_streams());
     tasks.spawn("blobs", mesh::blobs::serve(streams, blobs.clone(), pace));
     Ok(blobs)
+}
+
+fn start_monitor(tasks: &Tasks, directory: &DataDirectory, mesh: &Mesh) -> Result<Monitor, StartError> {
+    let monitor = Monitor::start(directory.path())?;
+    tasks.spawn("load announcements", monitor.clone().announce(mesh.clone()));
+    Ok(monitor)
 }
 
 fn back_up_daily(

@@ -1,3 +1,5 @@
+//! What leaves, what stays, what is told of it, and that nothing hidden is.
+
 use crdt::records::session::{Ending, Message, PERSON_CHARACTERS_MAX};
 use keys::{ContentId, Timestamp};
 

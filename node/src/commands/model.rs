@@ -107,13 +107,12 @@ fn offline<T>(
     work: impl AsyncFnOnce(&crate::models::Catalogue) -> Result<T, ModelsError>,
 ) -> Result<T, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(async {
+    runtime.block_on(async {
         let offline = Offline::open(directory)?;
         let result = work(&offline.catalogue).await;
         offline.close().await;
         Ok::<_, CommandError>(result?)
-    });
-    result
+    })
 }
 
 fn add(directory: &DataDirectory, added: Added) -> Result<(), CommandError> {

@@ -23,7 +23,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How often it looks how far the job is.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What it takes to bring a model here.
+/// The catalogue, the jobs under way for it, and what it takes to bring a model here. Cheap to clone.
 #[derive(Clone)]
 pub struct Fetching {
     catalogue: Catalogue,
@@ -35,13 +35,25 @@ pub struct Fetching {
 impl Fetching {
     /// For a node.
     #[must_use]
-    pub fn new(catalogue: Catalogue, jobs: &Jobs, tasks: &Tasks, mesh: &Mesh) -> Self {
+    pub fn new(catalogue: Catalogue, tasks: &Tasks, mesh: &Mesh) -> Self {
         Self {
             catalogue,
-            jobs: jobs.clone(),
+            jobs: Jobs::default(),
             tasks: tasks.clone(),
             mesh: mesh.clone(),
         }
+    }
+
+    /// The records and the files.
+    #[must_use]
+    pub const fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The jobs.
+    #[must_use]
+    pub const fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     /// Begins to bring a model's file here, or joins the job that does.

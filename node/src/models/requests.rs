@@ -4,8 +4,7 @@ use keys::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Catalogue, ModelStatus, ModelsError, NewModel,
-    fetching::Fetching,
+    ModelStatus, ModelsError, NewModel,
     jobs::{JobState, JobStatus},
 };
 use crate::{config, node::Node};
@@ -44,35 +43,25 @@ pub enum ModelAnswer {
 }
 
 impl Node {
-    pub(crate) fn catalogue(&self) -> Catalogue {
-        Catalogue {
-            store: self.store().clone(),
-            blobs: self.blobs().clone(),
-        }
-    }
-
-    fn fetching(&self) -> Fetching {
-        Fetching::new(self.catalogue(), self.jobs(), self.tasks(), self.mesh())
-    }
-
     /// Answers a request about models.
     ///
     /// # Errors
     /// Why it cannot be done; of a job, its state says so.
-    pub async fn models(&self, request: &ModelRequest) -> Result<ModelAnswer, ModelsError> {
+    pub async fn answer_about_models(&self, request: &ModelRequest) -> Result<ModelAnswer, ModelsError> {
         match request {
-            ModelRequest::List => Ok(ModelAnswer::Models(self.catalogue().list().await?)),
+            ModelRequest::List => Ok(ModelAnswer::Models(self.models().catalogue().list().await?)),
             ModelRequest::Add(new) => self.begin_adding(new).map(ModelAnswer::Job),
-            ModelRequest::Pull(name) => self.fetching().begin(name).await.map(ModelAnswer::Job),
-            ModelRequest::Job(job) => self.jobs().status(*job).map(ModelAnswer::Job),
+            ModelRequest::Pull(name) => self.models().begin(name).await.map(ModelAnswer::Job),
+            ModelRequest::Job(job) => self.models().jobs().status(*job).map(ModelAnswer::Job),
             ModelRequest::Remove { name, here } => self.remove_model(name, *here).await.map(ModelAnswer::Removed),
         }
     }
 
     fn begin_adding(&self, new: &NewModel) -> Result<JobStatus, ModelsError> {
-        let (job, is_new) = self.jobs().begin(&new.file.to_string_lossy(), JobState::Reading)?;
+        let jobs = self.models().jobs().clone();
+        let (job, is_new) = jobs.begin(&new.file.to_string_lossy(), JobState::Reading)?;
         if is_new {
-            let (catalogue, jobs, new, number) = (self.catalogue(), self.jobs().clone(), new.clone(), job.job);
+            let (catalogue, new, number) = (self.models().catalogue().clone(), new.clone(), job.job);
             self.tasks().spawn("reading a model", async move {
                 jobs.update(number, JobState::of(catalogue.add(&new, Timestamp::now()).await));
             });
@@ -81,7 +70,7 @@ impl Node {
     }
 
     async fn remove_model(&self, name: &str, here: bool) -> Result<String, ModelsError> {
-        let catalogue = self.catalogue();
+        let catalogue = self.models().catalogue();
         if let Ok((standing, model)) = catalogue.find(name).await {
             for configured in config::catalogue_names(&self.config().inference) {
                 if let Ok((_, used)) = catalogue.find(&configured).await

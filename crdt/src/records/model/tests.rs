@@ -1,3 +1,5 @@
+//! The merge law, names in splits, and limits of the catalogue.
+
 use proptest::prelude::*;
 
 use super::*;
