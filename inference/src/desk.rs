@@ -1,6 +1,7 @@
 //! The desk: sees to every question that this node accepted until it is answered.
 
 mod actor;
+mod memory;
 mod routing;
 
 use std::sync::Arc;
@@ -108,6 +109,7 @@ impl Desk {
             mesh: mesh.clone(),
             notices: notices.clone(),
             routing: routing.clone(),
+            memory: memory::Memory::default(),
         };
         tokio::spawn(actor::run(workshop, queue));
         Self {

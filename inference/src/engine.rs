@@ -7,6 +7,7 @@ pub mod cache;
 pub mod calibration;
 pub mod gguf;
 pub mod grammar;
+mod later;
 mod llama;
 pub mod memory;
 pub mod mock;
@@ -306,11 +307,28 @@ impl Engine {
                 let upstream = upstream::Upstream::new(server, &settings, table)?;
                 drop(tokio::spawn(upstream.run(queue)));
             }
-            ModelSource::BuiltIn | ModelSource::File(_) => {
+            ModelSource::Catalogue(name) => return Err(ModelError::NotFetched(name)),
+            ModelSource::BuiltIn | ModelSource::File(_) | ModelSource::Named { .. } => {
                 let prepared = model::prepare(&settings)?;
                 drop(tokio::spawn(llama::Llama::new(settings, prepared, table).run(queue)));
             }
         }
+        Ok(Self { commands, status, load })
+    }
+
+    /// Starts an engine whose model is not known yet, such as one that is being fetched: it counts as starting until then, and refuses
+    /// what it is asked. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn start_later(
+        settings: EngineSettings,
+        model: impl Future<Output = ModelSource> + Send + 'static,
+    ) -> Result<Self, ModelError> {
+        let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
+        model::check_settings(&settings)?;
+        let (table, status, load) = running::Running::new(EngineStatus::Starting, commands.downgrade());
+        drop(tokio::spawn(later::run(settings, model, table, queue)));
         Ok(Self { commands, status, load })
     }
 

@@ -45,8 +45,24 @@ pub const MEMORY_RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 pub const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
 /// Steps a chat template may take: it is foreign code and must end.
 pub const TEMPLATE_FUEL: u64 = 1_000_000;
-/// Messages of a chat that go into the prompt.
-pub const PROMPT_MESSAGES_MAX: usize = 20;
+/// Messages of a chat that a model sees, the question included.
+pub const ACTIVE_MESSAGES_MAX: usize = 20;
+/// So many are left when older ones were summed up: then four turns go by before that happens again.
+pub const ACTIVE_AFTER_FOLDING: usize = 12;
+/// The last messages that are never summed up: what "it" and "that" of a question mean.
+pub const LAST_MESSAGES_KEPT: usize = 6;
+/// Characters of a summary that is made of sentences: about 500 tokens of Russian.
+pub const EXTRACT_CHARACTERS_MAX: usize = 1200;
+/// Characters of a summary that a model writes.
+pub const WRITTEN_CHARACTERS_MAX: usize = 1500;
+/// A model's summary that is less like what it sums up than this is not about it.
+pub const WRITTEN_LIKENESS_MIN: f64 = 0.25;
+/// How long a model may take to write a summary in the background.
+pub const WRITTEN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Lengths of answers that are remembered for one character and kind of question.
+pub const NEEDS_KEPT: usize = 64;
+/// Characters and kinds of question of which they are remembered.
+pub const NEEDS_KEYS_MAX: usize = 1024;
 /// Bytes of one frame between nodes.
 pub const GENERATE_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// A generating node says at least this often that it is alive.

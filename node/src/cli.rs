@@ -15,6 +15,7 @@ use crate::{
         invite::Terms,
         leave::Farewell,
         maintenance::Maintenance,
+        model::ModelCommand,
         operator::Appointment,
         renew::Renewed,
         restore::Sources,
@@ -149,6 +150,9 @@ enum Command {
             starling restore ARCHIVE --keys keys-1a2b3c4d.backup --key-file backup.key"
     )]
     Restore(Sources),
+    /// The catalogue of models: add a file, list, fetch, remove.
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Check this machine and this node, and say what to mend.
     #[command(after_help = "Example:\n  starling doctor")]
     Doctor,
@@ -189,6 +193,7 @@ pub fn main() -> ExitCode {
             Command::Erasures { json } => commands::erase::list(&directory, json),
             Command::Backup(target) => commands::backup::run(&directory, &target),
             Command::Restore(sources) => commands::restore::run(&directory, &sources),
+            Command::Model(command) => commands::model::run(&directory, command),
             Command::Doctor => commands::doctor::run(&directory),
             Command::Engine => Ok(()),
         });

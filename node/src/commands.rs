@@ -10,6 +10,7 @@ pub mod join;
 pub mod leave;
 pub mod links;
 pub mod maintenance;
+pub mod model;
 pub mod operator;
 pub mod renew;
 pub mod restore;

@@ -15,7 +15,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-use crate::{hints::here, node::Node, tasks::Tasks};
+use crate::{hints::here, models::ModelRequest, node::Node, tasks::Tasks};
 
 /// Longest request: a revocation together with a renewal for everyone in a full mesh who would fall with it.
 const REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -38,6 +38,8 @@ pub enum Request {
     Erasures,
     /// To be kept from working, or to work again.
     Maintenance(bool),
+    /// Something about the catalogue of models.
+    Model(ModelRequest),
     /// To take in signed decisions about members and to tell everyone, each as [`keys::membership::Evidence::to_text`] writes it.
     Decide(Vec<String>),
 }
@@ -346,6 +348,11 @@ async fn answer(stream: UnixStream, node: &Node) -> io::Result<()> {
         Ok(Request::Decide(decrees)) => encode(node.decide(&decrees).await.map_err(|error| error.to_string())),
         Ok(Request::Maintenance(on)) => encode(node.maintain(on).await.map_err(|error| error.to_string())),
         Ok(Request::Links(to)) => encode(node.links(to.as_deref())),
+        Ok(Request::Model(request)) => encode(
+            node.answer_about_models(&request)
+                .await
+                .map_err(|error| error.to_string()),
+        ),
         Ok(Request::Erasures) => encode(node.erasures().await.map_err(|error| error.to_string())),
         Err(error) => encode::<()>(Err(format!("unknown request: {error}"))),
     };

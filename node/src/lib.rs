@@ -30,6 +30,7 @@ pub mod hints;
 mod links;
 pub mod logging;
 mod maintenance;
+pub mod models;
 pub mod node;
 pub mod ports;
 mod repairs;

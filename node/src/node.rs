@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{GatewaySettings, Surroundings};
-use inference::{Desk, Engine, EngineSettings, EngineStatus};
+use inference::{Desk, Engine, EngineSettings, EngineStatus, ModelSource};
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
     membership::{Out, Roster},
@@ -26,7 +26,9 @@ use crate::{
     config::{self, Config},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
-    maintenance, repairs, scrub, seed, standing,
+    maintenance,
+    models::{Catalogue, fetching::Fetching},
+    repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::{TaskStatus, Tasks},
     wiring,
@@ -70,6 +72,8 @@ struct Parts {
     placements: watch::Receiver<Option<Placement>>,
     /// Files by their content.
     blobs: BlobStore,
+    /// The catalogue of models, and what is being read and fetched for it.
+    models: Fetching,
     /// This machine.
     monitor: Monitor,
     /// The model, in a process of its own.
@@ -181,11 +185,11 @@ impl Node {
         if directory.root_key()?.is_some() {
             seed::first_character(&store).await?;
         }
-        let monitor = Monitor::start(directory.path())?;
-        tasks.spawn("load announcements", monitor.clone().announce(mesh.clone()));
+        let monitor = start_monitor(&tasks, &directory, &mesh)?;
         back_up_daily(&tasks, &directory, &config, (mesh_id, key.id()), &monitor);
         tracing::info!("start: monitor");
-        let engine = Engine::start(engine_settings(&config, &directory)?)?;
+        let models = Fetching::new(Catalogue::new(&store, &blobs), &tasks, &mesh);
+        let engine = start_engine(engine_settings(&config, &directory)?, models.clone()).await?;
         let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), generations);
         tracing::info!(model = config.inference.model, "start: engine");
         let (gateway_stop, gateway_stopping) = watch::channel(false);
@@ -202,6 +206,7 @@ impl Node {
             repaired,
             placements,
             blobs,
+            models,
             monitor,
             engine,
             desk,
@@ -355,6 +360,16 @@ impl Node {
     #[must_use]
     pub fn blobs(&self) -> &BlobStore {
         &self.0.blobs
+    }
+
+    /// Background work.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    /// The catalogue of models, and what is being read and fetched for it.
+    pub(crate) fn models(&self) -> &Fetching {
+        &self.0.models
     }
 
     /// What people call a node.
@@ -628,6 +643,12 @@ async fn serve_blobs(
     Ok(blobs)
 }
 
+fn start_monitor(tasks: &Tasks, directory: &DataDirectory, mesh: &Mesh) -> Result<Monitor, StartError> {
+    let monitor = Monitor::start(directory.path())?;
+    tasks.spawn("load announcements", monitor.clone().announce(mesh.clone()));
+    Ok(monitor)
+}
+
 fn back_up_daily(
     tasks: &Tasks,
     directory: &DataDirectory,
@@ -659,6 +680,21 @@ fn mesh_settings(config: &Config) -> MeshSettings {
         congestion: config.mesh.congestion,
         relaying: config.mesh.relaying,
         websocket: config.mesh.websocket,
+    }
+}
+
+/// A model of the catalogue may still have to be fetched: the node is up meanwhile.
+async fn start_engine(mut settings: EngineSettings, fetching: Fetching) -> Result<Engine, StartError> {
+    let ModelSource::Catalogue(name) = &settings.model else {
+        return Ok(Engine::start(settings)?);
+    };
+    let name = name.clone();
+    match fetching.here(&name).await {
+        Some(model) => {
+            settings.model = model;
+            Ok(Engine::start(settings)?)
+        }
+        None => Ok(Engine::start_later(settings, fetching.bring(name))?),
     }
 }
 

@@ -269,6 +269,20 @@ fn a_fetch_frame() {
 }
 
 #[test]
+fn a_calibration_profile() {
+    use inference::engine::calibration::{Profile, decode, encode};
+    let profile = Profile {
+        threads: 4,
+        is_unified: true,
+        prefill: 87.5,
+        decode: 28.25,
+        decode_eight: 39.0,
+    };
+    golden("calibration-profile-1.bin", &encode(&profile));
+    assert_eq!(decode(&kept("calibration-profile-1.bin")), Some(profile));
+}
+
+#[test]
 fn a_journal_segment() {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(directory.path(), None, |_, _| {}).unwrap();

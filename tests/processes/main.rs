@@ -11,6 +11,7 @@ mod backup;
 mod command_line;
 mod failover;
 mod liveness;
+mod models;
 mod roles;
 mod rotation;
 mod strangers;

@@ -10,7 +10,7 @@ use crdt::{
     Store, StoreError,
     records::{
         character::{Character, Definition},
-        session::{Message, MessageId, Session, SessionEdit, Speaker, answer_id},
+        session::{Ending, Message, MessageId, Session, SessionEdit, Speaker, answer_id},
     },
 };
 use futures::{FutureExt, future::Fuse};
@@ -24,6 +24,7 @@ use tokio::{
 
 use super::{
     AnswerEvent, AnswerNotice, Command, WaitReason,
+    memory::{self, Memory},
     routing::{self, Routing},
 };
 use crate::{
@@ -48,6 +49,7 @@ pub(super) struct Workshop {
     pub(super) mesh: Mesh,
     pub(super) notices: broadcast::Sender<AnswerNotice>,
     pub(super) routing: Routing,
+    pub(super) memory: Memory,
 }
 
 /// Why one node did not answer.
@@ -273,7 +275,11 @@ impl Workshop {
         if !chat.is_unanswered(asked) {
             return Outcome::Done;
         }
+        let asked = asked.text.text().to_owned();
+        let chat = memory::fold(&self.store, session, chat, question).await;
         let mut request = request(session, &chat, &character, question);
+        let allowed = request.sampling.tokens_max;
+        request.sampling.tokens_max = self.memory.tokens_max(chat.character, &asked, allowed);
         let (question_to_route, mut decision) = self.routing.decide(&self.engine, &self.mesh, &request);
         let mut reason = WaitReason::NoNode;
         for place in 0..decision.order.len().min(ATTEMPTS_MAX) {
@@ -286,7 +292,7 @@ impl Workshop {
             request.begun = goes_on.cloned();
             request.epoch = journal.next_epoch();
             let choice = decision.choice(place).map(Arc::new);
-            let asked = self.routing.began(question_to_route, priced);
+            let watched = self.routing.began(question_to_route, priced);
             let began = Instant::now();
             let following = Following {
                 node,
@@ -295,11 +301,13 @@ impl Workshop {
             };
             match self.try_node(following, &mut journal, &mut stop).await {
                 Ok(message) => {
-                    self.routing.ended(asked, routing::answered(&message, began.elapsed()));
+                    self.routing
+                        .ended(watched, routing::answered(&message, began.elapsed()));
+                    self.remember(session, chat.character, &asked, question).await;
                     return Outcome::Done;
                 }
                 Err(error) => {
-                    self.routing.ended(asked, error.says_of_the_node());
+                    self.routing.ended(watched, error.says_of_the_node());
                     if matches!(error, TryError::Busy) {
                         reason = WaitReason::AllBusy;
                     }
@@ -309,6 +317,21 @@ impl Workshop {
         }
         self.notify(&request, AnswerEvent::Waiting { question, reason });
         Outcome::Waiting(journal)
+    }
+
+    /// Notes how long the answer became, and has the summary written better when nobody waits.
+    async fn remember(&self, session: ContentId, character: ContentId, asked: &str, question: MessageId) {
+        let Ok(chat) = self.store.read::<Session>(session).await else {
+            return;
+        };
+        let id = answer_id(question);
+        if let Some(answer) = chat.messages.iter().find(|message| message.id == id) {
+            let was_cut = matches!(&answer.speaker, Speaker::Character { ending, .. } if *ending == Ending::Length);
+            self.memory.note(character, asked, answer.text.text(), was_cut);
+        }
+        if generate::writes_answers(&self.mesh) {
+            self.memory.write_later(&self.engine, &self.store, session);
+        }
     }
 
     async fn read(&self, session: ContentId) -> Result<(Session, Definition), StoreError> {

@@ -370,7 +370,8 @@ impl Llama {
     }
 }
 
-fn refuse(command: Command) {
+/// Answers what cannot be done while no model is loaded.
+pub(super) fn refuse(command: Command) {
     match command {
         Command::Generate(_, reply) => drop(reply.send(Err(GenerationError::NotReady))),
         Command::Embed(_, reply) => drop(reply.send(Err(GenerationError::NotReady))),
