@@ -1,5 +1,7 @@
 //! The struct that lists the system: one field per part, started in order, stopped in reverse.
 
+mod start_error;
+
 use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
@@ -11,7 +13,7 @@ use keys::{
 };
 use mesh::{
     Mesh, MeshSettings, Protocol,
-    blobs::{BlobError, BlobLimits, BlobStore, Pace, Rate},
+    blobs::{BlobLimits, BlobStore, Pace, Rate},
     liveness::Standing,
 };
 use monitor::Monitor;
@@ -21,11 +23,12 @@ use tokio::{
     time::Instant,
 };
 
+pub use self::start_error::StartError;
 use crate::{
     backups,
     config::{self, Config},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
-    data_directory::{DataDirectory, DataDirectoryError},
+    data_directory::DataDirectory,
     maintenance,
     models::{Catalogue, fetching::Fetching},
     repairs, scrub, seed, standing,
@@ -86,72 +89,13 @@ struct Parts {
     started: Instant,
 }
 
-/// Why a node does not start; each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory.
-    #[error(transparent)]
-    DataDirectory(#[from] DataDirectoryError),
-    /// It was put out, or has left.
-    #[error(
-        "this node is a member of its mesh no longer: {0}. With a new invite this machine can join again, into another data directory"
-    )]
-    NotAMember(String),
-    /// A rotation of its key was interrupted.
-    #[error("the rotation of this node's key was interrupted; finish it with: starling rotate")]
-    HalfRotated,
-    /// The mesh's port or network.
-    #[error("{0}. Choose another port with --mesh-listen or in the configuration")]
-    Mesh(#[from] mesh::TransportError),
-    /// The store.
-    #[error("the store cannot be opened: {0}")]
-    Store(#[from] crdt::StoreError),
-    /// The store of blobs.
-    #[error("the store of blobs cannot be opened: {0}")]
-    Blobs(#[from] BlobError),
-    /// The monitor.
-    #[error(transparent)]
-    Monitor(#[from] monitor::MonitorError),
-    /// The model.
-    #[error("{0}")]
-    Model(#[from] inference::engine::ModelError),
-    /// The key for the upstream server.
-    #[error("the file upstream_key_file of the configuration cannot be read: {0}")]
-    UpstreamKey(#[source] std::io::Error),
-    /// The model is there but cannot be loaded.
-    #[error(
-        "the model {model} cannot be used: {reason}. Is the file whole? Choose another with --model or in the configuration"
-    )]
-    Engine {
-        /// What was configured.
-        model: String,
-        /// What the engine said.
-        reason: String,
-    },
-    /// The page's port.
-    #[error("cannot serve the page on {address}: {reason}. Choose another port with --http or in the configuration")]
-    Http {
-        /// What was asked for.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        reason: String,
-    },
-    /// The control socket.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// The program's own path.
-    #[error("the program does not know where it is: {0}")]
-    Program(std::io::Error),
-}
-
 impl Node {
     /// Starts every part in order; logs each step.
     ///
     /// # Errors
     /// The first part that does not start; what has started is stopped by being dropped.
     pub async fn start(directory: DataDirectory, config: Config) -> Result<Self, StartError> {
-        let lock = directory.lock()?;
-        let key = directory.key()?;
+        let (lock, key) = (directory.lock()?, directory.key()?);
         let roster = own_roster(&directory, &key)?;
         let mesh_id = roster.mesh();
         tracing::info!(node = %key.id().short(), directory = %directory.path().display(), "start: data directory");
@@ -162,7 +106,6 @@ impl Node {
         let (store, outputs, repaired) = open_store(&directory, &key, &mesh).await?;
         let tasks = Tasks::default();
         let mut streams = |protocol| streams_of(&mut inputs.streams, protocol);
-        let generations = streams(Protocol::GENERATE);
         let (saved, saved_roster) = watch::channel(ContentId([0; 32]));
         let placer = wiring::Placer::start(mesh.clone(), store.clone()).await?;
         let placements = placer.placements();
@@ -190,7 +133,7 @@ impl Node {
         tracing::info!("start: monitor");
         let models = Fetching::new(Catalogue::new(&store, &blobs), &tasks, &mesh);
         let engine = start_engine(engine_settings(&config, &directory)?, models.clone()).await?;
-        let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), generations);
+        let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), streams(Protocol::GENERATE));
         tracing::info!(model = config.inference.model, "start: engine");
         let (gateway_stop, gateway_stopping) = watch::channel(false);
         let parts = Parts {
