@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use keys::NodeKey;
 use libp2p::{
     Multiaddr, PeerId, Swarm, SwarmBuilder, Transport as _,
-    core::ConnectedPoint,
+    core::{ConnectedPoint, transport::TransportEvent},
     identity,
     multiaddr::Protocol as Part,
     noise, relay,
@@ -170,6 +170,38 @@ fn listen_at<B: NetworkBehaviour>(
         kind,
         reason: listen_reason(&error),
     })
+}
+
+/// An event of a transport below, with the addresses of the one above.
+fn readdressed<U, E>(event: TransportEvent<U, E>, above: impl Fn(Multiaddr) -> Multiaddr) -> TransportEvent<U, E> {
+    match event {
+        TransportEvent::NewAddress {
+            listener_id,
+            listen_addr,
+        } => TransportEvent::NewAddress {
+            listener_id,
+            listen_addr: above(listen_addr),
+        },
+        TransportEvent::AddressExpired {
+            listener_id,
+            listen_addr,
+        } => TransportEvent::AddressExpired {
+            listener_id,
+            listen_addr: above(listen_addr),
+        },
+        TransportEvent::Incoming {
+            listener_id,
+            upgrade,
+            local_addr,
+            send_back_addr,
+        } => TransportEvent::Incoming {
+            listener_id,
+            upgrade,
+            local_addr: above(local_addr),
+            send_back_addr: above(send_back_addr),
+        },
+        other => other,
+    }
 }
 
 fn listen_reason(error: &libp2p::TransportError<std::io::Error>) -> String {

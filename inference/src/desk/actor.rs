@@ -303,7 +303,7 @@ impl Workshop {
                 Ok(message) => {
                     self.routing
                         .ended(watched, routing::answered(&message, began.elapsed()));
-                    self.remember(session, chat.character, &asked, question).await;
+                    self.remember(session, chat.character, &asked, &message);
                     return Outcome::Done;
                 }
                 Err(error) => {
@@ -320,15 +320,9 @@ impl Workshop {
     }
 
     /// Notes how long the answer became, and has the summary written better when nobody waits.
-    async fn remember(&self, session: ContentId, character: ContentId, asked: &str, question: MessageId) {
-        let Ok(chat) = self.store.read::<Session>(session).await else {
-            return;
-        };
-        let id = answer_id(question);
-        if let Some(answer) = chat.messages.iter().find(|message| message.id == id) {
-            let was_cut = matches!(&answer.speaker, Speaker::Character { ending, .. } if *ending == Ending::Length);
-            self.memory.note(character, asked, answer.text.text(), was_cut);
-        }
+    fn remember(&self, session: ContentId, character: ContentId, asked: &str, answer: &Message) {
+        let was_cut = matches!(&answer.speaker, Speaker::Character { ending, .. } if *ending == Ending::Length);
+        self.memory.note(character, asked, answer.text.text(), was_cut);
         if generate::writes_answers(&self.mesh) {
             self.memory.write_later(&self.engine, &self.store, session);
         }

@@ -4,12 +4,11 @@ use keys::NodeId;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::mpsc,
-    time::timeout,
 };
 
 use super::{Message, wire};
 use crate::{
-    frame::{FrameError, read_frame, write_frame},
+    frame::{FrameError, read_frame, within, write_frame},
     limits::{LIVENESS_FRAME_BYTES_MAX, LIVENESS_WRITE_TIMEOUT},
 };
 
@@ -44,19 +43,16 @@ pub(super) async fn tell(stream: impl AsyncRead + AsyncWrite + Unpin, mut queue:
             },
         };
         let Some(message) = message else {
-            let closed = timeout(LIVENESS_WRITE_TIMEOUT, writer.shutdown()).await;
-            return match closed {
-                Ok(Ok(())) => StreamEnd::Said,
-                Ok(Err(error)) => StreamEnd::Frame(error.into()),
-                Err(_) => StreamEnd::Frame(FrameError::Timeout(LIVENESS_WRITE_TIMEOUT)),
+            let closing = async { Ok(writer.shutdown().await?) };
+            return match within(LIVENESS_WRITE_TIMEOUT, closing).await {
+                Ok(()) => StreamEnd::Said,
+                Err(error) => StreamEnd::Frame(error),
             };
         };
         let bytes = wire::encode(&message);
         let written = write_frame(&mut writer, &bytes, LIVENESS_FRAME_BYTES_MAX);
-        match timeout(LIVENESS_WRITE_TIMEOUT, written).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return StreamEnd::Frame(error),
-            Err(_) => return StreamEnd::Frame(FrameError::Timeout(LIVENESS_WRITE_TIMEOUT)),
+        if let Err(error) = within(LIVENESS_WRITE_TIMEOUT, written).await {
+            return StreamEnd::Frame(error);
         }
     }
 }

@@ -1,26 +1,22 @@
 //! Frames of `/starling/liveness/1`: a version byte, then a [`Message`] as postcard.
 
 use super::{Claim, Message, Rumour, Standing};
-use crate::limits::LIVENESS_RUMOURS_PER_FRAME;
+use crate::{frame, limits::LIVENESS_RUMOURS_PER_FRAME};
 
 /// First byte of every frame of this protocol.
 const VERSION: u8 = 1;
 
 pub(super) fn encode(message: &Message) -> Vec<u8> {
-    // Writing into a growing vector cannot fail.
-    postcard::to_extend(message, vec![VERSION]).unwrap_or_default()
+    frame::encode(VERSION, message)
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Option<Message> {
-    let (&VERSION, body) = bytes.split_first()? else {
-        return None;
-    };
-    let (message, rest) = postcard::take_from_bytes(body).ok()?;
+    let message = frame::decode(VERSION, bytes)?;
     let fits = match &message {
         Message::News(news) => news.len() <= LIVENESS_RUMOURS_PER_FRAME,
         Message::Ask(_) | Message::Vouch(_) => true,
     };
-    (fits && rest.is_empty()).then_some(message)
+    fits.then_some(message)
 }
 
 /// For whoever tries bytes: reads a frame and writes what was read.

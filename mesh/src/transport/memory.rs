@@ -21,7 +21,7 @@ use libp2p::{
     yamux,
 };
 
-use super::{meter::MeteredNoise, quic_address, quic_multiaddress};
+use super::{meter::MeteredNoise, quic_address, quic_multiaddress, readdressed};
 
 type Muxers = Boxed<(PeerId, StreamMuxerBox)>;
 
@@ -91,27 +91,7 @@ impl Transport for InMemory {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
         let event = ready!(Pin::new(&mut self.0).poll(cx));
-        Poll::Ready(match event {
-            TransportEvent::NewAddress {
-                listener_id,
-                listen_addr,
-            } => TransportEvent::NewAddress {
-                listener_id,
-                listen_addr: above(listen_addr),
-            },
-            TransportEvent::Incoming {
-                listener_id,
-                upgrade,
-                local_addr,
-                send_back_addr,
-            } => TransportEvent::Incoming {
-                listener_id,
-                upgrade,
-                local_addr: above(local_addr),
-                send_back_addr: above(send_back_addr),
-            },
-            other => other,
-        })
+        Poll::Ready(readdressed(event, above))
     }
 }
 

@@ -36,7 +36,10 @@ use tokio_tungstenite::{
 };
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
-use super::meter::{Counted, Meters};
+use super::{
+    meter::{Counted, Meters},
+    readdressed,
+};
 use crate::limits::{HANDSHAKE_TIMEOUT, WEBSOCKET_MESSAGE_BYTES_MAX, WEBSOCKET_WRITE_BYTES};
 
 /// Where the conversation begins; the name says nothing, because the certificate says who is there.
@@ -190,34 +193,7 @@ impl Transport for WebSocketTransport {
             let upgrade = in_time(async move { accepted(upgrade.await?, server, meters).await });
             Box::pin(upgrade) as Upgrade
         });
-        Poll::Ready(match event {
-            TransportEvent::NewAddress {
-                listener_id,
-                listen_addr,
-            } => TransportEvent::NewAddress {
-                listener_id,
-                listen_addr: above(listen_addr),
-            },
-            TransportEvent::AddressExpired {
-                listener_id,
-                listen_addr,
-            } => TransportEvent::AddressExpired {
-                listener_id,
-                listen_addr: above(listen_addr),
-            },
-            TransportEvent::Incoming {
-                listener_id,
-                upgrade,
-                local_addr,
-                send_back_addr,
-            } => TransportEvent::Incoming {
-                listener_id,
-                upgrade,
-                local_addr: above(local_addr),
-                send_back_addr: above(send_back_addr),
-            },
-            other => other,
-        })
+        Poll::Ready(readdressed(event, above))
     }
 }
 
