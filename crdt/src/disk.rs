@@ -50,6 +50,8 @@ pub struct DiskShelf {
     scrub: ScrubCursor,
     /// Records found damaged since the start.
     rotten: u64,
+    /// Whether the index was made anew since somebody asked.
+    recounted: bool,
 }
 
 impl DiskShelf {
@@ -89,6 +91,7 @@ impl DiskShelf {
             held: HeldFile::new(directory.join("held")),
             scrub: ScrubCursor::default(),
             rotten: 0,
+            recounted: false,
         };
         Ok((shelf, report))
     }
@@ -96,6 +99,7 @@ impl DiskShelf {
     /// Makes the index anew from the journal.
     fn reindex(&mut self) -> Result<(), StoreError> {
         tracing::warn!("the index is made anew from the journal");
+        self.recounted = true;
         self.index.clear()?;
         let mut feeder = Feeder::new(&mut self.index);
         let end = self.journal.end();
@@ -378,5 +382,9 @@ impl Shelf for DiskShelf {
 
     fn keep_snapshot(&mut self, document: &ContentId, bytes: &[u8]) {
         self.snapshots.write(document, bytes);
+    }
+
+    fn was_recounted(&mut self) -> bool {
+        std::mem::take(&mut self.recounted)
     }
 }

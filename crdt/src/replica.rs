@@ -435,7 +435,29 @@ impl<S: Shelf> Replica<S> {
         self.carry_out_rebases()?;
         self.let_go(now);
         self.trim_views();
+        self.recount();
         Ok(())
+    }
+
+    /// A shelf that has looked anew at what it holds may have found less, because a record rotted: what is not there any more is not
+    /// held, or this node would promise it to others and never ask for it.
+    fn recount(&mut self) {
+        if !self.shelf.was_recounted() {
+            return;
+        }
+        let mut lost = 0;
+        for lane in Lane::ALL {
+            let mut there = BTreeSet::new();
+            self.shelf.entries(lane, &mut |entry| {
+                there.insert(entry);
+            });
+            let gone = self.sets.of(lane).iter().filter(|entry| !there.contains(entry));
+            let gone: Vec<Entry> = gone.copied().collect();
+            lost += gone.iter().filter(|entry| self.lose(lane, entry)).count();
+        }
+        if lost > 0 {
+            tracing::error!(lost, "the journal holds less than was known; what is missing is asked of other nodes");
+        }
     }
 
     fn keep_pending(&mut self) -> Result<(), Arc<JournalError>> {

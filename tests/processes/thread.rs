@@ -51,11 +51,15 @@ async fn messages(client: &Client, session: &str) -> Vec<Value> {
 }
 
 async fn wait_for_messages(client: &Client, session: &str, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    let mut last = None;
     let found = async {
         loop {
             let (status, body) = client
                 .request(reqwest::Method::GET, &format!("/api/v1/sessions/{session}"), None)
                 .await;
+            if status != reqwest::StatusCode::TOO_MANY_REQUESTS || last.is_none() {
+                last = Some((status, body.clone()));
+            }
             if let (true, Some(messages)) = (status.is_success(), body["messages"].as_array())
                 && wanted(messages)
             {
@@ -64,9 +68,8 @@ async fn wait_for_messages(client: &Client, session: &str, wanted: impl Fn(&[Val
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(tests::process::PATIENCE, found)
-        .await
-        .expect("the messages come")
+    let found = tokio::time::timeout(tests::process::PATIENCE, found).await;
+    found.unwrap_or_else(|_| panic!("the messages do not come; the last answer was {last:?}"))
 }
 
 /// Asks and returns the answer's frames: gap-free tokens that add up to the finished text.

@@ -156,6 +156,10 @@ pub trait Shelf {
     fn keep_held(&mut self, shards: &ShardSet);
     /// Keeps a snapshot; a failure only costs time later.
     fn keep_snapshot(&mut self, document: &ContentId, bytes: &[u8]);
+    /// Whether the shelf has looked anew at what it holds since this was asked last: it may hold less than it did.
+    fn was_recounted(&mut self) -> bool {
+        false
+    }
 }
 
 /// The data keys of accounts. A key that cannot be read is as good as none: that is logged, and the account's texts stay locked.
