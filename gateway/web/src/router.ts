@@ -1,11 +1,27 @@
 import { createRouter, createWebHistory, type Router } from "vue-router";
 import type { useAccountStore } from "./features/account";
 
+export type PageTitle =
+  | "chat"
+  | "characters"
+  | "mesh"
+  | "signIn"
+  | "welcome"
+  | "signUp"
+  | "confirm"
+  | "forgot"
+  | "reset"
+  | "notFound";
+
 declare module "vue-router" {
   interface RouteMeta {
     /** Opens without being signed in. */
     open?: boolean;
-    title?: "chat" | "characters" | "mesh" | "signIn" | "welcome" | "notFound";
+    /** Opens for everybody: a link that leads here matters whoever is signed in. */
+    always?: boolean;
+    /** Opens only for those who look after people, or only for administrators. */
+    only?: "keepers" | "administrators";
+    title?: PageTitle;
   }
 }
 
@@ -31,18 +47,42 @@ export function createPageRouter(account: ReturnType<typeof useAccountStore>): R
         path: "/welcome",
         name: "welcome",
         component: () => import("./features/account/views/WelcomeView.vue"),
-        meta: { open: true, title: "welcome" },
+        meta: { open: true, always: true, title: "welcome" },
+      },
+      {
+        path: "/sign-up",
+        name: "sign-up",
+        component: () => import("./features/account/views/SignUpView.vue"),
+        meta: { open: true, title: "signUp" },
+      },
+      {
+        path: "/confirm",
+        name: "confirm",
+        component: () => import("./features/account/views/ConfirmView.vue"),
+        meta: { open: true, always: true, title: "confirm" },
+      },
+      {
+        path: "/forgot",
+        name: "forgot",
+        component: () => import("./features/account/views/ForgotView.vue"),
+        meta: { open: true, title: "forgot" },
+      },
+      {
+        path: "/reset",
+        name: "reset",
+        component: () => import("./features/account/views/ResetView.vue"),
+        meta: { open: true, always: true, title: "reset" },
       },
       {
         path: "/:rest(.*)*",
         name: "not-found",
         component: () => import("./ui/NotFoundView.vue"),
-        meta: { open: true, title: "notFound" },
+        meta: { open: true, always: true, title: "notFound" },
       },
     ],
   });
   router.beforeEach(async (to) => {
-    if (to.name === "welcome" || to.name === "not-found") return true;
+    if (to.meta.always === true) return true;
     if (account.status === "unknown") await account.load();
     if (to.meta.open === true) return account.status === "signed-in" ? { name: "chat" } : true;
     return account.status === "signed-out" ? { name: "sign-in", query: to.path === "/" ? {} : { to: to.path } } : true;

@@ -1,4 +1,5 @@
 import type { ErrorCode } from "@/api/client";
+import { doorEn } from "./door.en";
 import { pluralEn } from "./plural";
 
 // The English words. Their shape is the law: src/i18n/ru.ts does not compile while it lacks a key or has one too many.
@@ -56,6 +57,7 @@ export const en = {
     passwordMissing: "Please enter a password.",
     retryAfter: (seconds: number) => `Too many attempts. Please wait ${seconds} ${pluralEn(seconds, "second", "seconds")}.`,
   },
+  door: doorEn,
   chat: {
     title: "Chat",
     messages: "Messages",
@@ -134,7 +136,7 @@ export const en = {
       joining: "This node is starting.",
       draining: "This node is stopping: what runs is finished, new questions are answered by other nodes.",
       maintenance: "This node takes no work for now. Other nodes answer new questions; what you write is kept.",
-      suspect: "",
+      suspect: "The other nodes have not heard this one for a moment.",
       gone: "This node has stopped.",
     },
     path: "Path",

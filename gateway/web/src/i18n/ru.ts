@@ -1,3 +1,4 @@
+import { doorRu } from "./door.ru";
 import type { Dictionary } from "./en";
 import { pluralRu } from "./plural";
 
@@ -55,6 +56,7 @@ export const ru: Dictionary = {
     passwordMissing: "Введите пароль.",
     retryAfter: (seconds) => `Слишком много попыток. Подождите ${seconds} ${pluralRu(seconds, "секунду", "секунды", "секунд")}.`,
   },
+  door: doorRu,
   chat: {
     title: "Чат",
     messages: "Сообщения",
@@ -133,7 +135,7 @@ export const ru: Dictionary = {
       joining: "Этот узел запускается.",
       draining: "Этот узел завершает работу: начатое будет закончено, на новые вопросы отвечают другие узлы.",
       maintenance: "Этот узел пока не берёт работу. На новые вопросы отвечают другие узлы; написанное сохраняется.",
-      suspect: "",
+      suspect: "Остальные узлы на время перестали слышать этот.",
       gone: "Этот узел остановлен.",
     },
     path: "Путь",
