@@ -92,3 +92,76 @@ for (const [device, options, theme, language] of LOOKS) {
     await picture("11-reset");
   });
 }
+
+/** Somebody who asked for an account and was let in. */
+async function newcomer(admin, visitor, name) {
+  const { body: terms } = await visitor.api("/sign-up?language=ru");
+  const consents = Object.fromEntries(terms.consents.map(({ kind, hash }) => [kind, hash]));
+  const email = `${name}@example.org`;
+  await post(visitor, "/sign-up", { name, email, password: PASSWORD, language: "ru", consents });
+  const { body: found } = await admin.api(`/people?search=${encodeURIComponent(name)}`);
+  await post(admin, `/people/${found.people[0].id}/approve`, {});
+  await post(visitor, "/sign-in", { name, password: PASSWORD });
+  return found.people[0].id;
+}
+
+for (const [device, options, theme, language] of LOOKS) {
+  // Red when: a screen of the own account is wider than the window or has a fault, or an act of it does not come to its end.
+  scenario(`One's own account on a ${device}, ${theme}, ${language}`, async (stage, { a, b }) => {
+    const admin = await stage.visitor(b, { expected: REFUSED });
+    await admin.welcome(await b.firstLink(), "Мария");
+    const visitor = await stage.visitor(b, { device: options, theme, language, expected: REFUSED });
+    const picture = (name) => visitor.inspect(`people-${device}-${theme}-${language}-${name}`);
+    await newcomer(admin, visitor, "rita");
+    const other = await stage.visitor(b, { device: PHONE });
+    await post(other, "/sign-in", { name: "rita", password: PASSWORD });
+    await visitor.open("/account");
+    await visitor.get("device").nth(1).waitFor();
+    await visitor.get("consent").first().waitFor();
+    await picture("20-account");
+    await visitor.get("sign-out-device").click();
+    await visitor.get("device").nth(1).waitFor({ state: "detached" });
+    assert.equal((await other.api("/me")).status, 401);
+    await visitor.get("sign-out-everywhere").click();
+    await visitor.get("sign-out-everywhere-yes").waitFor();
+    await visitor.page.keyboard.press("Escape");
+    await visitor.get("old-password").fill("not it at all");
+    await visitor.get("new-password").fill("another horse battery");
+    await visitor.get("change-password").click();
+    await visitor.get("error").waitFor();
+    await visitor.get("section-password-change").scrollIntoViewIfNeeded();
+    await picture("21-password");
+    await visitor.get("old-password").fill(PASSWORD);
+    await visitor.get("change-password").click();
+    await visitor.get("done").waitFor();
+    await visitor.get("begin-second-factor").click();
+    await visitor.get("secret").waitFor();
+    await visitor.get("section-second-factor").evaluate((section) => section.scrollIntoView());
+    await picture("22-second-factor");
+    const app = new Authenticator((await visitor.get("secret").inputValue()).replaceAll(" ", ""));
+    await visitor.get("set-code").fill(await app.code());
+    await visitor.get("set-password").fill("another horse battery");
+    await visitor.get("set-second-factor-save").click();
+    await visitor.get("remove-second-factor").waitFor();
+    await visitor.get("section-consents").evaluate((section) => section.scrollIntoView());
+    await picture("23-consents");
+    const [archive] = await Promise.all([visitor.page.waitForEvent("download"), visitor.get("download-data").click()]);
+    assert.equal(archive.suggestedFilename(), "starling.zip");
+    assert.equal(await archive.failure(), null);
+    await visitor.get("delete-account").click();
+    await visitor.get("delete-name").fill("rit");
+    await visitor.get("delete-name").press("Enter");
+    await visitor.get("error").first().waitFor();
+    await visitor.get("section-delete").evaluate((section) => section.scrollIntoView());
+    await picture("24-delete");
+    await visitor.get("delete-name").fill("rita");
+    await visitor.get("delete-password").fill("another horse battery");
+    await visitor.get("delete-code").fill(await app.code());
+    await visitor.get("delete-for-good").click();
+    await visitor.get("receipt").nth(1).waitFor();
+    await picture("25-erased");
+    const [act] = await Promise.all([visitor.page.waitForEvent("download"), visitor.get("act").click()]);
+    assert.equal(act.suggestedFilename(), "starling-erasure.txt");
+    assert.equal((await visitor.api("/me")).status, 401);
+  });
+}

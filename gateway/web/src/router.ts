@@ -11,6 +11,8 @@ export type PageTitle =
   | "confirm"
   | "forgot"
   | "reset"
+  | "account"
+  | "erased"
   | "notFound";
 
 declare module "vue-router" {
@@ -72,6 +74,18 @@ export function createPageRouter(account: ReturnType<typeof useAccountStore>): R
         name: "reset",
         component: () => import("./features/account/views/ResetView.vue"),
         meta: { open: true, always: true, title: "reset" },
+      },
+      {
+        path: "/account",
+        name: "account",
+        component: () => import("./features/account/views/AccountView.vue"),
+        meta: { title: "account" },
+      },
+      {
+        path: "/erased/:id",
+        name: "erased",
+        component: () => import("./features/account/views/ErasedView.vue"),
+        meta: { open: true, always: true, title: "erased" },
       },
       {
         path: "/:rest(.*)*",

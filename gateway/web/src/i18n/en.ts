@@ -1,5 +1,6 @@
 import type { ErrorCode } from "@/api/client";
 import { doorEn } from "./door.en";
+import { ownEn } from "./own.en";
 import { pluralEn } from "./plural";
 
 // The English words. Their shape is the law: src/i18n/ru.ts does not compile while it lacks a key or has one too many.
@@ -29,7 +30,7 @@ export const en = {
     languageSwitch: "На русский",
     toDark: "Dark theme",
     toLight: "Light theme",
-    administrator: "administrator",
+    account: "Account",
     signOutLosesMessages: (count: number) =>
       `${count} ${pluralEn(count, "message has", "messages have")} not been sent yet and would be lost. Sign out anyway?`,
   },
@@ -58,6 +59,7 @@ export const en = {
     retryAfter: (seconds: number) => `Too many attempts. Please wait ${seconds} ${pluralEn(seconds, "second", "seconds")}.`,
   },
   door: doorEn,
+  own: ownEn,
   chat: {
     title: "Chat",
     messages: "Messages",

@@ -1,5 +1,6 @@
 import { doorRu } from "./door.ru";
 import type { Dictionary } from "./en";
+import { ownRu } from "./own.ru";
 import { pluralRu } from "./plural";
 
 export const ru: Dictionary = {
@@ -28,7 +29,7 @@ export const ru: Dictionary = {
     languageSwitch: "In English",
     toDark: "Тёмная тема",
     toLight: "Светлая тема",
-    administrator: "администратор",
+    account: "Учётная запись",
     signOutLosesMessages: (count) =>
       `${count} ${pluralRu(count, "сообщение ещё не отправлено и пропадёт", "сообщения ещё не отправлены и пропадут", "сообщений ещё не отправлено и пропадёт")}. Всё равно выйти?`,
   },
@@ -57,6 +58,7 @@ export const ru: Dictionary = {
     retryAfter: (seconds) => `Слишком много попыток. Подождите ${seconds} ${pluralRu(seconds, "секунду", "секунды", "секунд")}.`,
   },
   door: doorRu,
+  own: ownRu,
   chat: {
     title: "Чат",
     messages: "Сообщения",

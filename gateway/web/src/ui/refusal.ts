@@ -1,12 +1,15 @@
 // What a refusal says to a person.
 
 import { ref, type Ref } from "vue";
-import { ApiError, codeOf } from "@/api/client";
+import { ApiError, codeOf, type ErrorCode } from "@/api/client";
 import type { Dictionary } from "@/i18n";
 
-export function refusalText(error: unknown, t: Dictionary): string {
+/** What a code means at one place, where the general words would be too general. */
+export type OwnWords = Partial<Record<ErrorCode, string>>;
+
+export function refusalText(error: unknown, t: Dictionary, own: OwnWords = {}): string {
   if (error instanceof ApiError && error.retryAfterSeconds !== null) return t.account.retryAfter(error.retryAfterSeconds);
-  return t.errors[codeOf(error)];
+  return own[codeOf(error)] ?? t.errors[codeOf(error)];
 }
 
 export interface Asking {

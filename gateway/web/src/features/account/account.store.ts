@@ -24,6 +24,7 @@ export const useAccountStore = defineStore("account", () => {
 
   function enter(who: Person): void {
     person.value = who;
+    erasure.value = null;
     status.value = "signed-in";
   }
 
