@@ -1,6 +1,7 @@
 // The screens of people on real data, on a phone and on a desktop, light and dark, in both languages: pictures, and what holds for all.
 
 import assert from "node:assert/strict";
+import { until } from "./harness.mjs";
 import { DESKTOP, PASSWORD, PHONE, scenario } from "./stage.mjs";
 import { Authenticator } from "./totp.mjs";
 
@@ -165,3 +166,138 @@ for (const [device, options, theme, language] of LOOKS) {
     assert.equal((await visitor.api("/me")).status, 401);
   });
 }
+
+for (const [device, options, theme, language] of LOOKS) {
+  // Red when: a screen of the administration is wider than the window or has a fault, a dangerous act goes without a code or does not
+  // go on after one, or what was done is not in the log.
+  scenario(`Administration on a ${device}, ${theme}, ${language}`, async (stage, { b }) => {
+    const admin = await stage.visitor(b, { device: options, theme, language, expected: [...REFUSED, /\b409\b/] });
+    const picture = (name) => admin.inspect(`people-${device}-${theme}-${language}-${name}`);
+    const show = (id) => admin.get(`section-${id}`).evaluate((section) => section.scrollIntoView());
+    await admin.welcome(await b.firstLink(), "Мария");
+    const rita = await stage.visitor(b);
+    await newcomer(admin, rita, "rita");
+    const oleg = await stage.visitor(b);
+    const { body: terms } = await oleg.api("/sign-up?language=ru");
+    const consents = Object.fromEntries(terms.consents.map(({ kind, hash }) => [kind, hash]));
+    await post(oleg, "/sign-up", { name: "Олег", email: "oleg@example.org", password: PASSWORD, language: "ru", consents });
+    await admin.open("/people");
+    await admin.get("person").nth(2).waitFor();
+    await picture("30-people");
+    await admin.get("search").fill("rita@");
+    await admin.get("total").filter({ hasText: /^1 / }).waitFor();
+    assert.equal(new URL(admin.page.url()).searchParams.get("search"), "rita@");
+    await admin.get("person").click();
+    await admin.get("role-moderator").waitFor();
+    await picture("31-person");
+    // No second factor yet: the dialogue says where to set one up.
+    await admin.get("role-moderator").check();
+    await admin.get("save-roles").click();
+    await admin.get("to-account").waitFor();
+    await picture("32-no-factor");
+    await admin.page.keyboard.press("Escape");
+    await admin.get("error").waitFor();
+    const app = await secondFactor(admin);
+    // The device that set it has shown it; another sign-in has not.
+    await post(admin, "/sign-out", {});
+    const code = await app.code();
+    await post(admin, "/sign-in", { name: "Мария", password: PASSWORD, code });
+    await show("roles");
+    await admin.get("save-roles").click();
+    await admin.get("done").waitFor();
+    await admin.get("make-reset-link").click();
+    await admin.get("reset-link").waitFor();
+    await admin.get("reason").fill("спам");
+    await admin.get("block").click();
+    await admin.page.locator('[data-testid="state"][data-state="blocked"]').waitFor();
+    assert.equal((await rita.api("/me")).status, 403);
+    await show("rescue");
+    await picture("33-blocked");
+    await admin.open("/people?state=waiting");
+    await admin.get("person").click();
+    await admin.get("approve").click();
+    await admin.page.locator('[data-testid="state"][data-state="active"]').waitFor();
+    await post(oleg, "/sign-in", { name: "Олег", password: PASSWORD });
+
+    await admin.get("tab-settings").click();
+    await admin.get("mail.host").waitFor();
+    await admin.get("site.address").fill("chat.example.org");
+    await admin.get("save-door").click();
+    await admin.get("error").waitFor();
+    await picture("34-settings");
+    await admin.get("mail.host").fill("127.0.0.1");
+    await admin.get("mail.security").selectOption("none");
+    await admin.get("mail.port").fill("9");
+    await admin.get("mail.from").fill("starling@example.org");
+    await admin.get("mail_password").fill("very secret");
+    await admin.get("save-mail").click();
+    await admin.get("section-mail").getByTestId("done").waitFor();
+    await admin.get("test-letter").fill("maria@example.org");
+    await admin.get("send-test-letter").click();
+    await admin.get("section-mail").getByTestId("error").waitFor();
+    await show("mail");
+    await picture("35-mail");
+
+    await admin.get("tab-bans").click();
+    await admin.get("ban-address").fill("127.0.0.1");
+    await admin.get("add-ban").click();
+    await admin.get("error").waitFor();
+    await admin.get("ban-address").fill("203.0.113.7");
+    await admin.get("ban-reason").fill("поток запросов");
+    await admin.get("add-ban").click();
+    await admin.get("ban").waitFor();
+    await picture("36-bans");
+    await admin.get("remove-ban").click();
+    await admin.get("remove-ban-yes").click();
+    await admin.get("no-bans").waitFor();
+
+    await admin.get("tab-audit").click();
+    await admin.get("act").nth(5).waitFor();
+    await picture("37-audit");
+    await admin.get("audit-part").selectOption("ban.");
+    await until("only what was done with addresses is shown", async () => (await admin.get("act").count()) === 2);
+    const [log] = await Promise.all([admin.page.waitForEvent("download"), admin.get("export-audit").click()]);
+    assert.equal(log.suggestedFilename(), "starling-audit.ndjson");
+  });
+}
+
+// Red when: somebody is shown a way to pages on which the node refuses everything, or a dangerous act goes without a code, or is not
+// done once the code is shown.
+scenario("Each role sees its pages, and a dangerous act waits for a code", async (stage, { b }) => {
+  const admin = await stage.visitor(b, { language: "en", expected: REFUSED });
+  await admin.welcome(await b.firstLink(), "Мария");
+  const app = await secondFactor(admin);
+  const visitor = await stage.visitor(b, { language: "en", expected: REFUSED });
+  const id = await newcomer(admin, visitor, "rita");
+  await visitor.open("/people");
+  await visitor.get("composer").waitFor();
+  assert.equal(await visitor.get("nav-keeping").count(), 0);
+  await post(admin, `/people/${id}/roles`, { roles: ["moderator"] }, "put");
+  await visitor.open("/people");
+  await visitor.get("person").nth(1).waitFor();
+  assert.equal(await visitor.get("tab-settings").count(), 0);
+  assert.equal(await visitor.get("make-link").count(), 0);
+  await visitor.get("person").filter({ hasText: "rita" }).click();
+  await visitor.get("block").waitFor();
+  assert.equal(await visitor.get("save-roles").count() + (await visitor.get("make-reset-link").count()), 0);
+  await visitor.open("/settings");
+  await visitor.get("composer").waitFor();
+
+  // A sign-in of more than a quarter of an hour ago is as one that showed no code.
+  await admin.open(`/people/${id}`);
+  let refusals = 1;
+  await admin.page.route("**/roles", (route) => {
+    refusals -= 1;
+    const body = JSON.stringify({ error: { code: "second_factor_required", message: "" } });
+    return refusals < 0 ? route.continue() : route.fulfill({ status: 403, contentType: "application/json", body });
+  });
+  await admin.get("role-manager").check();
+  await admin.get("save-roles").focus();
+  await admin.page.keyboard.press("Enter");
+  await admin.get("code-dialog").getByTestId("code").waitFor();
+  await admin.inspect("people-code-dialog");
+  await admin.page.keyboard.type(await app.code());
+  await admin.page.keyboard.press("Enter");
+  await admin.get("done").waitFor();
+  assert.deepEqual((await admin.api(`/people/${id}`)).body.person.roles, ["manager", "moderator"]);
+});

@@ -1,4 +1,4 @@
-import { createRouter, createWebHistory, type Router } from "vue-router";
+import { createRouter, createWebHistory, type Router, type RouteRecordRaw } from "vue-router";
 import type { useAccountStore } from "./features/account";
 
 export type PageTitle =
@@ -13,6 +13,10 @@ export type PageTitle =
   | "reset"
   | "account"
   | "erased"
+  | "people"
+  | "settings"
+  | "bans"
+  | "audit"
   | "notFound";
 
 declare module "vue-router" {
@@ -26,6 +30,39 @@ declare module "vue-router" {
     title?: PageTitle;
   }
 }
+
+const administration: RouteRecordRaw[] = [
+  {
+    path: "/people",
+    name: "people",
+    component: () => import("./features/administration/views/PeopleView.vue"),
+    meta: { only: "keepers", title: "people" },
+  },
+  {
+    path: "/people/:id",
+    name: "person",
+    component: () => import("./features/administration/views/PersonView.vue"),
+    meta: { only: "keepers", title: "people" },
+  },
+  {
+    path: "/settings",
+    name: "settings",
+    component: () => import("./features/administration/views/SettingsView.vue"),
+    meta: { only: "administrators", title: "settings" },
+  },
+  {
+    path: "/bans",
+    name: "bans",
+    component: () => import("./features/administration/views/BansView.vue"),
+    meta: { only: "administrators", title: "bans" },
+  },
+  {
+    path: "/audit",
+    name: "audit",
+    component: () => import("./features/administration/views/AuditView.vue"),
+    meta: { only: "administrators", title: "audit" },
+  },
+];
 
 export function createPageRouter(account: ReturnType<typeof useAccountStore>): Router {
   const router = createRouter({
@@ -87,6 +124,7 @@ export function createPageRouter(account: ReturnType<typeof useAccountStore>): R
         component: () => import("./features/account/views/ErasedView.vue"),
         meta: { open: true, always: true, title: "erased" },
       },
+      ...administration,
       {
         path: "/:rest(.*)*",
         name: "not-found",
@@ -99,6 +137,11 @@ export function createPageRouter(account: ReturnType<typeof useAccountStore>): R
     if (to.meta.always === true) return true;
     if (account.status === "unknown") await account.load();
     if (to.meta.open === true) return account.status === "signed-in" ? { name: "chat" } : true;
+    if (account.status === "signed-in") {
+      // The node decides; this only keeps people from pages on which everything would be refused.
+      const may = { keepers: account.isKeeper, administrators: account.isAdministrator };
+      return to.meta.only === undefined || may[to.meta.only] ? true : { name: "chat" };
+    }
     return account.status === "signed-out" ? { name: "sign-in", query: to.path === "/" ? {} : { to: to.path } } : true;
   });
   return router;

@@ -1,5 +1,6 @@
 import type { ErrorCode } from "@/api/client";
 import { doorEn } from "./door.en";
+import { keepingEn } from "./keeping.en";
 import { ownEn } from "./own.en";
 import { pluralEn } from "./plural";
 
@@ -31,6 +32,7 @@ export const en = {
     toDark: "Dark theme",
     toLight: "Light theme",
     account: "Account",
+    keeping: "Administration",
     signOutLosesMessages: (count: number) =>
       `${count} ${pluralEn(count, "message has", "messages have")} not been sent yet and would be lost. Sign out anyway?`,
   },
@@ -60,6 +62,7 @@ export const en = {
   },
   door: doorEn,
   own: ownEn,
+  keeping: keepingEn,
   chat: {
     title: "Chat",
     messages: "Messages",
@@ -167,8 +170,7 @@ export const en = {
     inviteTitle: "Invite a person",
     inviteText: "The link works once. Give it only to the person it is meant for.",
     inviteAs: "The person will be",
-    roleUser: "user",
-    roleAdministrator: "administrator",
+    roles: { user: "user", manager: "manager", moderator: "moderator", administrator: "administrator" },
     makeLink: "Make a link for another person",
     link: "One-time link",
     copy: "Copy",

@@ -1,5 +1,6 @@
 import { doorRu } from "./door.ru";
 import type { Dictionary } from "./en";
+import { keepingRu } from "./keeping.ru";
 import { ownRu } from "./own.ru";
 import { pluralRu } from "./plural";
 
@@ -30,6 +31,7 @@ export const ru: Dictionary = {
     toDark: "Тёмная тема",
     toLight: "Светлая тема",
     account: "Учётная запись",
+    keeping: "Управление",
     signOutLosesMessages: (count) =>
       `${count} ${pluralRu(count, "сообщение ещё не отправлено и пропадёт", "сообщения ещё не отправлены и пропадут", "сообщений ещё не отправлено и пропадёт")}. Всё равно выйти?`,
   },
@@ -59,6 +61,7 @@ export const ru: Dictionary = {
   },
   door: doorRu,
   own: ownRu,
+  keeping: keepingRu,
   chat: {
     title: "Чат",
     messages: "Сообщения",
@@ -166,8 +169,7 @@ export const ru: Dictionary = {
     inviteTitle: "Пригласить человека",
     inviteText: "Ссылка сработает один раз. Передайте её только тому, для кого она.",
     inviteAs: "Человек станет",
-    roleUser: "пользователем",
-    roleAdministrator: "администратором",
+    roles: { user: "пользователем", manager: "менеджером", moderator: "модератором", administrator: "администратором" },
     makeLink: "Создать ссылку для другого человека",
     link: "Одноразовая ссылка",
     copy: "Скопировать",
