@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { until } from "./harness.mjs";
-import { DESKTOP, PASSWORD, PHONE, scenario } from "./stage.mjs";
+import { DESKTOP, NODE_AWAY, PASSWORD, PHONE, scenario } from "./stage.mjs";
 import { Authenticator } from "./totp.mjs";
 
 const LOOKS = [
@@ -261,13 +261,13 @@ for (const [device, options, theme, language] of LOOKS) {
   });
 }
 
-// Red when: somebody is shown a way to pages on which the node refuses everything, or a dangerous act goes without a code, or is not
+// Red when: somebody is shown a way to pages on which the node refuses everything, an open page of somebody who is blocked stays, or a dangerous act goes without a code, or is not
 // done once the code is shown.
 scenario("Each role sees its pages, and a dangerous act waits for a code", async (stage, { b }) => {
   const admin = await stage.visitor(b, { language: "en", expected: REFUSED });
   await admin.welcome(await b.firstLink(), "Мария");
   const app = await secondFactor(admin);
-  const visitor = await stage.visitor(b, { language: "en", expected: REFUSED });
+  const visitor = await stage.visitor(b, { language: "en", expected: [...REFUSED, NODE_AWAY] });
   const id = await newcomer(admin, visitor, "rita");
   await visitor.open("/people");
   await visitor.get("composer").waitFor();
@@ -282,6 +282,11 @@ scenario("Each role sees its pages, and a dangerous act waits for a code", async
   assert.equal(await visitor.get("save-roles").count() + (await visitor.get("make-reset-link").count()), 0);
   await visitor.open("/settings");
   await visitor.get("composer").waitFor();
+  // Blocked in front of an open page: it closes by itself, and says why.
+  await post(admin, `/people/${id}/block`, { blocked: true, reason: "" });
+  await visitor.get("error").filter({ hasText: "blocked" }).waitFor();
+  assert.equal(await visitor.get("composer").count(), 0);
+  await post(admin, `/people/${id}/block`, { blocked: false, reason: "" });
 
   // A sign-in of more than a quarter of an hour ago is as one that showed no code.
   await admin.open(`/people/${id}`);

@@ -19,12 +19,15 @@ export const useAccountStore = defineStore("account", () => {
   const isAdministrator = computed(() => person.value?.role === "administrator");
   /** May look after people: see them, and shut them out. */
   const isKeeper = computed(() => isAdministrator.value || person.value?.role === "moderator");
+  /** Why this device was signed out, when that was not the person's own wish. */
+  const farewell = ref<ErrorCode | null>(null);
   /** The erasure that the person asked for last: its receipts are shown where the account was. */
   const erasure = ref<string | null>(null);
 
   function enter(who: Person): void {
     person.value = who;
     erasure.value = null;
+    farewell.value = null;
     status.value = "signed-in";
   }
 
@@ -37,7 +40,12 @@ export const useAccountStore = defineStore("account", () => {
     try {
       enter((await api.fetchMe()).person);
     } catch (error) {
-      if (SIGNED_OUT.includes(codeOf(error))) leave();
+      const code = codeOf(error);
+      if (SIGNED_OUT.includes(code)) {
+        // Nobody needs to be told that a sign-in has simply run out.
+        if (code !== "not_signed_in") farewell.value = code;
+        leave();
+      }
       // A node that is away for a moment must not throw anybody out.
       else if (status.value !== "signed-in") status.value = "unreachable";
     }
@@ -76,5 +84,5 @@ export const useAccountStore = defineStore("account", () => {
 
   onSignedOut(leave);
 
-  return { status, person, isAdministrator, isKeeper, erasure, load, signIn, acceptWelcome, signOut, signOutEverywhere, remove };
+  return { status, person, isAdministrator, isKeeper, farewell, erasure, load, signIn, acceptWelcome, signOut, signOutEverywhere, remove };
 });

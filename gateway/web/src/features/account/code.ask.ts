@@ -25,7 +25,8 @@ function askForCode(): Promise<boolean> {
 
 /** What the dialogue came to. */
 export function answerCode(shown: boolean): void {
-  finish(shown);
+  // A dialogue that closes says so a moment later once more.
+  if (isCodeAsked.value) finish(shown);
 }
 
 /** Does it, and asks for a code when the node wants one. Without a code it stays refused. */

@@ -203,6 +203,8 @@ describe("the account store", () => {
     expect(account.status).toBe("signed-in");
     useFakeGateway(() => refusal(403, "account_blocked"));
     await account.load();
-    expect(account.status).toBe("signed-out");
+    expect([account.status, account.farewell]).toEqual(["signed-out", "account_blocked"]);
+    const { root } = await open(SignInView);
+    expect(root.textContent).toContain(t.value.errors.account_blocked);
   });
 });
