@@ -55,6 +55,7 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("GET", "/api/v1/erasures/{id}/act", Who::Anyone),
     // Oneself.
     rule("GET", "/api/v1/me", PEOPLE),
+    rule("GET", "/api/v1/account", PEOPLE),
     rule("GET", "/api/v1/account/devices", PEOPLE),
     rule("DELETE", "/api/v1/account/devices/{id}", PEOPLE),
     rule("POST", "/api/v1/account/password", PEOPLE),

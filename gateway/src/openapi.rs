@@ -21,6 +21,7 @@ use crate::routes::{
         sign_out_everywhere::post,
         refresh::post,
         me::get,
+        account::show::get,
         account::devices::get,
         account::sign_out_device::delete,
         links::post,

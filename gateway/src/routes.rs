@@ -113,6 +113,7 @@ fn doors() -> Router<Arc<App>> {
 fn own_account() -> Router<Arc<App>> {
     Router::new()
         .route("/me", get(me::get))
+        .route("/account", get(account::show::get))
         .route("/account/devices", get(account::devices::get))
         .route("/account/devices/{id}", delete(account::sign_out_device::delete))
         .route("/account/password", post(password::change::post))

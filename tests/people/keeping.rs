@@ -57,7 +57,13 @@ async fn dangerous_acts_need_a_code_and_act_everywhere() {
         .post("/api/v1/people/links", for_all.clone())
         .await
         .refused(403, "second_factor_required");
+    let own = admin.get("/api/v1/account").await.expect(200);
+    assert_eq!(
+        (&own["second_factor"], &own["roles"], &own["email"]),
+        (&json!(false), &json!(["administrator"]), &Value::Null)
+    );
     let secret = second_factor(&mut admin).await;
+    assert_eq!(admin.get("/api/v1/account").await.expect(200)["second_factor"], true);
     admin.post("/api/v1/people/links", for_all).await.expect(201);
     admin.send(Method::PUT, &roles, wanted(), &[]).await.expect(204);
     let mut at_b = b.browser();
@@ -140,6 +146,10 @@ async fn check_log(admin: &mut Browser, me: &str) {
         .collect();
     assert_eq!(acts, ["account.block", "account.roles", "account.second-factor-set"]);
     assert_eq!(log["acts"][0]["by"], me);
+    assert_eq!(
+        (&log["acts"][0]["by_name"], &log["acts"][0]["subject_name"]),
+        (&json!("Админ"), &json!("Рита"))
+    );
     assert_eq!(log["acts"][0]["detail"], "спам");
     assert_eq!(log["acts"][1]["detail"], "user -> user moderator");
     assert_eq!(log["broken"], json!([]));
@@ -147,6 +157,7 @@ async fn check_log(admin: &mut Browser, me: &str) {
     let text = String::from_utf8(export.bytes).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.len() >= 3);
+    assert!(!text.contains("Рита"), "the chain of hashes holds ids alone");
     for pair in lines.windows(2) {
         assert_eq!(
             pair[1]["previous"], pair[0]["hash"],

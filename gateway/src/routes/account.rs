@@ -5,4 +5,5 @@ pub(crate) mod delete;
 pub(crate) mod devices;
 pub(crate) mod export;
 pub(crate) mod second_factor;
+pub(crate) mod show;
 pub(crate) mod sign_out_device;

@@ -60,11 +60,12 @@ pub(crate) async fn get(
         .collect();
     acts.sort_by_key(|(_, entry)| std::cmp::Reverse((entry.event.at, entry.number)));
     let total = acts.len();
-    let page = acts.into_iter().skip(query.skip).take(AUDIT_PAGE);
+    let mut page = Vec::new();
+    for (chain, entry) in acts.into_iter().skip(query.skip).take(AUDIT_PAGE) {
+        page.push(ActBody::of(&entry.event, name(chain)).with_names(&app).await?);
+    }
     Ok(Json(AuditAnswer {
-        acts: page
-            .map(|(chain, entry)| ActBody::of(&entry.event, name(chain)))
-            .collect(),
+        acts: page,
         total,
         broken,
     }))

@@ -1,4 +1,7 @@
 import type { ErrorCode } from "@/api/client";
+import { doorEn } from "./door.en";
+import { keepingEn } from "./keeping.en";
+import { ownEn } from "./own.en";
 import { pluralEn } from "./plural";
 
 // The English words. Their shape is the law: src/i18n/ru.ts does not compile while it lacks a key or has one too many.
@@ -28,7 +31,8 @@ export const en = {
     languageSwitch: "На русский",
     toDark: "Dark theme",
     toLight: "Light theme",
-    administrator: "administrator",
+    account: "Account",
+    keeping: "Administration",
     signOutLosesMessages: (count: number) =>
       `${count} ${pluralEn(count, "message has", "messages have")} not been sent yet and would be lost. Sign out anyway?`,
   },
@@ -56,6 +60,9 @@ export const en = {
     passwordMissing: "Please enter a password.",
     retryAfter: (seconds: number) => `Too many attempts. Please wait ${seconds} ${pluralEn(seconds, "second", "seconds")}.`,
   },
+  door: doorEn,
+  own: ownEn,
+  keeping: keepingEn,
   chat: {
     title: "Chat",
     messages: "Messages",
@@ -163,8 +170,7 @@ export const en = {
     inviteTitle: "Invite a person",
     inviteText: "The link works once. Give it only to the person it is meant for.",
     inviteAs: "The person will be",
-    roleUser: "user",
-    roleAdministrator: "administrator",
+    roles: { user: "user", manager: "manager", moderator: "moderator", administrator: "administrator" },
     makeLink: "Make a link for another person",
     link: "One-time link",
     copy: "Copy",

@@ -1,4 +1,7 @@
+import { doorRu } from "./door.ru";
 import type { Dictionary } from "./en";
+import { keepingRu } from "./keeping.ru";
+import { ownRu } from "./own.ru";
 import { pluralRu } from "./plural";
 
 export const ru: Dictionary = {
@@ -27,7 +30,8 @@ export const ru: Dictionary = {
     languageSwitch: "In English",
     toDark: "Тёмная тема",
     toLight: "Светлая тема",
-    administrator: "администратор",
+    account: "Учётная запись",
+    keeping: "Управление",
     signOutLosesMessages: (count) =>
       `${count} ${pluralRu(count, "сообщение ещё не отправлено и пропадёт", "сообщения ещё не отправлены и пропадут", "сообщений ещё не отправлено и пропадёт")}. Всё равно выйти?`,
   },
@@ -55,6 +59,9 @@ export const ru: Dictionary = {
     passwordMissing: "Введите пароль.",
     retryAfter: (seconds) => `Слишком много попыток. Подождите ${seconds} ${pluralRu(seconds, "секунду", "секунды", "секунд")}.`,
   },
+  door: doorRu,
+  own: ownRu,
+  keeping: keepingRu,
   chat: {
     title: "Чат",
     messages: "Сообщения",
@@ -162,8 +169,7 @@ export const ru: Dictionary = {
     inviteTitle: "Пригласить человека",
     inviteText: "Ссылка сработает один раз. Передайте её только тому, для кого она.",
     inviteAs: "Человек станет",
-    roleUser: "пользователем",
-    roleAdministrator: "администратором",
+    roles: { user: "пользователем", manager: "менеджером", moderator: "модератором", administrator: "администратором" },
     makeLink: "Создать ссылку для другого человека",
     link: "Одноразовая ссылка",
     copy: "Скопировать",

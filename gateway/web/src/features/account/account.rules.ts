@@ -17,7 +17,7 @@ export function checkNewAccount(name: string, password: string, t: Dictionary): 
   const length = count(name.trim());
   return {
     name: length === 0 ? t.account.nameMissing : length < NAME_MIN || length > NAME_MAX ? t.errors.name_invalid : null,
-    password: count(password) < PASSWORD_MIN ? t.errors.password_too_short : null,
+    password: checkNewPassword(password, t),
   };
 }
 
@@ -25,5 +25,34 @@ export function checkSignIn(name: string, password: string, t: Dictionary): Fiel
   return {
     name: name.trim() === "" ? t.account.nameMissing : null,
     password: password === "" ? t.account.passwordMissing : null,
+  };
+}
+
+export function checkCode(code: string, t: Dictionary): string | null {
+  return /^\d{6}$/.test(code.replace(/\s/g, "")) ? null : t.door.codeWrong;
+}
+
+/** Only what is surely none; the node knows better, and a letter best. */
+export function checkEmail(email: string, t: Dictionary): string | null {
+  return /^[^\s@]+@[^\s@]+$/.test(email.trim()) ? null : t.errors.email_invalid;
+}
+
+export function checkNewPassword(password: string, t: Dictionary): string | null {
+  return count(password) < PASSWORD_MIN ? t.errors.password_too_short : null;
+}
+
+export interface SignUpErrors extends FieldErrors {
+  email: string | null;
+  consents: string | null;
+}
+
+export function checkSignUp(form: { name: string; email: string; password: string; agreed: boolean[] }, t: Dictionary): SignUpErrors {
+  const account = checkNewAccount(form.name, form.password, t);
+  return {
+    // Whoever signs in with an address must not meet a name that looks like one.
+    name: account.name ?? (form.name.includes("@") ? t.door.nameNoAddress : null),
+    email: checkEmail(form.email, t),
+    password: account.password,
+    consents: form.agreed.every(Boolean) ? null : t.door.consentsMissing,
   };
 }

@@ -1,0 +1,1 @@
+export { default as InvitePerson } from "./components/InvitePerson.vue";
