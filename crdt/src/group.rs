@@ -56,7 +56,9 @@ impl Lane {
             | RecordKind::Outbox
             | RecordKind::Alert
             | RecordKind::Report
-            | RecordKind::Audit => Self::Envelopes,
+            | RecordKind::Audit
+            | RecordKind::ApiKey
+            | RecordKind::Complaint => Self::Envelopes,
         }
     }
 

@@ -104,7 +104,12 @@ pub const fn is_rebased(kind: RecordKind) -> bool {
         | RecordKind::Alert
         | RecordKind::Report
         | RecordKind::Settings => true,
-        RecordKind::Credential | RecordKind::Session | RecordKind::Outbox | RecordKind::Audit => false,
+        RecordKind::Credential
+        | RecordKind::Session
+        | RecordKind::Outbox
+        | RecordKind::Audit
+        | RecordKind::ApiKey
+        | RecordKind::Complaint => false,
     }
 }
 

@@ -12,6 +12,8 @@
 //! - [`outbox`]: a message that leaves the mesh once, although any node may send it.
 //! - [`settings`]: what administrators have set.
 //! - [`audit`]: what was done by whom, in a chain of hashes for each node.
+//! - [`api_key`]: a key with which a program acts for a person.
+//! - [`complaint`]: what a person says is wrong with a character or an answer, and what was decided.
 //!
 //! A record is plain data with limits; its merge law is the shape in which it stands in a document, and is said in each file.
 //!
@@ -25,9 +27,11 @@
 
 pub mod account;
 pub mod alert;
+pub mod api_key;
 pub mod audit;
 pub mod character;
 pub mod claim;
+pub mod complaint;
 pub mod credential;
 mod entry_id;
 pub mod member;
@@ -79,11 +83,15 @@ pub enum RecordKind {
     Settings = 10,
     /// [`audit::Audit`]
     Audit = 11,
+    /// [`api_key::ApiKey`]
+    ApiKey = 12,
+    /// [`complaint::Complaint`]
+    Complaint = 13,
 }
 
 impl RecordKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Member,
         Self::Account,
         Self::Credential,
@@ -96,6 +104,8 @@ impl RecordKind {
         Self::Outbox,
         Self::Settings,
         Self::Audit,
+        Self::ApiKey,
+        Self::Complaint,
     ];
 }
 
@@ -144,6 +154,8 @@ pub(crate) fn owner_of(kind: RecordKind, reader: &Reader<'_>) -> Owner {
         RecordKind::Session => session::owner(reader),
         RecordKind::Claim => claim::owner(reader),
         RecordKind::Outbox => outbox::owner(reader),
+        RecordKind::ApiKey => api_key::owner(reader),
+        RecordKind::Complaint => complaint::owner(reader),
         RecordKind::Member
         | RecordKind::Character
         | RecordKind::Service
@@ -173,6 +185,8 @@ pub(crate) fn is_valid_genesis(kind: RecordKind, reader: &Reader<'_>) -> bool {
         RecordKind::Outbox => reads::<outbox::Outbox>(reader),
         RecordKind::Settings => reads::<settings::Settings>(reader),
         RecordKind::Audit => reads::<audit::Audit>(reader),
+        RecordKind::ApiKey => reads::<api_key::ApiKey>(reader),
+        RecordKind::Complaint => reads::<complaint::Complaint>(reader),
     }
 }
 

@@ -8,7 +8,7 @@ use keys::{ContentId, NodeId, NodeKey};
 use monitor::Load;
 use tokio::sync::{Semaphore, watch};
 
-use crate::{limits::SOCKETS_MAX, rate::RateLimit};
+use crate::{files::Files, limits::SOCKETS_MAX, rate::RateLimit};
 
 /// What the gateway needs to know of the mesh; `node` supplies it.
 pub trait Surroundings: Send + Sync {
@@ -70,6 +70,8 @@ pub struct GatewaySettings {
     pub desk: Desk,
     /// The rest of the mesh.
     pub surroundings: Arc<dyn Surroundings>,
+    /// Pictures and cards.
+    pub files: Arc<dyn Files>,
 }
 
 pub(crate) struct App {
@@ -78,6 +80,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) desk: Desk,
     pub(crate) surroundings: Arc<dyn Surroundings>,
+    pub(crate) files: Arc<dyn Files>,
     /// One password hash per core at a time: each takes 46 MiB and a core.
     pub(crate) hashing: Arc<Semaphore>,
     pub(crate) sign_ins: RateLimit,
@@ -94,6 +97,7 @@ impl App {
             store: settings.store,
             desk: settings.desk,
             surroundings: settings.surroundings,
+            files: settings.files,
             hashing: Arc::new(Semaphore::new(cores)),
             sign_ins: RateLimit::default(),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::rejection::JsonRejection,
+    extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
@@ -10,6 +10,8 @@ use crdt::{StoreError, records::RecordError};
 use keys::password::PasswordError;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::routes::characters::error::CharacterError;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub(crate) enum ApiError {
     StorageUnavailable,
     NotAGateway,
     Timeout,
+    Character(CharacterError),
 }
 
 /// The body of an error.
@@ -64,6 +67,7 @@ impl ApiError {
             Self::StorageUnavailable => "storage_unavailable",
             Self::NotAGateway => "not_a_gateway",
             Self::Timeout => "timeout",
+            Self::Character(error) => error.code(),
         }
     }
 
@@ -84,10 +88,11 @@ impl ApiError {
             Self::StorageUnavailable => "The node cannot write to its disk; nothing was stored.".into(),
             Self::NotAGateway => "This node serves no people; use another node of the mesh.".into(),
             Self::Timeout => "The node did not manage this in time.".into(),
+            Self::Character(error) => error.message(),
         }
     }
 
-    const fn status(&self) -> StatusCode {
+    pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::BodyInvalid(_) | Self::NameInvalid | Self::PasswordTooShort | Self::TextEmpty => {
                 StatusCode::BAD_REQUEST
@@ -101,6 +106,7 @@ impl ApiError {
             Self::StorageUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotAGateway => StatusCode::MISDIRECTED_REQUEST,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Character(error) => error.status(),
         }
     }
 }
@@ -126,6 +132,28 @@ impl From<JsonRejection> for ApiError {
         } else {
             Self::BodyInvalid(rejection.body_text())
         }
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Self::BodyTooLarge
+        } else {
+            Self::BodyInvalid(rejection.body_text())
+        }
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::BodyInvalid(rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::BodyInvalid(rejection.body_text())
     }
 }
 
@@ -176,6 +204,9 @@ mod tests {
             ApiError::NotAGateway,
             ApiError::Timeout,
         ];
+        let errors = errors
+            .into_iter()
+            .chain(CharacterError::examples().map(ApiError::Character));
         for error in errors {
             let row = format!("| {} | `{}` |", error.status().as_u16(), error.code());
             assert!(document.contains(&row), "API.md has no row {row}");

@@ -11,10 +11,13 @@
 mod app;
 mod auth;
 mod error;
+mod files;
 mod idle;
 pub mod limits;
+mod may;
 mod openapi;
 mod pages;
+mod picture;
 mod rate;
 mod routes;
 
@@ -24,6 +27,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 pub use app::{GatewaySettings, NodeView, ServesNobody, Surroundings};
 pub use auth::{first_administrator_path, has_administrator};
+pub use files::{FileError, Filed, Files};
 pub use openapi::document as openapi;
 
 use crate::{

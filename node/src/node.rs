@@ -25,6 +25,7 @@ use crate::{
     config::{self, Config},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::{DataDirectory, DataDirectoryError},
+    files::BlobFiles,
     repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::Tasks,
@@ -227,6 +228,11 @@ impl Node {
             store: parts.store.clone(),
             desk: parts.desk.clone(),
             surroundings: Arc::new(surroundings),
+            files: Arc::new(BlobFiles {
+                blobs: parts.blobs.clone(),
+                mesh: parts.mesh.clone(),
+                incoming: parts.directory.path().join("incoming"),
+            }),
         };
         let tasks = parts.tasks.clone();
         parts.tasks.spawn("gateway", async move {

@@ -7,9 +7,11 @@ use crdt::records::{
     EntryId, Owner, Record, RecordKind, Seal, Sealed,
     account::{Account, AccountEdit, Consent, ConsentKind, Device, Favourite, Role, Roles},
     alert::{Alert, Severity},
+    api_key::{ApiKey, Scope as KeyScope},
     audit::{Audit, AuditEdit, AuditEvent, Continuation},
     character::{Character, Definition},
     claim::{Claim, ClaimKind},
+    complaint::{About, Complaint, Decision, Reason, Verdict},
     credential::{Credential, CredentialEdit, Recovery},
     member::Member,
     outbox::{Attempt, Channel, Lease, Outbox},
@@ -228,6 +230,36 @@ fn records_of_people() {
         abandoned: true,
     };
     check("outbox-document-1.bin", &outbox, Owner::Account(PERSON));
+    let api_key = ApiKey {
+        account: PERSON,
+        label: "my script".into(),
+        hash: [6; 32],
+        scopes: vec![KeyScope::Models, KeyScope::Chat, KeyScope::Embeddings],
+        created: AT,
+        expires: AT.plus(1),
+        used: Some(AT),
+        revoked: true,
+    };
+    check("api-key-document-1.bin", &api_key, Owner::Account(PERSON));
+    let complaint = Complaint {
+        by: PERSON,
+        about: About::Answer {
+            session: ContentId([2; 32]),
+            message: id(1),
+            character: ContentId([3; 32]),
+        },
+        reason: Reason::Other,
+        words: "rude".into(),
+        excerpt: "what it said".into(),
+        created: AT,
+        decision: Some(Decision {
+            at: AT.plus(5),
+            by: ContentId([8; 32]),
+            verdict: Verdict::Settled,
+            note: "talked to".into(),
+        }),
+    };
+    check("complaint-document-1.bin", &complaint, Owner::Account(PERSON));
 }
 
 #[test]
