@@ -279,7 +279,7 @@ async fn cards_come_and_leave_and_hostile_files_do_nothing() {
     for (bytes, status, code) in [
         (b"<script>".to_vec(), 400, "card_invalid"),
         (b"PK\x03\x04".repeat(1000), 400, "card_invalid"),
-        (vec![b' '; 5 << 20], 413, "card_too_large"),
+        (vec![b'{'; 5 << 20], 413, "card_too_large"),
         (vec![b'{'; 17 << 20], 413, "body_too_large"),
     ] {
         let (found, body) = client.send(Method::POST, &format!("{list}/import"), bytes).await;
