@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     audit::AuditLog,
     auth::lock::Locks,
+    files::Files,
     letters::{self, LetterDesk},
     limits::{EXPORTS_MAX, SOCKETS_MAX},
     people::People,
@@ -84,6 +85,8 @@ pub struct GatewaySettings {
     pub desk: Desk,
     /// The rest of the mesh.
     pub surroundings: Arc<dyn Surroundings>,
+    /// Pictures and cards.
+    pub files: Arc<dyn Files>,
 }
 
 pub(crate) struct App {
@@ -92,6 +95,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) desk: Desk,
     pub(crate) surroundings: Arc<dyn Surroundings>,
+    pub(crate) files: Arc<dyn Files>,
     /// One password hash per core at a time: each takes 46 MiB and a core.
     pub(crate) hashing: Arc<Semaphore>,
     pub(crate) sign_ins: RateLimit<IpAddr>,
@@ -134,6 +138,7 @@ impl App {
             store: settings.store,
             desk: settings.desk,
             surroundings: settings.surroundings,
+            files: settings.files,
             hashing: Arc::new(Semaphore::new(cores)),
             sign_ins: RateLimit::default(),
             addresses: RateLimit::default(),

@@ -8,6 +8,7 @@
 )]
 
 mod backup;
+mod characters;
 mod command_line;
 mod failover;
 mod liveness;
