@@ -59,6 +59,17 @@ pub(crate) struct ErrorContent {
     code: &'static str,
     /// For logs, in English.
     message: String,
+    /// Of a name or a prompt that is taken: whose it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    twin: Option<NamedBody>,
+}
+
+/// Something with its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct NamedBody {
+    pub(crate) id: String,
+    #[schema(example = "Лис")]
+    pub(crate) name: String,
 }
 
 impl ApiError {
@@ -165,6 +176,10 @@ impl IntoResponse for ApiError {
         let content = ErrorContent {
             code: self.code(),
             message: self.message(),
+            twin: match &self {
+                Self::Character(error) => error.twin().cloned(),
+                _ => None,
+            },
         };
         let mut response = (self.status(), Json(ErrorBody { error: content })).into_response();
         if let Self::TooManyRequests { seconds } = self {

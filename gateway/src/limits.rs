@@ -94,6 +94,8 @@ pub const PICTURE_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const PICTURE_SIDE_MAX: u32 = 8192;
 /// Memory that unpacking one picture may take.
 pub const PICTURE_MEMORY_MAX: u64 = 256 * 1024 * 1024;
+/// Cards and pictures that are unpacked at one time; whoever comes next waits. Two take no more memory than a small model.
+pub const WORKSHOP_PLACES: usize = 2;
 /// Pixels of one side of a picture as it is kept: twice what the largest place of the page shows.
 pub const PICTURE_SIDE_KEPT: u32 = 640;
 /// Quality of a picture without transparency.

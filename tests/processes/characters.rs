@@ -179,7 +179,7 @@ async fn names_and_prompts_belong_to_one_character() {
         "character_name_taken",
     )
     .await;
-    assert!(taken["error"]["message"].as_str().unwrap().contains(&id));
+    assert_eq!(taken["error"]["twin"], json!({"id": id, "name": "Волк"}));
     let same = prompt.to_uppercase().replace(' ', "  ");
     let taken = refused(
         &client,
@@ -190,7 +190,7 @@ async fn names_and_prompts_belong_to_one_character() {
         "prompt_taken",
     )
     .await;
-    assert!(taken["error"]["message"].as_str().unwrap().contains("Волк"));
+    assert_eq!(taken["error"]["twin"], json!({"id": id, "name": "Волк"}));
     let alike = client
         .post(list, definition("Пёс", &prompt.replace("серых", "белых")))
         .await;

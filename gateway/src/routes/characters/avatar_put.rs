@@ -34,8 +34,7 @@ pub(crate) async fn put(
         ApiError::BodyTooLarge => CharacterError::PictureTooLarge.into(),
         other => other,
     })?;
-    let cleaned = tokio::task::spawn_blocking(move || picture::cleaned(&bytes));
-    let cleaned = cleaned.await.map_err(|_| ApiError::StorageUnavailable)?;
+    let cleaned = app.in_workshop(move || picture::cleaned(&bytes)).await?;
     let picture = app.files.keep(cleaned.map_err(|_| CharacterError::Picture)?).await?;
     let field = DefinitionField::Avatar(Some(picture));
     app.store.edit(id, CharacterEdit::SetDraft(vec![field])).await?;

@@ -3,7 +3,10 @@
 use axum::http::StatusCode;
 use crdt::cards::CardError;
 
-use crate::{error::ApiError, files::FileError};
+use crate::{
+    error::{ApiError, NamedBody},
+    files::FileError,
+};
 
 /// Why a request about a character was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,9 +14,9 @@ pub(crate) enum CharacterError {
     /// A field breaks its limit.
     Field(&'static str),
     /// Another character has the name.
-    NameTaken { twin: String },
+    NameTaken(NamedBody),
     /// Another character has the prompt, word for word.
-    PromptTaken { twin: String, name: String },
+    PromptTaken(NamedBody),
     /// Fields of the card are too long still, and nobody has shortened them.
     FieldsTooLong,
     /// The file is not taken as a card.
@@ -34,8 +37,8 @@ impl CharacterError {
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Field(_) => "field_invalid",
-            Self::NameTaken { .. } => "character_name_taken",
-            Self::PromptTaken { .. } => "prompt_taken",
+            Self::NameTaken(_) => "character_name_taken",
+            Self::PromptTaken(_) => "prompt_taken",
             Self::FieldsTooLong => "fields_too_long",
             Self::Card(CardError::TooLarge | CardError::TextTooLarge) => "card_too_large",
             Self::Card(_) => "card_invalid",
@@ -50,8 +53,8 @@ impl CharacterError {
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Field(field) => format!("The field {field} is empty, too long or out of range."),
-            Self::NameTaken { twin } => format!("Another character has this name: {twin}."),
-            Self::PromptTaken { twin, name } => format!("Another character has this prompt: {name} ({twin})."),
+            Self::NameTaken(twin) => format!("Another character has this name: {} ({}).", twin.name, twin.id),
+            Self::PromptTaken(twin) => format!("Another character has this prompt: {} ({}).", twin.name, twin.id),
             Self::FieldsTooLong => {
                 "Fields of the card are longer than a character's may be; shorten them first.".into()
             }
@@ -70,23 +73,31 @@ impl CharacterError {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             Self::Field(_) | Self::Card(_) | Self::Picture => StatusCode::BAD_REQUEST,
-            Self::NameTaken { .. } | Self::PromptTaken { .. } | Self::FieldsTooLong => StatusCode::CONFLICT,
+            Self::NameTaken(_) | Self::PromptTaken(_) | Self::FieldsTooLong => StatusCode::CONFLICT,
             Self::FileUnreachable | Self::NoModel => StatusCode::SERVICE_UNAVAILABLE,
             Self::Generation => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The character that has the name or the prompt.
+    pub(crate) const fn twin(&self) -> Option<&NamedBody> {
+        match self {
+            Self::NameTaken(twin) | Self::PromptTaken(twin) => Some(twin),
+            _ => None,
         }
     }
 
     /// One of each, for what must be said of all of them.
     #[cfg(test)]
     pub(crate) fn examples() -> impl Iterator<Item = Self> {
-        let twin = || "b3".to_owned();
+        let twin = || NamedBody {
+            id: "b3".to_owned(),
+            name: "Лис".to_owned(),
+        };
         [
             Self::Field("name"),
-            Self::NameTaken { twin: twin() },
-            Self::PromptTaken {
-                twin: twin(),
-                name: twin(),
-            },
+            Self::NameTaken(twin()),
+            Self::PromptTaken(twin()),
             Self::FieldsTooLong,
             Self::Card(CardError::TooLarge),
             Self::Card(CardError::NoCard),

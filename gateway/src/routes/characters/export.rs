@@ -67,8 +67,8 @@ pub(crate) async fn export(
     };
     let format = query.format.unwrap_or(CardFormat::Original);
     let seconds = Timestamp::now().0 / 1000;
-    let written = tokio::task::spawn_blocking(move || written(&draft, original, avatar, format, seconds));
-    let (bytes, kind, extension) = written.await.map_err(|_| ApiError::StorageUnavailable)??;
+    let written = app.in_workshop(move || written(&draft, original, avatar, format, seconds));
+    let (bytes, kind, extension) = written.await??;
     let headers = [
         (header::CONTENT_TYPE, kind.to_owned()),
         (

@@ -24,16 +24,16 @@ pub(super) async fn original(app: &App, definition: &Definition) -> Result<Optio
         return Ok(None);
     };
     let bytes = app.files.find(id).await?;
-    parse(id, bytes).await.map(Some)
+    parse(app, id, bytes).await.map(Some)
 }
 
 /// Reads a card off the async threads.
-pub(super) async fn parse(id: ContentId, bytes: Vec<u8>) -> Result<Original, ApiError> {
-    let read = tokio::task::spawn_blocking(move || {
+pub(super) async fn parse(app: &App, id: ContentId, bytes: Vec<u8>) -> Result<Original, ApiError> {
+    app.in_workshop(move || {
         let card = Card::read(&bytes)?;
-        Ok::<_, ApiError>(Original { id, bytes, card })
-    });
-    read.await.map_err(|_| ApiError::StorageUnavailable)?
+        Ok(Original { id, bytes, card })
+    })
+    .await?
 }
 
 impl Original {

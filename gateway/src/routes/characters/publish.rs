@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::{extract::State, http::StatusCode, response::IntoResponse};
+use axum::{
+    extract::{ConnectInfo, State},
+    http::StatusCode,
+    response::IntoResponse,
+};
 use crdt::{
     cards::content::KEPT_IN_CARD,
     records::character::{Character, CharacterEdit, NOTE_CHARACTERS_MAX},
@@ -17,6 +21,7 @@ use crate::{
     app::App,
     auth::Person,
     error::{ApiError, ErrorBody},
+    idle::Peer,
     routes::{Json, Path},
 };
 
@@ -36,6 +41,7 @@ request_body = PublishRequest, responses(
 ))]
 pub(crate) async fn publish(
     State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     person: Person,
     Path(id): Path<String>,
     Json(request): Json<PublishRequest>,
@@ -48,9 +54,10 @@ pub(crate) async fn publish(
     refuse_what_is_too_long(&app, &character).await?;
     // A conflict that came of a split does not keep it from people: they see the suffix.
     match uniqueness::check(&app, Some(id), &character.draft).await {
-        Err(ApiError::Character(CharacterError::NameTaken { .. } | CharacterError::PromptTaken { .. })) | Ok(_) => {}
+        Err(ApiError::Character(CharacterError::NameTaken(_) | CharacterError::PromptTaken(_))) | Ok(_) => {}
         Err(error) => return Err(error),
     }
+    super::note(&app, &person, peer, "character.publish", id, &note).await?;
     let edit = CharacterEdit::Publish {
         id: next_version(&character),
         by: Some(person.id),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use crdt::records::{
     EntryId,
     character::{Character, CharacterEdit},
@@ -10,11 +10,12 @@ use crdt::records::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{bodies::EditorBody, next_version, own_character, read, uniqueness};
+use super::{bodies::EditorBody, next_version, note, own_character, read, uniqueness};
 use crate::{
     app::App,
     auth::Person,
     error::{ApiError, ErrorBody},
+    idle::Peer,
     routes::{Json, Path},
 };
 
@@ -33,6 +34,7 @@ request_body = RollBackRequest, responses(
 ))]
 pub(crate) async fn roll_back(
     State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     person: Person,
     Path(id): Path<String>,
     Json(request): Json<RollBackRequest>,
@@ -42,6 +44,7 @@ pub(crate) async fn roll_back(
     let old = character.version(to).ok_or(ApiError::NotFound)?.definition.clone();
     // Somebody may have taken the old name or prompt meanwhile.
     uniqueness::check(&app, Some(id), &old).await?;
+    note(&app, &person, peer, "character.roll_back", id, &request.version).await?;
     let edit = CharacterEdit::RollBack {
         to,
         id: next_version(&character),

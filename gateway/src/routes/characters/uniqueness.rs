@@ -13,7 +13,11 @@ use crdt::{
 use keys::{ContentId, Timestamp};
 
 use super::{bodies::ConflictBody, error::CharacterError};
-use crate::{app::App, error::ApiError, limits::CHARACTERS_COMPARED_MAX};
+use crate::{
+    app::App,
+    error::{ApiError, NamedBody},
+    limits::CHARACTERS_COMPARED_MAX,
+};
 
 /// A character with much the same prompt.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,13 +50,15 @@ pub(crate) async fn check(
     let has_prompt = definition.prompt != KEPT_IN_CARD;
     for (id, other) in &others {
         for theirs in definitions(other) {
-            let twin = || id.to_string();
+            let twin = || NamedBody {
+                id: id.to_string(),
+                name: theirs.name.clone(),
+            };
             if key(app, ClaimKind::CharacterName, &theirs.name) == name {
-                return Err(CharacterError::NameTaken { twin: twin() }.into());
+                return Err(CharacterError::NameTaken(twin()).into());
             }
             if has_prompt && key(app, ClaimKind::Prompt, &theirs.prompt) == prompt {
-                let name = theirs.name.clone();
-                return Err(CharacterError::PromptTaken { twin: twin(), name }.into());
+                return Err(CharacterError::PromptTaken(twin()).into());
             }
         }
     }

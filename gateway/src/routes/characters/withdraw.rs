@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::{extract::State, http::StatusCode};
+use axum::{
+    extract::{ConnectInfo, State},
+    http::StatusCode,
+};
 use crdt::records::character::CharacterEdit;
 
-use super::own_character;
+use super::{note, own_character};
 use crate::{
     app::App,
     auth::Person,
     error::{ApiError, ErrorBody},
+    idle::Peer,
     routes::Path,
 };
 
@@ -19,11 +23,12 @@ use crate::{
 ))]
 pub(crate) async fn withdraw(
     State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     person: Person,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let (id, _) = own_character(&app, &person, &id).await?;
+    note(&app, &person, peer, "character.withdraw", id, "").await?;
     app.store.edit(id, CharacterEdit::Withdraw).await?;
-
     Ok(StatusCode::NO_CONTENT)
 }

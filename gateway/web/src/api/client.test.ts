@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { useFakeGateway } from "@/testing";
-import { ApiError, codeOf, onSignedOut, request } from "./client";
+import { ApiError, codeOf, onSignedOut, request, requestFile } from "./client";
 
 async function refusal(work: Promise<unknown>): Promise<ApiError> {
   const error: unknown = await work.then(
@@ -51,6 +51,23 @@ describe("request", () => {
     useFakeGateway(() => ({ status: 401, body: { error: { code: "not_signed_in" } } }));
     await refusal(request("GET", "/me"));
     expect(signedOut).toHaveBeenCalledOnce();
+  });
+
+  it("does not ask twice with a wrong password, which would count as two guesses", async () => {
+    const { calls } = useFakeGateway(() => ({ status: 401, body: { error: { code: "name_or_password_wrong" } } }));
+    expect((await refusal(request("POST", "/account/password", {}))).code).toBe("name_or_password_wrong");
+    expect(calls).toEqual(["POST /account/password"]);
+  });
+
+  it("fetches files, with another token where needed, and says why not", async () => {
+    let fresh = false;
+    useFakeGateway((call) => {
+      if (call === "POST /refresh") fresh = true;
+      return fresh ? { status: 200, body: "packed" } : { status: 401, body: { error: { code: "not_signed_in" } } };
+    });
+    expect(await (await requestFile("/account/export")).text()).toBe('"packed"');
+    useFakeGateway(() => ({ status: 429, body: { error: { code: "too_many_requests" } }, headers: { "Retry-After": "10" } }));
+    expect(await refusal(requestFile("/account/export"))).toMatchObject({ code: "too_many_requests", retryAfterSeconds: 10 });
   });
 
   it("gets another access token unseen, once for all requests that wait, and tries again", async () => {

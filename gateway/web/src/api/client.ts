@@ -58,6 +58,8 @@ export function codeOf(error: unknown): ErrorCode {
 
 /** A request never hangs: a node that is silent for this long counts as out of reach. */
 const DEADLINE_MS = 15_000;
+/** Packing everything of a person takes a node its time, and a phone gets it slowly. */
+const FILE_DEADLINE_MS = 120_000;
 
 let whenSignedOut: () => void = () => {};
 
@@ -83,14 +85,28 @@ function refresh(): Promise<boolean> {
 }
 
 /** The access token of the page lives ten minutes; the cookie beside it gets the next one, unseen by any script. */
-async function sendSignedIn(method: Method, path: string, body: unknown): Promise<Response> {
-  const response = await send(method, path, body);
-  if (response.status !== 401 || OPEN_PATHS.includes(path)) return response;
-  return (await refresh()) ? send(method, path, body) : response;
+async function sendSignedIn(method: Method, path: string, body: unknown, deadlineMs = DEADLINE_MS): Promise<Response> {
+  const response = await send(method, path, body, deadlineMs);
+  if (response.status !== 401 || OPEN_PATHS.includes(path) || (await isWrongPassword(response))) return response;
+  return (await refresh()) ? send(method, path, body, deadlineMs) : response;
 }
 
 /** A refusal of these says nothing about the device. */
 const OPEN_PATHS = ["/sign-in", "/welcome", "/sign-up", "/sign-out"];
+
+/** Another token would not make it right, and asking twice counts as guessing twice. */
+async function isWrongPassword(response: Response): Promise<boolean> {
+  return (await toError(response.clone())).code === "name_or_password_wrong";
+}
+
+/** A file that the node makes, such as an archive. */
+export async function requestFile(path: string): Promise<Blob> {
+  const response = await sendSignedIn("GET", path, undefined, FILE_DEADLINE_MS);
+  if (response.ok) {
+    return response.blob().catch(() => Promise.reject(new ApiError("unreachable", response.status, "The file broke off.")));
+  }
+  throw await refused(response);
+}
 
 export async function request<Answer>(method: Method, path: string, body?: unknown): Promise<Answer> {
   const response = await sendSignedIn(method, path, body);
@@ -102,17 +118,21 @@ export async function request<Answer>(method: Method, path: string, body?: unkno
       throw new ApiError("unreachable", response.status, "The answer broke off or was not JSON.");
     }
   }
-  const error = await toError(response);
-  if (error.code === "not_signed_in") whenSignedOut();
-  throw error;
+  throw await refused(response);
 }
 
-async function send(method: Method, path: string, body: unknown): Promise<Response> {
+async function refused(response: Response): Promise<ApiError> {
+  const error = await toError(response);
+  if (error.code === "not_signed_in") whenSignedOut();
+  return error;
+}
+
+async function send(method: Method, path: string, body: unknown, deadlineMs = DEADLINE_MS): Promise<Response> {
   const init: RequestInit = {
     method,
     credentials: "same-origin",
     headers: { Accept: "application/json" },
-    signal: AbortSignal.timeout(DEADLINE_MS),
+    signal: AbortSignal.timeout(deadlineMs),
   };
   if (body !== undefined) {
     init.headers = { ...init.headers, "Content-Type": "application/json" };
