@@ -5,7 +5,7 @@ declare module "vue-router" {
   interface RouteMeta {
     /** Opens without being signed in. */
     open?: boolean;
-    title?: "chat" | "characters" | "mesh" | "signIn" | "welcome" | "notFound";
+    title?: "chat" | "characters" | "editor" | "mesh" | "signIn" | "welcome" | "notFound";
   }
 }
 
@@ -19,6 +19,12 @@ export function createPageRouter(account: ReturnType<typeof useAccountStore>): R
         name: "characters",
         component: () => import("./features/characters/views/CharactersView.vue"),
         meta: { title: "characters" },
+      },
+      {
+        path: "/characters/:id",
+        name: "editor",
+        component: () => import("./features/characters/views/EditorView.vue"),
+        meta: { title: "editor" },
       },
       { path: "/mesh", name: "mesh", component: () => import("./features/mesh/views/MeshView.vue"), meta: { title: "mesh" } },
       {
