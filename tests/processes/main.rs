@@ -9,6 +9,7 @@
 
 mod backup;
 mod characters;
+mod characters_apart;
 mod command_line;
 mod failover;
 mod liveness;
