@@ -353,3 +353,17 @@ async fn only_those_who_make_characters_may_change_them() {
         );
     }
 }
+
+// Red when: the words in braces of a card reach people or the model as they stand, or the maker's own text is changed.
+#[tokio::test]
+async fn the_words_of_a_card_are_put_in_for_whoever_reads() {
+    let (_node, mut client) = alone().await;
+    let mut fields = definition("Волк", "Ты {{char}}, и {{user}} тебя не боится.");
+    fields["greeting"] = json!("Здравствуй, {{user}}. Я {{char}}.{{// <img src=x onerror=alert(1)>}}");
+    let made = client.post("/api/v1/characters", fields.clone()).await;
+    assert_eq!(made["draft"]["greeting"], fields["greeting"]);
+    let path = format!("/api/v1/characters/{}", made["id"].as_str().unwrap());
+    client.post(&format!("{path}/publish"), json!({})).await;
+    let list = client.get("/api/v1/characters").await;
+    assert_eq!(list["characters"][0]["greeting"], "Здравствуй, Ада. Я Волк.");
+}

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use crdt::records::character::Character;
+use crdt::{
+    cards::macros::{self, Purpose, Words},
+    records::character::{Character, Definition},
+};
 use keys::ContentId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -90,7 +93,7 @@ pub(crate) async fn list(
                 id: id.to_string(),
                 name: standings.shown_name(id, &definition.name),
                 description: definition.description.clone(),
-                greeting: definition.greeting.clone(),
+                greeting: greeting(definition, &person),
                 has_avatar: definition.avatar.is_some(),
                 is_published: published.is_some(),
                 has_conflict: false,
@@ -112,6 +115,17 @@ pub(crate) async fn list(
         }
     }
     Ok(Json(CharactersAnswer { characters, next }))
+}
+
+/// The greeting as this person reads it. Makers see what they wrote in the editor.
+fn greeting(definition: &Definition, person: &Person) -> String {
+    let words = Words {
+        character: &definition.name,
+        person: person.account.name.text(),
+        original: "",
+        seed: 0,
+    };
+    macros::replaced(&definition.greeting, &words, Purpose::Prompt)
 }
 
 fn cursor(character: &CharacterBody) -> String {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use crdt::cards::macros::{self, Purpose, Words};
 use inference::{
     engine::{EngineEvent, Generation, GenerationError, Input, Sampling},
+    prompt,
     template::ChatMessage,
 };
 use serde::{Deserialize, Serialize};
@@ -66,20 +66,11 @@ pub(crate) async fn trial(
     let (id, character) = own_character(&app, &person, &id).await?;
     check(&request)?;
     let draft = character.draft;
-    let words = Words {
-        character: &draft.name,
-        person: person.account.name.text(),
-        original: "",
-        seed: 0,
-    };
     let message = |role: &str, content: String| ChatMessage {
         role: role.into(),
         content,
     };
-    let mut messages = vec![message(
-        "system",
-        macros::replaced(&draft.prompt, &words, Purpose::Prompt),
-    )];
+    let mut messages = vec![message("system", prompt::system(&draft))];
     messages.extend(request.messages.into_iter().map(|said| match said.role {
         TrialRole::Person => message("user", said.text),
         TrialRole::Character => message("assistant", said.text),
