@@ -221,7 +221,9 @@ fn container(bytes: &[u8]) -> Option<Container> {
     if bytes.starts_with(archive::SIGNATURE) {
         return Some(Container::Charx);
     }
-    let first = json_text(bytes).ok()?.trim_start().as_bytes().first();
+    // Its size is judged where it is read, so that a card that is too long hears so.
+    let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
     (first == Some(&b'{')).then_some(Container::Json)
 }
 

@@ -311,7 +311,7 @@ fn hostile_files_are_refused_before_they_are_unpacked() {
         (
             "too much text",
             vec![b'{'; CARD_TEXT_BYTES_MAX + 1],
-            CardError::UnknownFile,
+            CardError::TextTooLarge,
         ),
         (
             "a chunk of 100 MB that is not there",

@@ -33,6 +33,8 @@ const fn rule(method: &'static str, path: &'static str, who: Who) -> Rule {
 const PEOPLE: Who = Who::Roles(&Role::ALL);
 /// Those who look after people.
 const KEEPERS: Who = Who::Roles(&[Role::Moderator, Role::Administrator]);
+/// Those who make characters; each changes its own, administrators change all ([`crate::may`]).
+const MAKERS: Who = Who::Roles(&[Role::Manager, Role::Administrator]);
 const ADMINISTRATORS: Who = Who::Roles(&[Role::Administrator]);
 /// What could be turned against the whole mesh.
 const DANGEROUS: Who = Who::RolesWithCode(&[Role::Administrator]);
@@ -86,6 +88,20 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("GET", "/api/v1/audit/export", ADMINISTRATORS),
     // Characters and chats.
     rule("GET", "/api/v1/characters", PEOPLE),
+    rule("POST", "/api/v1/characters", MAKERS),
+    rule("POST", "/api/v1/characters/import", MAKERS),
+    rule("GET", "/api/v1/characters/{id}", MAKERS),
+    rule("PATCH", "/api/v1/characters/{id}", MAKERS),
+    rule("DELETE", "/api/v1/characters/{id}", MAKERS),
+    rule("GET", "/api/v1/characters/{id}/avatar", PEOPLE),
+    rule("PUT", "/api/v1/characters/{id}/avatar", MAKERS),
+    rule("GET", "/api/v1/characters/{id}/card", MAKERS),
+    rule("POST", "/api/v1/characters/{id}/publish", MAKERS),
+    rule("POST", "/api/v1/characters/{id}/withdraw", MAKERS),
+    rule("GET", "/api/v1/characters/{id}/versions", MAKERS),
+    rule("GET", "/api/v1/characters/{id}/difference", MAKERS),
+    rule("POST", "/api/v1/characters/{id}/roll-back", MAKERS),
+    rule("POST", "/api/v1/characters/{id}/trial", MAKERS),
     rule("GET", "/api/v1/sessions", PEOPLE),
     rule("POST", "/api/v1/sessions", PEOPLE),
     rule("GET", "/api/v1/sessions/{id}", PEOPLE),

@@ -11,8 +11,10 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     audit::AuditLog,
     auth::lock::Locks,
+    error::ApiError,
+    files::Files,
     letters::{self, LetterDesk},
-    limits::{EXPORTS_MAX, SOCKETS_MAX},
+    limits::{EXPORTS_MAX, SOCKETS_MAX, WORKSHOP_PLACES},
     people::People,
     policy::Policies,
     rate::RateLimit,
@@ -84,6 +86,8 @@ pub struct GatewaySettings {
     pub desk: Desk,
     /// The rest of the mesh.
     pub surroundings: Arc<dyn Surroundings>,
+    /// Pictures and cards.
+    pub files: Arc<dyn Files>,
 }
 
 pub(crate) struct App {
@@ -92,6 +96,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) desk: Desk,
     pub(crate) surroundings: Arc<dyn Surroundings>,
+    pub(crate) files: Arc<dyn Files>,
     /// One password hash per core at a time: each takes 46 MiB and a core.
     pub(crate) hashing: Arc<Semaphore>,
     pub(crate) sign_ins: RateLimit<IpAddr>,
@@ -113,11 +118,28 @@ pub(crate) struct App {
     pub(crate) exports: Arc<Semaphore>,
     /// Whether people come over TLS.
     pub(crate) is_encrypted: bool,
+    /// Cards and pictures that are unpacked at one time.
+    pub(crate) workshop: Arc<Semaphore>,
     pub(crate) sockets: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl App {
+    /// Work that takes a core and much memory: unpacking a card or a picture. Only a few run at one time.
+    pub(crate) async fn in_workshop<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let place = self.workshop.clone().acquire_owned().await;
+        let place = place.map_err(|_| ApiError::StorageUnavailable)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(place);
+            done
+        });
+        done.await.map_err(|_| ApiError::StorageUnavailable)
+    }
+
     /// Makes everything, and starts the work behind it.
     pub(crate) fn start(settings: GatewaySettings, stopping: watch::Receiver<bool>) -> Arc<Self> {
         let store = &settings.store;
@@ -134,6 +156,7 @@ impl App {
             store: settings.store,
             desk: settings.desk,
             surroundings: settings.surroundings,
+            files: settings.files,
             hashing: Arc::new(Semaphore::new(cores)),
             sign_ins: RateLimit::default(),
             addresses: RateLimit::default(),
@@ -145,6 +168,7 @@ impl App {
             letters: desk,
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             is_encrypted: false,
+            workshop: Arc::new(Semaphore::new(WORKSHOP_PLACES)),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             stopping,
         });

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::rejection::JsonRejection,
+    extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
@@ -10,6 +10,8 @@ use crdt::{StoreError, records::RecordError};
 use keys::password::PasswordError;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::routes::characters::error::CharacterError;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,7 @@ pub(crate) enum ApiError {
     MailNotConfigured,
     Conflict,
     AddressBanned,
+    Character(CharacterError),
 }
 
 /// The body of an error.
@@ -56,6 +59,17 @@ pub(crate) struct ErrorContent {
     code: &'static str,
     /// For logs, in English.
     message: String,
+    /// Of a name or a prompt that is taken: whose it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    twin: Option<NamedBody>,
+}
+
+/// Something with its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct NamedBody {
+    pub(crate) id: String,
+    #[schema(example = "Лис")]
+    pub(crate) name: String,
 }
 
 impl ApiError {
@@ -88,6 +102,7 @@ impl ApiError {
             Self::MailNotConfigured => "mail_not_configured",
             Self::Conflict => "conflict",
             Self::AddressBanned => "address_banned",
+            Self::Character(error) => error.code(),
         }
     }
 
@@ -122,10 +137,11 @@ impl ApiError {
             Self::MailNotConfigured => "No mail server is configured.".into(),
             Self::Conflict => "This does not fit what is there now.".into(),
             Self::AddressBanned => "Requests from this address are refused.".into(),
+            Self::Character(error) => error.message(),
         }
     }
 
-    const fn status(&self) -> StatusCode {
+    pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::BodyInvalid(_)
             | Self::NameInvalid
@@ -150,6 +166,7 @@ impl ApiError {
             Self::StorageUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotAGateway => StatusCode::MISDIRECTED_REQUEST,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Character(error) => error.status(),
         }
     }
 }
@@ -159,6 +176,10 @@ impl IntoResponse for ApiError {
         let content = ErrorContent {
             code: self.code(),
             message: self.message(),
+            twin: match &self {
+                Self::Character(error) => error.twin().cloned(),
+                _ => None,
+            },
         };
         let mut response = (self.status(), Json(ErrorBody { error: content })).into_response();
         if let Self::TooManyRequests { seconds } = self {
@@ -175,6 +196,28 @@ impl From<JsonRejection> for ApiError {
         } else {
             Self::BodyInvalid(rejection.body_text())
         }
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Self::BodyTooLarge
+        } else {
+            Self::BodyInvalid(rejection.body_text())
+        }
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::BodyInvalid(rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::BodyInvalid(rejection.body_text())
     }
 }
 
@@ -238,6 +281,9 @@ mod tests {
             ApiError::Conflict,
             ApiError::AddressBanned,
         ];
+        let errors = errors
+            .into_iter()
+            .chain(CharacterError::examples().map(ApiError::Character));
         for error in errors {
             let row = format!("| {} | `{}` |", error.status().as_u16(), error.code());
             assert!(document.contains(&row), "API.md has no row {row}");

@@ -14,13 +14,16 @@ mod archive;
 mod audit;
 mod auth;
 mod error;
+mod files;
 mod guard;
 mod idle;
 mod letters;
 pub mod limits;
+mod may;
 mod openapi;
 mod pages;
 mod people;
+mod picture;
 mod policy;
 mod rate;
 mod routes;
@@ -32,6 +35,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 pub use app::{GatewaySettings, NodeView, ServesNobody, Surroundings};
 pub use auth::{first_administrator_path, has_administrator};
+pub use files::{FileError, Filed, Files};
 pub use openapi::document as openapi;
 
 use crate::{

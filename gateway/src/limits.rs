@@ -88,3 +88,29 @@ pub const REQUESTS_PER_SECOND_ADDRESS: u64 = 100;
 pub const REQUESTS_PER_SECOND_ACCOUNT: u64 = 50;
 /// So many seconds of the long run may come at once: a page that starts asks for a dozen things.
 pub const REQUEST_BURST_SECONDS: f64 = 4.0;
+/// Bytes of a picture that a person sends.
+pub const PICTURE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Pixels of one side of a picture that is unpacked; 50 megapixels are more than any camera's portrait.
+pub const PICTURE_SIDE_MAX: u32 = 8192;
+/// Memory that unpacking one picture may take.
+pub const PICTURE_MEMORY_MAX: u64 = 256 * 1024 * 1024;
+/// Cards and pictures that are unpacked at one time; whoever comes next waits. Two take no more memory than a small model.
+pub const WORKSHOP_PLACES: usize = 2;
+/// Pixels of one side of a picture as it is kept: twice what the largest place of the page shows.
+pub const PICTURE_SIDE_KEPT: u32 = 640;
+/// Quality of a picture without transparency.
+pub const PICTURE_QUALITY: u8 = 85;
+/// Entries of a list in one page unless told otherwise.
+pub const PAGE_ENTRIES: usize = 50;
+/// Entries of a list in one page at most.
+pub const PAGE_ENTRIES_MAX: usize = 100;
+/// Characters of where a page begins.
+pub const PAGE_CURSOR_CHARACTERS_MAX: usize = 200;
+/// Characters with whose prompts a new one is compared; a mesh with more shows no likeness, and equality is still found.
+pub const CHARACTERS_COMPARED_MAX: usize = 5000;
+/// Messages of a test chat: what a model is given of any chat.
+pub const TRIAL_MESSAGES_MAX: usize = 20;
+/// Characters of one message of a test chat.
+pub const TRIAL_CHARACTERS_MAX: usize = 1000;
+/// A test chat is answered within this, or not at all.
+pub const TRIAL_TIMEOUT: Duration = Duration::from_secs(25);

@@ -9,6 +9,7 @@ pub(crate) mod erasures;
 pub(crate) mod links;
 pub(crate) mod me;
 pub(crate) mod mesh_view;
+pub(crate) mod page;
 pub(crate) mod password;
 pub(crate) mod people;
 pub(crate) mod refresh;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRequest, Request, State},
+    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State},
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
@@ -47,6 +48,16 @@ use crate::{
 #[derive(FromRequest)]
 #[from_request(via(axum::Json), rejection(ApiError))]
 pub(crate) struct Json<T>(pub(crate) T);
+
+/// What stands behind `?`, whose refusal has our shape.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(ApiError))]
+pub(crate) struct Query<T>(pub(crate) T);
+
+/// A part of the path, whose refusal has our shape.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(ApiError))]
+pub(crate) struct Path<T>(pub(crate) T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
@@ -159,7 +170,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(doors())
         .merge(own_account())
         .merge(keeping())
-        .route("/characters", get(characters::list))
+        .merge(characters::router())
         .route("/sessions", get(sessions::list::list).post(sessions::create::create))
         .route("/sessions/{id}", get(sessions::read::read))
         .route("/mesh", get(mesh_view::get))

@@ -1,6 +1,7 @@
 //! The desk: sees to every question that this node accepted until it is answered.
 
 mod actor;
+mod direct;
 mod memory;
 mod routing;
 

@@ -1,14 +1,42 @@
 //! From a character and a chat to the messages that a model sees: pure.
 
-use crdt::records::{
-    character::Definition,
-    session::{MessageId, Session},
+use crdt::{
+    cards::macros::{self, Purpose, Words},
+    records::{
+        character::Definition,
+        session::{MessageId, Session},
+    },
 };
 
 use crate::{context, template::ChatMessage};
 
 /// What stands before a summary, in the language of it.
 const BEFORE_SUMMARY: (&str, &str) = ("Раньше в этом разговоре:", "Earlier in this conversation:");
+
+/// What `{{user}}` stands for in a character's prompt, by its language. Not the person's own name: the prompt is computed once for
+/// everybody who talks with the character.
+const PERSON: (&str, &str) = ("собеседник", "the user");
+
+/// A character's prompt as a model reads it, with the words in braces of a card replaced, the same for everyone.
+#[must_use]
+pub fn system(character: &Definition) -> String {
+    let person = if is_russian(&character.prompt) {
+        PERSON.0
+    } else {
+        PERSON.1
+    };
+    let words = Words {
+        character: &character.name,
+        person,
+        original: "",
+        seed: 0,
+    };
+    macros::replaced(&character.prompt, &words, Purpose::Prompt)
+}
+
+fn is_russian(text: &str) -> bool {
+    text.chars().any(|c| ('а'..='я').contains(&c))
+}
 
 /// The messages for a question: the character's prompt, what stands for older messages, and the active ones up to the question (see
 /// [`context`]). The summary is a system message of its own, so that the character's prompt stays the same for everyone and is
@@ -17,13 +45,16 @@ const BEFORE_SUMMARY: (&str, &str) = ("Раньше в этом разговор
 pub fn messages(character: &Definition, session: &Session, question: MessageId) -> Vec<ChatMessage> {
     let mut prompt = vec![ChatMessage {
         role: "system".into(),
-        content: character.prompt.clone(),
+        content: system(character),
     }];
     let context = context::context(session, question);
     if let Some(summary) = context.summary {
         let text = summary.text.text();
-        let is_russian = text.chars().any(|c| ('а'..='я').contains(&c));
-        let before = if is_russian { BEFORE_SUMMARY.0 } else { BEFORE_SUMMARY.1 };
+        let before = if is_russian(text) {
+            BEFORE_SUMMARY.0
+        } else {
+            BEFORE_SUMMARY.1
+        };
         prompt.push(ChatMessage {
             role: "system".into(),
             content: format!("{before}\n{text}"),
@@ -73,6 +104,19 @@ mod tests {
 
     use super::*;
     use crate::limits::ACTIVE_MESSAGES_MAX;
+
+    #[test]
+    fn the_words_of_a_card_are_replaced_and_everyone_gets_the_same_prompt() {
+        let card = Definition::new(
+            "Лис",
+            "",
+            "",
+            "{{char}} хитёр. <USER> спрашивает, {{CHAR}} шутит.{{// note}}",
+        );
+        assert_eq!(system(&card), "Лис хитёр. собеседник спрашивает, Лис шутит.");
+        let card = Definition::new("Fox", "", "", "{{char}} never lies to {{user}}.");
+        assert_eq!(system(&card), "Fox never lies to the user.");
+    }
 
     #[test]
     fn the_newest_messages_up_to_the_question_are_taken() {

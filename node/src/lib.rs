@@ -26,6 +26,7 @@ pub mod control;
 pub mod data_directory;
 mod deciding;
 mod erasing;
+mod files;
 pub mod hints;
 mod links;
 pub mod logging;

@@ -29,6 +29,7 @@ use crate::{
     config::{self, Config},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::DataDirectory,
+    files::BlobFiles,
     maintenance,
     models::{Catalogue, fetching::Fetching},
     repairs, scrub, seed, standing,
@@ -197,6 +198,11 @@ impl Node {
             store: parts.store.clone(),
             desk: parts.desk.clone(),
             surroundings: Arc::new(surroundings),
+            files: Arc::new(BlobFiles {
+                blobs: parts.blobs.clone(),
+                mesh: parts.mesh.clone(),
+                incoming: parts.directory.path().join("incoming"),
+            }),
         };
         let tasks = parts.tasks.clone();
         parts.tasks.spawn("gateway", async move {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod base;
+mod card;
 mod change;
 mod envelope;
 mod evidence;
@@ -24,6 +25,11 @@ pub const TARGETS: &[Target] = &[
         name: "base",
         run: base::run,
         seeds: base::seeds,
+    },
+    Target {
+        name: "card",
+        run: card::run,
+        seeds: card::seeds,
     },
     Target {
         name: "envelope",

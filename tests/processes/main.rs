@@ -8,6 +8,8 @@
 )]
 
 mod backup;
+mod characters;
+mod characters_apart;
 mod command_line;
 mod failover;
 mod liveness;

@@ -60,6 +60,21 @@ impl Client {
         (status, response.json().await.unwrap_or(Value::Null))
     }
 
+    /// One request with bytes; returns status and bytes.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> (StatusCode, Vec<u8>) {
+        let mut request = self.http.request(method, format!("http://{}{path}", self.address));
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        let request = request.header("content-type", "application/octet-stream");
+        let response = request.body(body).send().await.expect("the node answers");
+        let status = response.status();
+        (status, response.bytes().await.expect("the answer is whole").to_vec())
+    }
+
     /// A GET that must succeed.
     ///
     /// # Panics

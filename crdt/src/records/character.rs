@@ -13,6 +13,7 @@
 
 mod definition;
 mod edits;
+mod likeness;
 
 use automerge::ScalarValue;
 use keys::{ContentId, Timestamp};
@@ -26,6 +27,7 @@ pub use self::{
         NAME_CHARACTERS, PROMPT_CHARACTERS_MAX, TEMPERATURE,
     },
     edits::CharacterEdit,
+    likeness::{LIKENESS_WARNED, Pieces},
 };
 use super::{
     EntryId, Record, RecordError, RecordKind,

@@ -4,6 +4,7 @@ import type { useAccountStore } from "./features/account";
 export type PageTitle =
   | "chat"
   | "characters"
+  | "editor"
   | "mesh"
   | "signIn"
   | "welcome"
@@ -74,6 +75,12 @@ export function createPageRouter(account: ReturnType<typeof useAccountStore>): R
         name: "characters",
         component: () => import("./features/characters/views/CharactersView.vue"),
         meta: { title: "characters" },
+      },
+      {
+        path: "/characters/:id",
+        name: "editor",
+        component: () => import("./features/characters/views/EditorView.vue"),
+        meta: { title: "editor" },
       },
       { path: "/mesh", name: "mesh", component: () => import("./features/mesh/views/MeshView.vue"), meta: { title: "mesh" } },
       {

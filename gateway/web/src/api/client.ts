@@ -30,6 +30,17 @@ export const ERROR_CODES = [
   "mail_not_configured",
   "conflict",
   "address_banned",
+  "character_name_taken",
+  "prompt_taken",
+  "fields_too_long",
+  "field_invalid",
+  "card_invalid",
+  "card_too_large",
+  "picture_invalid",
+  "picture_too_large",
+  "file_unreachable",
+  "no_model",
+  "generation_failed",
   "unreachable",
   "unknown",
 ] as const;
@@ -41,6 +52,8 @@ export class ApiError extends Error {
     readonly status: number,
     message: string,
     readonly retryAfterSeconds: number | null = null,
+    /** Whose a name or a prompt is that is taken. */
+    readonly twin: { id: string; name: string } | null = null,
   ) {
     super(message);
     this.name = "ApiError";
@@ -68,7 +81,7 @@ export function onSignedOut(listener: () => void): void {
   whenSignedOut = listener;
 }
 
-export type Method = "GET" | "POST" | "PUT" | "DELETE";
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** Asking for another access token; every request that meets an old one waits for the same answer. */
 let refreshing: Promise<boolean> | null = null;
@@ -108,8 +121,9 @@ export async function requestFile(path: string): Promise<Blob> {
   throw await refused(response);
 }
 
-export async function request<Answer>(method: Method, path: string, body?: unknown): Promise<Answer> {
-  const response = await sendSignedIn(method, path, body);
+/** A body that is a file goes as it is; what takes the node long is given `deadlineMs`. */
+export async function request<Answer>(method: Method, path: string, body?: unknown, deadlineMs?: number): Promise<Answer> {
+  const response = await sendSignedIn(method, path, body, deadlineMs ?? (body instanceof Blob ? FILE_DEADLINE_MS : DEADLINE_MS));
   if (response.ok) {
     if (response.status === 204) return undefined as Answer;
     try {
@@ -135,8 +149,9 @@ async function send(method: Method, path: string, body: unknown, deadlineMs = DE
     signal: AbortSignal.timeout(deadlineMs),
   };
   if (body !== undefined) {
-    init.headers = { ...init.headers, "Content-Type": "application/json" };
-    init.body = JSON.stringify(body);
+    const isFile = body instanceof Blob;
+    init.headers = { ...init.headers, "Content-Type": isFile ? "application/octet-stream" : "application/json" };
+    init.body = isFile ? body : JSON.stringify(body);
   }
   try {
     return await fetch(`/api/v1${path}`, init);
@@ -146,7 +161,7 @@ async function send(method: Method, path: string, body: unknown, deadlineMs = DE
 }
 
 interface ErrorBody {
-  error?: { code?: unknown; message?: unknown };
+  error?: { code?: unknown; message?: unknown; twin?: { id: string; name: string } };
 }
 
 async function toError(response: Response): Promise<ApiError> {
@@ -157,5 +172,5 @@ async function toError(response: Response): Promise<ApiError> {
   const known = toErrorCode(parsed?.error?.code);
   const code = known === "unknown" && response.status >= 502 ? "unreachable" : known;
   const message = typeof parsed?.error?.message === "string" ? parsed.error.message : `Status ${response.status}`;
-  return new ApiError(code, response.status, message, retryAfter);
+  return new ApiError(code, response.status, message, retryAfter, parsed?.error?.twin ?? null);
 }

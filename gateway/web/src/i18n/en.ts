@@ -2,6 +2,7 @@ import type { ErrorCode } from "@/api/client";
 import { doorEn } from "./door.en";
 import { keepingEn } from "./keeping.en";
 import { ownEn } from "./own.en";
+import { editorEn } from "./editor.en";
 import { pluralEn } from "./plural";
 
 // The English words. Their shape is the law: src/i18n/ru.ts does not compile while it lacks a key or has one too many.
@@ -119,6 +120,7 @@ export const en = {
     none: "This mesh has no characters yet.",
     someone: "Character",
   },
+  editor: editorEn,
   mesh: {
     title: "Mesh",
     text: "What this node knows of the others, and how old the news is.",
@@ -214,6 +216,17 @@ export const en = {
     mail_not_configured: "No mail server is configured.",
     conflict: "This does not fit what is there now. Please reload the page.",
     address_banned: "Requests from your address are refused here.",
+    character_name_taken: "Another character has this name. Choose another one.",
+    prompt_taken: "Another character has this very prompt.",
+    fields_too_long: "Some fields of the card are too long. Shorten them first.",
+    field_invalid: "A field is empty, too long or out of range.",
+    card_invalid: "This file is not a character card, or it is broken.",
+    card_too_large: "The card is too large: 16 MB at most, 4 MB of text.",
+    picture_invalid: "This is no PNG, JPEG, WebP or GIF, or it has too many pixels.",
+    picture_too_large: "A picture may have 2 MB at most.",
+    file_unreachable: "The node that has this file cannot be reached now. Try again later.",
+    no_model: "This node has no model that can answer now.",
+    generation_failed: "The model failed. Try again.",
     unreachable: "The node cannot be reached. Please check the connection.",
     unknown: "Something went wrong. Please try again.",
   } satisfies Record<ErrorCode, string> as Record<ErrorCode, string>,

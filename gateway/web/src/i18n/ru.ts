@@ -1,4 +1,5 @@
 import { doorRu } from "./door.ru";
+import { editorRu } from "./editor.ru";
 import type { Dictionary } from "./en";
 import { keepingRu } from "./keeping.ru";
 import { ownRu } from "./own.ru";
@@ -118,6 +119,7 @@ export const ru: Dictionary = {
     none: "В этой сети пока нет персонажей.",
     someone: "Персонаж",
   },
+  editor: editorRu,
   mesh: {
     title: "Сеть",
     text: "Что этот узел знает об остальных и насколько свежи эти сведения.",
@@ -213,6 +215,17 @@ export const ru: Dictionary = {
     mail_not_configured: "Почтовый сервер не настроен.",
     conflict: "Это не подходит к тому, что есть сейчас. Перезагрузите страницу.",
     address_banned: "Запросы с вашего адреса здесь отклоняются.",
+    character_name_taken: "Это имя уже у другого персонажа. Выберите другое.",
+    prompt_taken: "Точно такой промпт уже у другого персонажа.",
+    fields_too_long: "Некоторые поля карточки слишком длинны. Сначала сократите их.",
+    field_invalid: "Какое-то поле пусто, слишком длинно или вне допустимого.",
+    card_invalid: "Этот файл — не карточка персонажа, или он испорчен.",
+    card_too_large: "Карточка слишком велика: не больше 16 МБ, из них 4 МБ текста.",
+    picture_invalid: "Это не PNG, JPEG, WebP или GIF, или в картинке слишком много точек.",
+    picture_too_large: "Картинка может занимать не больше 2 МБ.",
+    file_unreachable: "Узел, на котором лежит этот файл, сейчас недоступен. Попробуйте позже.",
+    no_model: "На этом узле сейчас нет модели, которая могла бы ответить.",
+    generation_failed: "Модель не справилась. Попробуйте ещё раз.",
     unreachable: "Узел недоступен. Проверьте связь.",
     unknown: "Что-то пошло не так. Попробуйте ещё раз.",
   },
