@@ -8,7 +8,7 @@ use keys::{ContentId, NodeId, NodeKey};
 use monitor::Load;
 use tokio::sync::{Semaphore, watch};
 
-use crate::{limits::SOCKETS_MAX, rate::RateLimit};
+use crate::{chats::Chats, limits::SOCKETS_MAX, rate::RateLimit, rooms::Rooms, search::Search};
 
 /// What the gateway needs to know of the mesh; `node` supplies it.
 pub trait Surroundings: Send + Sync {
@@ -20,6 +20,26 @@ pub trait Surroundings: Send + Sync {
     fn name_of(&self, node: &NodeId) -> String;
     /// Every member as this node knows it now.
     fn nodes(&self) -> Vec<NodeView>;
+    /// The other gateways within reach that say where they are, nearest first.
+    fn gateways(&self) -> Vec<GatewayAddress>;
+}
+
+/// Where another gateway serves people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayAddress {
+    /// The node.
+    pub node: NodeId,
+    /// What people call it.
+    pub name: String,
+    /// Scheme, host and port of its page.
+    pub origin: String,
+}
+
+impl GatewayAddress {
+    /// Host and port.
+    pub(crate) fn host(&self) -> &str {
+        self.origin.split_once("://").map_or("", |(_, host)| host)
+    }
 }
 
 /// Why a node serves no people.
@@ -83,6 +103,9 @@ pub(crate) struct App {
     pub(crate) sign_ins: RateLimit,
     pub(crate) sockets: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) chats: Chats,
+    pub(crate) rooms: Rooms,
+    pub(crate) search: Search,
 }
 
 impl App {
@@ -98,6 +121,9 @@ impl App {
             sign_ins: RateLimit::default(),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             stopping,
+            chats: Chats::default(),
+            rooms: Rooms::default(),
+            search: Search::default(),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use utoipa::OpenApi;
 
-use crate::routes::{characters, links, me, mesh_view, sessions, sign_in, sign_out, welcome};
+use crate::routes::{
+    characters, favourites, gateways, links, me, mesh_view, search, sessions, sign_in, sign_out, welcome,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +23,18 @@ use crate::routes::{characters, links, me, mesh_view, sessions, sign_in, sign_ou
         sessions::list::list,
         sessions::create::create,
         sessions::read::read,
+        sessions::change::change,
+        sessions::messages::change::change,
+        sessions::messages::another::post,
+        sessions::messages::further::post,
+        sessions::messages::edit::post,
+        sessions::summaries::list::list,
+        sessions::summaries::put::put,
+        favourites::list::list,
+        favourites::put::put,
+        favourites::remove::remove,
+        search::get,
+        gateways::get,
         mesh_view::get,
     )
 )]

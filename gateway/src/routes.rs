@@ -2,9 +2,12 @@
 
 pub(crate) mod characters;
 pub(crate) mod chat;
+pub(crate) mod favourites;
+pub(crate) mod gateways;
 pub(crate) mod links;
 pub(crate) mod me;
 pub(crate) mod mesh_view;
+pub(crate) mod search;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;
@@ -18,7 +21,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, patch, post, put},
 };
 use serde::Serialize;
 use tower_http::compression::CompressionLayer;
@@ -87,6 +90,35 @@ impl NodeBody {
     }
 }
 
+/// What people do with their chats, beside the socket.
+fn chat_routes() -> Router<Arc<App>> {
+    use sessions::{messages, summaries};
+    Router::new()
+        .route(
+            "/sessions/{id}",
+            get(sessions::read::read).patch(sessions::change::change),
+        )
+        .route("/sessions/{id}/messages/{message}", patch(messages::change::change))
+        .route(
+            "/sessions/{id}/messages/{message}/answers",
+            post(messages::another::post),
+        )
+        .route(
+            "/sessions/{id}/messages/{message}/continuation",
+            post(messages::further::post),
+        )
+        .route("/sessions/{id}/messages/{message}/edits", post(messages::edit::post))
+        .route("/sessions/{id}/summaries", get(summaries::list::list))
+        .route("/sessions/{id}/summaries/{last}", put(summaries::put::put))
+        .route("/favourites", get(favourites::list::list))
+        .route(
+            "/favourites/{session}/{message}",
+            put(favourites::put::put).delete(favourites::remove::remove),
+        )
+        .route("/search", get(search::get))
+        .route("/gateways", get(gateways::get))
+}
+
 pub(crate) fn router(app: Arc<App>) -> Router {
     let api = Router::new()
         .route("/welcome", post(welcome::post))
@@ -96,7 +128,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/people/links", post(links::post))
         .route("/characters", get(characters::list))
         .route("/sessions", get(sessions::list::list).post(sessions::create::create))
-        .route("/sessions/{id}", get(sessions::read::read))
+        .merge(chat_routes())
         .route("/mesh", get(mesh_view::get))
         .method_not_allowed_fallback(|| async { ApiError::NotFound })
         .layer(middleware::from_fn(deadline))

@@ -2,7 +2,10 @@
 
 use crdt::{
     Store, StoreError,
-    records::session::{Ending, Message, Session, SessionEdit, Speaker},
+    records::{
+        EntryId,
+        session::{Ending, Message, Session, SessionEdit, Speaker, Version},
+    },
 };
 use keys::Timestamp;
 use mesh::Mesh;
@@ -57,11 +60,17 @@ async fn generate(
     report
         .send(FromGenerator::Accepted {
             model: model.name.clone(),
+            run: request.run,
         })
         .await
         .ok()?;
     tokio::pin!(stop);
     let mut messages = request.messages.clone();
+    let said = request.said.clone().unwrap_or_default();
+    if !said.is_empty() {
+        let text = said.clone();
+        report.send(FromGenerator::Text { at: 0, text }).await.ok()?;
+    }
     loop {
         let mut sampling = request.sampling.clone();
         sampling.tokens_max = sampling.tokens_max.clamp(1, ANSWER_TOKENS_MAX);
@@ -76,7 +85,7 @@ async fn generate(
             Ok(running) => running,
             Err(error) => return Some(FromGenerator::Failed(error)),
         };
-        match stream(&mut running, report, stop.as_mut()).await? {
+        match stream(&mut running, said.clone(), report, stop.as_mut()).await? {
             Ok((text, reason)) => return Some(record(store, &request, &text, &model.name, reason).await),
             // Nothing was generated yet: drop the oldest message and try again. Each round has one message less.
             Err(error @ GenerationError::PromptTooLong { .. }) => match prompt::shorter(messages) {
@@ -91,11 +100,11 @@ async fn generate(
 /// Passes text on until the generation ends; `None` when nobody listens any more (dropping `running` cancels it).
 async fn stream(
     running: &mut Running,
+    said: String,
     report: &mpsc::Sender<FromGenerator>,
     mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
 ) -> Option<Result<(String, FinishReason), GenerationError>> {
-    let mut text = String::new();
-    let mut index = 0;
+    let mut text = said;
     let mut stopped = false;
     let mut alive = tokio::time::interval(PROGRESS_EVERY);
     loop {
@@ -107,9 +116,9 @@ async fn stream(
             }
             event = running.next() => match event {
                 Some(EngineEvent::Text(piece)) => {
+                    let at = u32::try_from(text.len()).unwrap_or(u32::MAX);
                     text.push_str(&piece);
-                    report.send(FromGenerator::Text { index, text: piece }).await.ok()?;
-                    index += 1;
+                    report.send(FromGenerator::Text { at, text: piece }).await.ok()?;
                 }
                 // What a model thinks is no part of its answer; whoever waits sees by the progress that it lives.
                 Some(EngineEvent::Thought(_) | EngineEvent::Probability(_)) => {}
@@ -139,12 +148,12 @@ async fn record(
         FinishReason::Length => Ending::Length,
         FinishReason::Stopped => Ending::Stopped,
     };
-    let mut message = Message::answer(request.question, text.trim(), Timestamp::now(), model, ending);
+    let mut message = Message {
+        id: request.answer,
+        ..Message::answer(request.question, text.trim(), Timestamp::now(), model, ending)
+    };
     let recorded = match writes && wait_for_session(store, request).await {
-        true => match store
-            .edit(request.session, SessionEdit::PutMessage(message.clone()))
-            .await
-        {
+        true => match store.edit(request.session, edit(request, &message)).await {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%error, "an answer could not be written here; the asking node writes it");
@@ -158,6 +167,27 @@ async fn record(
         *node = Some(store.node());
     }
     FromGenerator::Finished { message, recorded }
+}
+
+/// How a finished answer is written: as a message, or as a further version of the one that was said further.
+pub(crate) fn edit(request: &Request, message: &Message) -> SessionEdit {
+    match request.said {
+        None => SessionEdit::PutMessage(message.clone()),
+        Some(_) => SessionEdit::PutVersion {
+            message: request.answer,
+            version: Version::new(version_id(request, message), message.text.text()),
+        },
+    }
+}
+
+/// The same wherever it is written: by the node that generated it or by the one that asked.
+fn version_id(request: &Request, message: &Message) -> EntryId {
+    let at = message.at.max(request.answer.at().plus(1));
+    EntryId::derived(
+        at,
+        "starling continued answer 1",
+        &[request.answer.bytes(), &request.run.to_le_bytes()],
+    )
 }
 
 /// The question travels faster than the chat it belongs to: give replication a moment.

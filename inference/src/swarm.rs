@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::{Engine, GenerationError, Sampling, calibration::Profile},
+    live::Lease,
     template::ChatMessage,
 };
 
 /// The section under which offers are announced.
 pub const OFFERS: &str = "offers";
 /// First byte of offers and of every frame of a generation.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 /// Models that one node may offer.
 const OFFERS_MAX: usize = 16;
 
@@ -47,10 +48,31 @@ pub struct Request {
     pub session: ContentId,
     /// The question.
     pub question: MessageId,
+    /// The answer: the first one, a further one, or one that is said further.
+    pub answer: MessageId,
+    /// The gateway that sees to it.
+    pub gateway: NodeId,
+    /// Names this attempt to say it.
+    pub run: u64,
+    /// What was said of the answer already, when it is to be said further.
+    pub said: Option<String>,
     /// What the model sees.
     pub messages: Vec<ChatMessage>,
     /// How it chooses tokens.
     pub sampling: Sampling,
+}
+
+impl Request {
+    /// What is announced of it.
+    pub(crate) const fn lease(&self) -> Lease {
+        Lease {
+            account: self.account,
+            session: self.session,
+            question: self.question,
+            answer: self.answer,
+            gateway: self.gateway,
+        }
+    }
 }
 
 /// From the asking node.
@@ -58,21 +80,28 @@ pub struct Request {
 pub(crate) enum FromAsker {
     Generate(Request),
     Stop,
+    /// What is being said in answer to somebody else, from so many bytes on.
+    Follow {
+        answer: MessageId,
+        bytes: u32,
+    },
 }
 
 /// From the generating node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromGenerator {
-    /// It begins, with this model.
-    Accepted { model: String },
+    /// It begins, with this model, or began already: then with the run of that time.
+    Accepted { model: String, run: u64 },
     /// Nothing new, but alive.
     Progress,
-    /// The next piece of text.
-    Text { index: u32, text: String },
+    /// The next piece of text, behind so many bytes.
+    Text { at: u32, text: String },
     /// The whole answer, and whether it is written into the session.
     Finished { message: Message, recorded: bool },
     /// It failed.
     Failed(GenerationError),
+    /// It says no such answer.
+    Unknown,
 }
 
 pub(crate) fn encode(message: &impl Serialize) -> Vec<u8> {

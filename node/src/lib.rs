@@ -27,6 +27,7 @@ pub mod hints;
 mod links;
 pub mod logging;
 pub mod node;
+mod origins;
 pub mod ports;
 mod repairs;
 pub mod scrub;

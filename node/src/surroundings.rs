@@ -1,14 +1,14 @@
 //! What the gateway is told of the mesh.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use gateway::{NodeView, ServesNobody, Surroundings};
+use gateway::{GatewayAddress, NodeView, ServesNobody, Surroundings};
 use inference::{Desk, swarm};
 use keys::NodeId;
 use mesh::Mesh;
 use monitor::Monitor;
 
-use crate::standing;
+use crate::{origins, standing};
 
 /// The mesh, the monitor and the desk as the gateway sees them.
 pub struct MeshSurroundings {
@@ -35,6 +35,29 @@ impl Surroundings for MeshSurroundings {
             .roster()
             .get(node)
             .map_or_else(|| node.short(), |member| member.name.clone())
+    }
+
+    fn gateways(&self) -> Vec<GatewayAddress> {
+        let view = self.mesh.view();
+        let view = view.borrow();
+        let mut found: Vec<_> = view
+            .reachable()
+            .filter_map(|(node, link)| {
+                Some((
+                    link.round_trip,
+                    node,
+                    origins::parse(link.sections.get(origins::SECTION)?)?,
+                ))
+            })
+            .collect();
+        // Unmeasured ones last.
+        found.sort_by_key(|(round_trip, node, _)| (round_trip.unwrap_or(Duration::MAX), **node));
+        let addresses = found.into_iter().map(|(_, node, origin)| GatewayAddress {
+            node: *node,
+            name: self.name_of(node),
+            origin,
+        });
+        addresses.collect()
     }
 
     fn nodes(&self) -> Vec<NodeView> {

@@ -12,12 +12,15 @@ use super::{
     Backend, Command, EngineEvent, EngineStatus, FinishReason, Finished, GenerationError, ModelInfo, Task,
     running::Running,
 };
-use crate::limits::GENERATIONS_MAX;
+use crate::limits::{MOCK_GENERATIONS_MAX, MOCK_WORDS_MAX};
 
 /// What people see as its model.
 pub const NAME: &str = "mock";
 /// A question with this fails at once, one with `[fail after N]` after so many words.
 const FAIL: &str = "[fail";
+/// A question with `[tokens N]` is answered with so many words, one with `[rate N]` with so many a second.
+const TOKENS: &str = "[tokens";
+const RATE: &str = "[rate";
 
 /// How a mock behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,8 @@ pub(super) struct Mock {
 }
 
 impl Mock {
-    pub(super) fn new(script: Script, running: Running) -> Self {
+    pub(super) fn new(script: Script, mut running: Running) -> Self {
+        running.set_generations_max(MOCK_GENERATIONS_MAX);
         Self {
             script,
             running,
@@ -58,7 +62,7 @@ impl Backend for Mock {
     async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let model = ModelInfo {
             name: NAME.to_owned(),
-            slots: u32::try_from(GENERATIONS_MAX).unwrap_or(1),
+            slots: u32::try_from(MOCK_GENERATIONS_MAX).unwrap_or(1),
             context_tokens: 8192,
             format: None,
             profile: None,
@@ -102,7 +106,20 @@ impl Backend for Mock {
 fn words(question: &str) -> Vec<String> {
     let echoed = question.split_whitespace().take(32);
     let words = ["This", "is", "a", "mock;", "it", "was", "asked:"];
-    words.into_iter().chain(echoed).map(str::to_owned).collect()
+    let said = words.into_iter().chain(echoed);
+    match number(question, TOKENS) {
+        Some(count) => {
+            let numbered = said.cycle().zip(0..count.min(MOCK_WORDS_MAX));
+            numbered.map(|(word, number)| format!("{word}{number}")).collect()
+        }
+        None => said.map(str::to_owned).collect(),
+    }
+}
+
+/// The number behind a word of the question.
+fn number(question: &str, word: &str) -> Option<usize> {
+    let (_, rest) = question.split_once(word)?;
+    rest.trim_start().split(']').next()?.trim().parse().ok()
 }
 
 /// Says an answer; the last event, or nothing when nobody listens any more.
@@ -112,7 +129,21 @@ async fn answer(
     events: &mpsc::Sender<EngineEvent>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Option<EngineEvent> {
-    let question = task.messages.last().map_or("", |message| message.content.as_str());
+    let content = |role: &str| {
+        let message = task.messages.iter().rfind(|message| message.role == role);
+        message.map_or("", |message| message.content.as_str())
+    };
+    let question = content("user");
+    let is_further = task.messages.last().is_some_and(|message| message.role == "assistant");
+    let before = if is_further {
+        content("assistant").split_whitespace().count()
+    } else {
+        0
+    };
+    let rate = number(question, RATE)
+        .and_then(|rate| u32::try_from(rate).ok())
+        .filter(|rate| *rate > 0)
+        .or(rate);
     let fails_after = question.find(FAIL).map(|at| {
         let rest = &question[at + FAIL.len()..];
         let count = rest.trim_start_matches(" after ").split(']').next();
@@ -121,7 +152,7 @@ async fn answer(
     let mut pace = rate.map(|rate| tokio::time::interval(Duration::from_secs(1) / rate));
     let mut said = 0;
     let mut reason = FinishReason::Complete;
-    for word in words(question) {
+    for word in words(question).into_iter().skip(before) {
         if fails_after == Some(said) {
             return Some(EngineEvent::Failed(GenerationError::Engine(
                 "the mock was asked to fail".into(),
@@ -138,7 +169,11 @@ async fn answer(
             reason = FinishReason::Stopped;
             break;
         }
-        let text = if said == 0 { word } else { format!(" {word}") };
+        let text = if said + before as u32 == 0 {
+            word
+        } else {
+            format!(" {word}")
+        };
         events.try_send(EngineEvent::Text(text)).ok()?;
         said += 1;
     }

@@ -14,6 +14,7 @@ pub(super) struct Running {
     commands: mpsc::WeakSender<Command>,
     events: HashMap<u64, mpsc::Sender<EngineEvent>>,
     next_id: u64,
+    generations_max: usize,
 }
 
 impl Running {
@@ -29,8 +30,14 @@ impl Running {
             commands,
             events: HashMap::new(),
             next_id: 0,
+            generations_max: GENERATIONS_MAX,
         };
         (running, status, load)
+    }
+
+    /// An engine that computes nothing can hold more.
+    pub(super) const fn set_generations_max(&mut self, generations: usize) {
+        self.generations_max = generations;
     }
 
     pub(super) fn set_status(&self, status: EngineStatus) {
@@ -52,7 +59,7 @@ impl Running {
         tokens_max: u32,
         reply: oneshot::Sender<Result<Handle, GenerationError>>,
     ) -> Option<(u64, mpsc::Sender<EngineEvent>)> {
-        if self.events.len() >= GENERATIONS_MAX {
+        if self.events.len() >= self.generations_max {
             let _ = reply.send(Err(GenerationError::Busy));
             return None;
         }

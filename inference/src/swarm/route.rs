@@ -52,7 +52,7 @@ impl Cost {
 pub fn rank(candidates: Vec<Candidate>, work: Work) -> Vec<(Candidate, Cost)> {
     let mut ranked: Vec<_> = candidates
         .into_iter()
-        .filter(|candidate| (candidate.offer.generations as usize) < GENERATIONS_MAX)
+        .filter(|candidate| candidate.offer.generations < candidate.offer.slots.max(GENERATIONS_MAX as u32))
         .filter_map(|candidate| cost(&candidate, work).map(|cost| (candidate, cost)))
         .collect();
     // Equal costs are told apart by id, so that the choice is the same everywhere.

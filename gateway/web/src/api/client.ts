@@ -13,6 +13,10 @@ export const ERROR_CODES = [
   "not_allowed",
   "not_found",
   "name_taken",
+  "no_answer",
+  "answer_full",
+  "favourites_full",
+  "chat_full",
   "body_too_large",
   "too_many_requests",
   "storage_unavailable",
@@ -53,7 +57,7 @@ export function onSignedOut(listener: () => void): void {
   whenSignedOut = listener;
 }
 
-export type Method = "GET" | "POST";
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 export async function request<Answer>(method: Method, path: string, body?: unknown): Promise<Answer> {
   const response = await send(method, path, body);
