@@ -31,7 +31,7 @@ use crate::{
     data_directory::DataDirectory,
     maintenance,
     models::{Catalogue, fetching::Fetching},
-    repairs, scrub, seed, standing,
+    origins, repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::{TaskStatus, Tasks},
     wiring,
@@ -198,6 +198,10 @@ impl Node {
             desk: parts.desk.clone(),
             surroundings: Arc::new(surroundings),
         };
+        let origin = origins::section(parts.config.gateway.public_url.as_deref(), parts.config.gateway.listen);
+        if let Some(Err(error)) = origin.map(|origin| parts.mesh.announce(origins::SECTION, origin)) {
+            tracing::error!(%error, "where the page is cannot be announced");
+        }
         let tasks = parts.tasks.clone();
         parts.tasks.spawn("gateway", async move {
             if let Err(error) = gateway::serve(listener, settings, stopping).await {

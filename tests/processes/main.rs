@@ -8,6 +8,7 @@
 )]
 
 mod backup;
+mod chats;
 mod command_line;
 mod failover;
 mod liveness;

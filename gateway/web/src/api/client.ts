@@ -13,6 +13,10 @@ export const ERROR_CODES = [
   "not_allowed",
   "not_found",
   "name_taken",
+  "no_answer",
+  "answer_full",
+  "favourites_full",
+  "chat_full",
   "body_too_large",
   "too_many_requests",
   "storage_unavailable",
@@ -66,7 +70,7 @@ export function onSignedOut(listener: () => void): void {
   whenSignedOut = listener;
 }
 
-export type Method = "GET" | "POST" | "PUT" | "DELETE";
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** Asking for another access token; every request that meets an old one waits for the same answer. */
 let refreshing: Promise<boolean> | null = null;
