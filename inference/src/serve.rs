@@ -16,7 +16,7 @@ use mesh::{
     frame::{FrameError, read_frame, within, write_frame},
 };
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncWriteExt},
     sync::{broadcast, mpsc},
     time::{Interval, MissedTickBehavior},
 };
@@ -345,28 +345,7 @@ pub(crate) async fn ask(
     .await?;
     let (sender, mut frames) = mpsc::channel(REPORT_QUEUE);
     // Reading is not cancel-safe, so it goes on by itself beside the wait for orders.
-    let read = async {
-        let mut pace = Pace::new(Instant::now());
-        loop {
-            let until = pace.frozen_at();
-            let frame = tokio::time::timeout_at(until.into(), read_frame(&mut reader, GENERATE_FRAME_BYTES_MAX)).await;
-            let now = Instant::now();
-            let frame = match frame {
-                Ok(Ok(Some(frame))) => decode(&frame).ok_or(AskError::Malformed),
-                Ok(Ok(None)) => Err(AskError::Malformed),
-                Ok(Err(error)) => Err(error.into()),
-                Err(_) => Err(AskError::Frozen),
-            };
-            pace.heard(now);
-            if let Ok(FromGenerator::Accepted { beat_ms, .. }) = frame {
-                pace.announced(Duration::from_millis(beat_ms.into()));
-            }
-            let last = frame.is_err();
-            if sender.send(frame).await.is_err() || last {
-                return;
-            }
-        }
-    };
+    let read = read_reports(&mut reader, &sender);
     let pass_on = async {
         loop {
             tokio::select! {
@@ -395,5 +374,29 @@ pub(crate) async fn ask(
     tokio::select! {
         result = pass_on => result,
         never = read_for_ever => match never {},
+    }
+}
+
+/// Reads what a node reports until that breaks, or until the node is silent for longer than its pace allows.
+async fn read_reports(reader: &mut (impl AsyncRead + Unpin), reports: &mpsc::Sender<Result<FromGenerator, AskError>>) {
+    let mut pace = Pace::new(Instant::now());
+    loop {
+        let until = pace.frozen_at();
+        let frame = tokio::time::timeout_at(until.into(), read_frame(reader, GENERATE_FRAME_BYTES_MAX)).await;
+        let now = Instant::now();
+        let report = match frame {
+            Ok(Ok(Some(frame))) => decode(&frame).ok_or(AskError::Malformed),
+            Ok(Ok(None)) => Err(AskError::Malformed),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(AskError::Frozen),
+        };
+        pace.heard(now);
+        if let Ok(FromGenerator::Accepted { beat_ms, .. }) = report {
+            pace.announced(Duration::from_millis(beat_ms.into()));
+        }
+        let is_last = report.is_err();
+        if reports.send(report).await.is_err() || is_last {
+            return;
+        }
     }
 }
