@@ -171,7 +171,7 @@ export const en = {
       joining: "This node is starting.",
       draining: "This node is stopping: what runs is finished, new questions are answered by other nodes.",
       maintenance: "This node takes no work for now. Other nodes answer new questions; what you write is kept.",
-      suspect: "",
+      suspect: "Other nodes have trouble hearing this one: new questions go elsewhere for now.",
       gone: "This node has stopped.",
     },
     path: "Path",
