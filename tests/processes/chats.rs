@@ -48,6 +48,23 @@ async fn messages(client: &Client, session: &str) -> Vec<Value> {
     page["messages"].as_array().unwrap().clone()
 }
 
+/// Until the chat has so many messages.
+async fn wait_for_messages(client: &Client, session: &str, wanted: usize) {
+    let path = format!("/api/v1/sessions/{session}");
+    let arrive = async {
+        loop {
+            // Whoever asks without a pause is told to wait now and then.
+            let (_, page) = client.request(Method::GET, &path, None).await;
+            let count = page["messages"].as_array().map_or(0, Vec::len);
+            if count >= wanted {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, arrive).await.expect("the messages come");
+}
+
 /// The words that the mock says to a question with `[tokens N]`.
 fn expected(question: &str, tokens: usize) -> String {
     let said = ["This", "is", "a", "mock;", "it", "was", "asked:"]
@@ -147,14 +164,7 @@ async fn an_answer_goes_on_at_another_gateway_when_its_own_is_killed() {
             status["members"].to_string().contains("mock")
         });
         // A question that A had not told B of when it died comes when A is back.
-        let whole = async {
-            while messages(&at_b, &session).await.len() < 2 * (round + 1) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, whole)
-            .await
-            .expect("the chat is whole again");
+        wait_for_messages(&at_b, &session, 2 * (round + 1)).await;
     }
 }
 
@@ -225,22 +235,12 @@ async fn a_question_whose_gateway_dies_before_it_is_answered_is_taken_over() {
     socket.wait_for("answer_waiting").await;
     b.start();
     let mut at_b_socket = at_b.socket().await;
-    let known = async {
-        while messages(&at_b, &session).await.len() < 3 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, known)
-        .await
-        .expect("the question reaches B");
+    // The question reaches B.
+    wait_for_messages(&at_b, &session, 3).await;
     a.kill();
     at_b_socket.send(json!({"type": "open", "session_id": session})).await;
-    let answered = async {
-        while messages(&at_b, &session).await.len() < 4 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, answered).await.expect("B sees to it");
+    // B sees to it.
+    wait_for_messages(&at_b, &session, 4).await;
 }
 
 /// One node with the mock, a person there, and a chat with one answered question.
@@ -443,8 +443,8 @@ async fn a_page_learns_where_the_other_gateways_are() {
     let (a, _b, at_a, at_b) = two_gateways(60).await;
     let found = async {
         loop {
-            let gateways = at_b.get("/api/v1/gateways").await["gateways"].clone();
-            if let Some(gateway) = gateways.get(0) {
+            let (_, found) = at_b.request(Method::GET, "/api/v1/gateways", None).await;
+            if let Some(gateway) = found["gateways"].get(0) {
                 return gateway.clone();
             }
             tokio::task::yield_now().await;
