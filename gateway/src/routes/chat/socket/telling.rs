@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
 
 use axum::extract::ws::Message as SocketMessage;
@@ -31,7 +32,12 @@ impl Socket {
             RoomEvent::Answer(notice) => self.handle_notice(notice).await,
             RoomEvent::Changed(document) => self.handle_change(*document).await,
             RoomEvent::Account => {
+                let before = Arc::clone(&self.person.account);
                 self.check_person().await?;
+                if before.favourites == self.person.account.favourites {
+                    // A device came or went: that is no news for a page.
+                    return Ok(());
+                }
                 self.send(&ServerFrame::Account).await
             }
             RoomEvent::Typing { page, .. } if *page == self.page => Ok(()),
