@@ -121,6 +121,8 @@ struct Connection {
     id: ConnectionId,
     dialled_by_us: bool,
     path: LinkPath,
+    /// Since when it stands.
+    since: Instant,
     /// Where its packets come from now.
     remote: Multiaddr,
 }

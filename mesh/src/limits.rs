@@ -91,6 +91,9 @@ pub const HEARTBEAT: Duration = Duration::from_millis(250);
 pub const SUSPECT_AFTER: Duration = LIVENESS_SILENT_AFTER.saturating_add(LIVENESS_ASK_FOR);
 /// A link without any frame for this long is closed and dialled again, because TCP does not notice a dead peer by itself.
 pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Connections that two members dialled to each other within this time were dialled at once: a dial over a slow network takes a second or two.
+/// Whoever dials later has none any more.
+pub const DIALLED_AT_ONCE: Duration = Duration::from_secs(5);
 /// A link whose control stream ended while its connection stands is lost when no other comes in this time: less than
 /// [`SUSPECT_AFTER`], and several round trips of the slowest lines.
 pub const LINK_LAPSE: Duration = Duration::from_secs(1);

@@ -18,8 +18,8 @@ use crate::{
     LinkPath, LinkView, Protocol, Stream,
     control::{self, Heard, LinkEnd},
     limits::{
-        ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, LINK_LAPSE, NEARBY_FOUND_MAX, REDIAL_FIRST,
-        REDIAL_REFUSED, TRUST_FIRST, TRUST_STREAMS_MAX,
+        ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, DIALLED_AT_ONCE, LINK_EVENT_QUEUE, LINK_LAPSE, NEARBY_FOUND_MAX,
+        REDIAL_FIRST, REDIAL_REFUSED, TRUST_FIRST, TRUST_STREAMS_MAX,
     },
     membership::{node_of, peer_of},
     streams::{OpenError, Opener},
@@ -67,6 +67,7 @@ impl Actor {
             id,
             dialled_by_us,
             path,
+            since: Instant::now(),
             remote: endpoint.get_remote_address().clone(),
         });
         self.plan.connected(&node, dialled_by_us);
@@ -115,12 +116,15 @@ impl Actor {
         match connections.first() {
             // A spare one has gone, and the control stream may well be on the one that stays: to open another would tear it. If it was on
             // the one that is gone it ends in a moment, and is opened anew then.
-            Some(_) if self.controls.get(&node).is_some_and(|(_, task)| !task.is_finished()) => {}
+            Some(remaining) if self.controls.get(&node).is_some_and(|(_, task)| !task.is_finished()) => {
+                self.swarm.behaviour_mut().streams.reinstate(remaining.id);
+            }
             Some(remaining) if remaining.dialled_by_us => {
                 let remaining = remaining.id;
+                self.swarm.behaviour_mut().streams.reinstate(remaining);
                 self.open_control(node, remaining, Duration::ZERO);
             }
-            Some(_) => {}
+            Some(remaining) => self.swarm.behaviour_mut().streams.reinstate(remaining.id),
             None => {
                 self.connections.remove(&node);
                 self.plan.lost(&node, self.started.elapsed(), jitter());
@@ -325,7 +329,8 @@ impl Actor {
     }
 
     /// The other side dialled anew and says that its link is there: it has forgotten connections that it dialled before, perhaps with the life
-    /// in which it did. Without this they would stand here until QUIC gives them up, and what runs on them would wait for nobody.
+    /// in which it did. Without this they would stand here until QUIC gives them up, and what runs on them would wait for nobody. The same
+    /// is true of connections that this side dialled, unless both have dialled at once.
     fn abandon_older(&mut self, node: NodeId, id: ConnectionId) {
         let Some(connections) = self.connections.get_mut(&node) else {
             return;
@@ -333,10 +338,17 @@ impl Actor {
         let Some(place) = connections.iter().position(|one| one.id == id && !one.dialled_by_us) else {
             return;
         };
-        let older: Vec<_> = connections.extract_if(..place, |one| !one.dialled_by_us).collect();
+        let since = connections[place].since;
+        let is_forgotten =
+            |one: &mut Connection| !one.dialled_by_us || since.duration_since(one.since) > DIALLED_AT_ONCE;
+        let older: Vec<_> = connections.extract_if(..place, is_forgotten).collect();
+        if older.is_empty() {
+            return;
+        }
         for connection in older {
             self.retire(node, connection.id, true);
         }
+        self.swarm.behaviour_mut().streams.reinstate(id);
     }
 
     fn spawn_link(&self, node: NodeId, control: u64, stream: Stream) -> tokio::task::AbortHandle {

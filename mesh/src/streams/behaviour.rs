@@ -102,6 +102,11 @@ impl Behaviour {
         self.retired.insert(connection);
     }
 
+    /// Says that a connection which had been replaced is the one to use, since the other one is gone.
+    pub(crate) fn reinstate(&mut self, connection: ConnectionId) {
+        self.retired.remove(&connection);
+    }
+
     /// Whether nobody works on a connection.
     pub(crate) fn is_idle(&self, connection: &ConnectionId) -> bool {
         // Held here and by the connection's handler; more is a stream.
