@@ -456,7 +456,10 @@ impl<S: Shelf> Replica<S> {
             lost += gone.iter().filter(|entry| self.lose(lane, entry)).count();
         }
         if lost > 0 {
-            tracing::error!(lost, "the journal holds less than was known; what is missing is asked of other nodes");
+            tracing::error!(
+                lost,
+                "the journal holds less than was known; what is missing is asked of other nodes"
+            );
         }
     }
 

@@ -484,7 +484,10 @@ async fn what_is_missing_from_an_index_made_anew_is_asked_of_the_other_node() {
 
     let (a, _a_outputs, report) = Store::open(settings(directories[0].path(), 1)).unwrap();
     assert!(!report.index_rebuilt && report.envelopes == 20, "{report:?}");
-    assert!(a.read::<Account>(people[0]).await.is_ok(), "it is found by looking anew");
+    assert!(
+        a.read::<Account>(people[0]).await.is_ok(),
+        "it is found by looking anew"
+    );
     assert_eq!(a.summary().await.unwrap().envelopes, 19, "one is known to be missing");
     reconcile(&a, &b).await;
     assert_eq!(a.summary().await.unwrap().root, b.summary().await.unwrap().root);

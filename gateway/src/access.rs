@@ -105,9 +105,21 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("GET", "/api/v1/sessions", PEOPLE),
     rule("POST", "/api/v1/sessions", PEOPLE),
     rule("GET", "/api/v1/sessions/{id}", PEOPLE),
+    rule("PATCH", "/api/v1/sessions/{id}", PEOPLE),
+    rule("PATCH", "/api/v1/sessions/{id}/messages/{message}", PEOPLE),
+    rule("POST", "/api/v1/sessions/{id}/messages/{message}/answers", PEOPLE),
+    rule("POST", "/api/v1/sessions/{id}/messages/{message}/continuation", PEOPLE),
+    rule("POST", "/api/v1/sessions/{id}/messages/{message}/edits", PEOPLE),
+    rule("GET", "/api/v1/sessions/{id}/summaries", PEOPLE),
+    rule("PUT", "/api/v1/sessions/{id}/summaries/{last}", PEOPLE),
+    rule("GET", "/api/v1/favourites", PEOPLE),
+    rule("PUT", "/api/v1/favourites/{session}/{message}", PEOPLE),
+    rule("DELETE", "/api/v1/favourites/{session}/{message}", PEOPLE),
+    rule("GET", "/api/v1/search", PEOPLE),
     rule("GET", "/api/v1/ws", PEOPLE),
     // Machines.
     rule("GET", "/api/v1/mesh", PEOPLE),
+    rule("GET", "/api/v1/gateways", PEOPLE),
 ];
 
 /// The table's word on an endpoint; `None` when it is not in it.

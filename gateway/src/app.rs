@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     audit::AuditLog,
     auth::lock::Locks,
+    chats::Chats,
     error::ApiError,
     files::Files,
     letters::{self, LetterDesk},
@@ -18,6 +19,8 @@ use crate::{
     people::People,
     policy::Policies,
     rate::RateLimit,
+    rooms::Rooms,
+    search::Search,
 };
 
 /// What the gateway needs to know of the mesh; `node` supplies it.
@@ -32,6 +35,26 @@ pub trait Surroundings: Send + Sync {
     fn nodes(&self) -> Vec<NodeView>;
     /// Runs work in the background under a name, with a state that operators can see, until the node stops.
     fn spawn(&self, name: &'static str, work: Pin<Box<dyn Future<Output = ()> + Send>>);
+    /// The other gateways within reach that say where they are, nearest first.
+    fn gateways(&self) -> Vec<GatewayAddress>;
+}
+
+/// Where another gateway serves people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayAddress {
+    /// The node.
+    pub node: NodeId,
+    /// What people call it.
+    pub name: String,
+    /// Scheme, host and port of its page.
+    pub origin: String,
+}
+
+impl GatewayAddress {
+    /// Host and port.
+    pub(crate) fn host(&self) -> &str {
+        self.origin.split_once("://").map_or("", |(_, host)| host)
+    }
 }
 
 /// Why a node serves no people.
@@ -122,6 +145,9 @@ pub(crate) struct App {
     pub(crate) workshop: Arc<Semaphore>,
     pub(crate) sockets: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) chats: Chats,
+    pub(crate) rooms: Rooms,
+    pub(crate) search: Search,
 }
 
 impl App {
@@ -171,6 +197,9 @@ impl App {
             workshop: Arc::new(Semaphore::new(WORKSHOP_PLACES)),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             stopping,
+            chats: Chats::default(),
+            rooms: Rooms::default(),
+            search: Search::default(),
         });
         let spawn = |name, work| app.surroundings.spawn(name, work);
         spawn("accounts at hand", Box::pin(following_people));

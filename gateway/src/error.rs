@@ -26,6 +26,10 @@ pub(crate) enum ApiError {
     NotAllowed,
     NotFound,
     NameTaken,
+    NoAnswer,
+    AnswerFull,
+    FavouritesFull,
+    ChatFull,
     BodyTooLarge,
     TooManyRequests { seconds: u64 },
     StorageUnavailable,
@@ -85,6 +89,10 @@ impl ApiError {
             Self::NotAllowed => "not_allowed",
             Self::NotFound => "not_found",
             Self::NameTaken => "name_taken",
+            Self::NoAnswer => "no_answer",
+            Self::AnswerFull => "answer_full",
+            Self::FavouritesFull => "favourites_full",
+            Self::ChatFull => "chat_full",
             Self::BodyTooLarge => "body_too_large",
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::StorageUnavailable => "storage_unavailable",
@@ -118,6 +126,10 @@ impl ApiError {
             Self::NotAllowed => "Your role does not allow this.".into(),
             Self::NotFound => "There is nothing here under this name.".into(),
             Self::NameTaken => "Another person has this name.".into(),
+            Self::NoAnswer => "This message is no answer to a question.".into(),
+            Self::AnswerFull => "The answer is as long as one may be.".into(),
+            Self::FavouritesFull => "There are 50 favourites already; remove one first.".into(),
+            Self::ChatFull => "This chat is as long as one may be; begin a new one.".into(),
             Self::BodyTooLarge => "The request is too large.".into(),
             Self::TooManyRequests { seconds } => format!("Too many requests; wait {seconds} seconds."),
             Self::StorageUnavailable => "The node cannot write to its disk; nothing was stored.".into(),
@@ -160,7 +172,13 @@ impl ApiError {
             | Self::ForeignOrigin
             | Self::AddressBanned => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::NameTaken | Self::MailNotConfigured | Self::Conflict => StatusCode::CONFLICT,
+            Self::NameTaken
+            | Self::MailNotConfigured
+            | Self::Conflict
+            | Self::NoAnswer
+            | Self::AnswerFull
+            | Self::FavouritesFull
+            | Self::ChatFull => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::StorageUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -227,6 +245,8 @@ impl From<StoreError> for ApiError {
             StoreError::NotFound | StoreError::Erased => Self::NotFound,
             StoreError::Record(RecordError::Limit("name")) => Self::NameInvalid,
             StoreError::Record(RecordError::Limit("email")) => Self::EmailInvalid,
+            StoreError::Record(RecordError::Full("favourites")) => Self::FavouritesFull,
+            StoreError::Record(RecordError::Full("messages")) => Self::ChatFull,
             StoreError::Record(error) => Self::BodyInvalid(error.to_string()),
             error => {
                 tracing::error!(%error, "the store refused");
@@ -263,6 +283,10 @@ mod tests {
             ApiError::NotAllowed,
             ApiError::NotFound,
             ApiError::NameTaken,
+            ApiError::NoAnswer,
+            ApiError::AnswerFull,
+            ApiError::FavouritesFull,
+            ApiError::ChatFull,
             ApiError::BodyTooLarge,
             ApiError::TooManyRequests { seconds: 3 },
             ApiError::StorageUnavailable,

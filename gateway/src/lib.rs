@@ -5,14 +5,15 @@
 //!
 //! ## Journey: a message
 //! `routes/chat/socket` reads a `send` frame -> `routes/chat/messages` checks it and writes it into the session (on disk before it
-//! is accepted) -> [`inference::Desk::ask`] -> the desk's notices become `answer_started`, `token` and `answer_finished` frames of
-//! every socket of that person here; changes of the session, from wherever they come, become `message` frames.
+//! is accepted) -> [`inference::Desk::ask`] -> the hub (`rooms`) takes the desk's notices and the store's changes into the person's
+//! room -> every socket there reads the running answer at its own pace (`routes/chat/streams`) and tells what changed.
 
 mod access;
 mod app;
 mod archive;
 mod audit;
 mod auth;
+mod chats;
 mod error;
 mod files;
 mod guard;
@@ -26,14 +27,16 @@ mod people;
 mod picture;
 mod policy;
 mod rate;
+mod rooms;
 mod routes;
+mod search;
 mod terms;
 
 use std::time::Duration;
 
 use tokio::{net::TcpListener, sync::watch};
 
-pub use app::{GatewaySettings, NodeView, ServesNobody, Surroundings};
+pub use app::{GatewayAddress, GatewaySettings, NodeView, ServesNobody, Surroundings};
 pub use auth::{first_administrator_path, has_administrator};
 pub use files::{FileError, Filed, Files};
 pub use openapi::document as openapi;
@@ -53,6 +56,7 @@ pub async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let app = App::start(settings, stopping.clone());
+    let hub = rooms::run(app.clone());
     let service = routes::router(app).into_make_service_with_connect_info::<Peer>();
     let stop = {
         let mut stopping = stopping.clone();
@@ -65,8 +69,14 @@ pub async fn serve(
         stopped(&mut stopping).await;
         tokio::time::sleep(limits::STOP_TIMEOUT + Duration::from_millis(500)).await;
     };
+    let hub = async {
+        hub.await;
+        // Store or desk are gone, so the node stops; open requests end by themselves.
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         result = serving => result,
+        () = hub => Ok(()),
         () = give_up => Ok(()),
     }
 }

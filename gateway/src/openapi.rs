@@ -3,8 +3,8 @@
 use utoipa::OpenApi;
 
 use crate::routes::{
-    account, audit, bans, characters, erasures, links, me, mesh_view, password, people, refresh, sessions, settings,
-    sign_in, sign_out, sign_out_everywhere, sign_up, welcome,
+    account, audit, bans, characters, erasures, favourites, gateways, links, me, mesh_view, password, people, refresh,
+    search, sessions, settings, sign_in, sign_out, sign_out_everywhere, sign_up, welcome,
 };
 
 #[derive(OpenApi)]
@@ -74,6 +74,18 @@ use crate::routes::{
         sessions::list::list,
         sessions::create::create,
         sessions::read::read,
+        sessions::change::change,
+        sessions::messages::change::change,
+        sessions::messages::another::post,
+        sessions::messages::further::post,
+        sessions::messages::edit::post,
+        sessions::summaries::list::list,
+        sessions::summaries::put::put,
+        favourites::list::list,
+        favourites::put::put,
+        favourites::remove::remove,
+        search::get,
+        gateways::get,
         mesh_view::get,
     )
 )]

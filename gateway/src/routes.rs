@@ -6,6 +6,8 @@ pub(crate) mod bans;
 pub(crate) mod characters;
 pub(crate) mod chat;
 pub(crate) mod erasures;
+pub(crate) mod favourites;
+pub(crate) mod gateways;
 pub(crate) mod links;
 pub(crate) mod me;
 pub(crate) mod mesh_view;
@@ -13,6 +15,7 @@ pub(crate) mod page;
 pub(crate) mod password;
 pub(crate) mod people;
 pub(crate) mod refresh;
+pub(crate) mod search;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
@@ -29,7 +32,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
-    routing::{delete, get, post, put},
+    routing::{delete, get, patch, post, put},
 };
 use serde::Serialize;
 use tower_http::compression::CompressionLayer;
@@ -165,6 +168,35 @@ fn keeping() -> Router<Arc<App>> {
         .route("/audit/export", get(audit::export::get))
 }
 
+/// What people do with their chats, beside the socket.
+fn chat_routes() -> Router<Arc<App>> {
+    use sessions::{messages, summaries};
+    Router::new()
+        .route(
+            "/sessions/{id}",
+            get(sessions::read::read).patch(sessions::change::change),
+        )
+        .route("/sessions/{id}/messages/{message}", patch(messages::change::change))
+        .route(
+            "/sessions/{id}/messages/{message}/answers",
+            post(messages::another::post),
+        )
+        .route(
+            "/sessions/{id}/messages/{message}/continuation",
+            post(messages::further::post),
+        )
+        .route("/sessions/{id}/messages/{message}/edits", post(messages::edit::post))
+        .route("/sessions/{id}/summaries", get(summaries::list::list))
+        .route("/sessions/{id}/summaries/{last}", put(summaries::put::put))
+        .route("/favourites", get(favourites::list::list))
+        .route(
+            "/favourites/{session}/{message}",
+            put(favourites::put::put).delete(favourites::remove::remove),
+        )
+        .route("/search", get(search::get))
+        .route("/gateways", get(gateways::get))
+}
+
 pub(crate) fn router(app: Arc<App>) -> Router {
     let api = Router::new()
         .merge(doors())
@@ -172,7 +204,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(keeping())
         .merge(characters::router())
         .route("/sessions", get(sessions::list::list).post(sessions::create::create))
-        .route("/sessions/{id}", get(sessions::read::read))
+        .merge(chat_routes())
         .route("/mesh", get(mesh_view::get))
         .method_not_allowed_fallback(|| async { ApiError::NotFound })
         .layer(middleware::from_fn(deadline))

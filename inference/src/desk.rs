@@ -1,15 +1,17 @@
 //! The desk: sees to every question that this node accepted until it is answered.
 
 mod actor;
+mod attempt;
 mod direct;
+mod following;
 mod memory;
 mod routing;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crdt::{
     Store,
-    records::session::{Message, MessageId},
+    records::session::{Message, MessageId, answer_id},
 };
 use keys::{ContentId, NodeId, Timestamp};
 use mesh::{Mesh, Stream};
@@ -18,8 +20,9 @@ use tokio::sync::{broadcast, mpsc};
 use crate::{
     engine::Engine,
     limits::{ANSWER_EVENT_QUEUE, ENGINE_COMMAND_QUEUE},
+    live::{self, Live, Lives},
     serve,
-    swarm::{self, route::Choice, router::BreakerEvent},
+    swarm::{self, router::BreakerEvent},
 };
 
 /// What happens to an answer, for whoever shows it.
@@ -36,30 +39,8 @@ pub struct AnswerNotice {
 /// What happens to an answer.
 #[derive(Clone, Debug)]
 pub enum AnswerEvent {
-    /// A node begins to answer. A second one for the same question goes on where the first one was, or starts over.
-    Started {
-        /// The question.
-        question: MessageId,
-        /// The answer's id.
-        answer: MessageId,
-        /// The generating node.
-        node: NodeId,
-        /// Its model.
-        model: Arc<str>,
-        /// Whether it goes on with what another node has said.
-        goes_on: bool,
-        /// Why it is this one, in terms that add up.
-        choice: Option<Arc<Choice>>,
-    },
-    /// The next piece; indexes count from 0 without gaps.
-    Text {
-        /// The answer's id.
-        answer: MessageId,
-        /// Number of the piece.
-        index: u32,
-        /// The piece.
-        text: Arc<str>,
-    },
+    /// A node begins to say an answer, goes on with it, or begins over: what it says is read there.
+    Started(Live),
     /// The whole answer, which is on disk.
     Finished(Arc<Message>),
     /// Nobody can answer now; the question is kept and tried again.
@@ -68,6 +49,10 @@ pub enum AnswerEvent {
         question: MessageId,
         /// Why.
         reason: WaitReason,
+        /// How many questions wait here before it.
+        ahead: usize,
+        /// How long it will take until it is tried again.
+        retry: Duration,
     },
 }
 
@@ -80,9 +65,48 @@ pub enum WaitReason {
     AllBusy,
 }
 
+/// An answer that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The chat.
+    pub session: ContentId,
+    /// The question.
+    pub question: MessageId,
+    /// The answer's id.
+    pub answer: MessageId,
+    /// Which kind of answer.
+    pub wish: Wish,
+}
+
+/// Which kind of answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// The first one; the question is kept until it has it.
+    First,
+    /// A further one beside those that are there.
+    Another,
+    /// One that is there, said further.
+    Further,
+}
+
+impl Order {
+    /// The first answer to a question.
+    #[must_use]
+    pub fn first(session: ContentId, question: MessageId) -> Self {
+        Self {
+            session,
+            question,
+            answer: answer_id(question),
+            wish: Wish::First,
+        }
+    }
+}
+
 enum Command {
-    Ask { session: ContentId, question: MessageId },
+    Ask(Order),
     Stop { session: ContentId },
+    Watch { account: ContentId, watched: bool },
+    Adopt { order: Order, gateway: NodeId },
 }
 
 /// Handle to the desk. Cheap to clone.
@@ -92,6 +116,7 @@ pub struct Desk {
     notices: broadcast::Sender<AnswerNotice>,
     engine: Engine,
     mesh: Mesh,
+    lives: Lives,
     routing: routing::Routing,
 }
 
@@ -102,13 +127,23 @@ impl Desk {
         let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
         let (notices, _) = broadcast::channel(ANSWER_EVENT_QUEUE);
         tokio::spawn(swarm::announce(mesh.clone(), engine.clone()));
-        tokio::spawn(serve::serve(engine.clone(), store.clone(), mesh.clone(), streams));
+        let lives = Lives::default();
+        tokio::spawn(live::announce(mesh.clone(), lives.clone()));
+        let generator = serve::Generator {
+            engine: engine.clone(),
+            store: store.clone(),
+            mesh: mesh.clone(),
+            lives: lives.clone(),
+            notices: notices.clone(),
+        };
+        tokio::spawn(generator.clone().serve(streams));
         let routing = routing::Routing::default();
-        let workshop = actor::Workshop {
+        let workshop = attempt::Workshop {
             engine: engine.clone(),
             store,
             mesh: mesh.clone(),
             notices: notices.clone(),
+            generator,
             routing: routing.clone(),
             memory: memory::Memory::default(),
         };
@@ -118,14 +153,31 @@ impl Desk {
             notices,
             engine,
             mesh,
+            lives,
             routing,
         }
     }
 
     /// Sees to a question that is on disk.
-    pub async fn ask(&self, session: ContentId, question: MessageId) {
-        // A stopped desk finds the question again at the next start.
-        let _ = self.commands.send(Command::Ask { session, question }).await;
+    pub async fn ask(&self, order: Order) {
+        // A stopped desk finds a question without an answer again at the next start.
+        let _ = self.commands.send(Command::Ask(order)).await;
+    }
+
+    /// Whether somebody here wants to hear the answers in the chats of an account, whichever gateway sees to them.
+    pub async fn watch(&self, account: ContentId, watched: bool) {
+        let _ = self.commands.send(Command::Watch { account, watched }).await;
+    }
+
+    /// Sees to a question of another gateway when that one is gone and nobody answers.
+    pub async fn adopt(&self, order: Order, gateway: NodeId) {
+        let _ = self.commands.send(Command::Adopt { order, gateway }).await;
+    }
+
+    /// What is being said in a chat, or was until a moment ago, as far as it is known here.
+    #[must_use]
+    pub fn live(&self, session: ContentId) -> Vec<Live> {
+        self.lives.of_session(session)
     }
 
     /// Stops the answer that is running in a chat; what was said stays.

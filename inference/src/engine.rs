@@ -224,6 +224,9 @@ pub enum GenerationError {
     /// This engine cannot do that.
     #[error("this engine cannot do that: {0}")]
     Unsupported(String),
+    /// Whoever asked goes on with it elsewhere.
+    #[error("it was given up by who asked")]
+    GivenUp,
 }
 
 pub(crate) enum Command {

@@ -1,14 +1,19 @@
 //! One generation on this node, for a question of this node or of another: render, run, write the answer into the session.
+//!
+//! A generation tells what happens to whoever holds the answer while it is said; it knows nothing of who reads it there, or whether anybody
+//! does.
 
 use std::time::Duration;
 
 use crdt::{
     Store, StoreError,
-    records::session::{Ending, Message, Session, SessionEdit, Speaker},
+    records::{
+        EntryId,
+        session::{Ending, Message, MessageId, Session, SessionEdit, Speaker, Version},
+    },
 };
 use keys::{ContentId, NodeId, Timestamp};
 use mesh::Mesh;
-use tokio::sync::mpsc;
 
 use crate::{
     engine::{
@@ -27,63 +32,42 @@ pub(crate) fn writes_answers(mesh: &Mesh) -> bool {
         .is_some_and(|member| member.roles.holds_data_keys())
 }
 
-/// Runs a request to its end and reports every step to `report`; `stop` ends it early and keeps what was said. When nobody listens
-/// any more, the generation is cancelled. The answer, unless it failed; whoever called writes it down and reports the end.
+/// Runs a request to its end and tells every step; `stop` ends it early and keeps what was said. Whoever called writes the answer down
+/// and tells the end. Dropping it cancels the generation.
 pub(crate) async fn run(
     engine: &Engine,
     request: &Request,
-    report: &mpsc::Sender<FromGenerator>,
-    stop: impl Future<Output = ()>,
-) -> Option<Message> {
-    let work = generate(engine, request, report, stop);
-    let failed = match tokio::time::timeout(GENERATION_TIMEOUT, work).await {
-        Ok(Ok(message)) => return Some(message),
-        Ok(Err(Ended::Failed(error))) => error,
-        Ok(Err(Ended::NobodyListens)) => return None,
-        Err(_) => GenerationError::Deadline,
-    };
-    let _ = report.send(FromGenerator::Failed(failed)).await;
-    None
-}
-
-/// Why a generation ended without an answer.
-enum Ended {
-    Failed(GenerationError),
-    NobodyListens,
-}
-
-impl From<GenerationError> for Ended {
-    fn from(error: GenerationError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<mpsc::error::SendError<FromGenerator>> for Ended {
-    fn from(_: mpsc::error::SendError<FromGenerator>) -> Self {
-        Self::NobodyListens
-    }
+    tell: &(impl Fn(FromGenerator) + Sync),
+    stop: impl Future<Output = ()> + Send,
+) -> Result<Message, GenerationError> {
+    let work = generate(engine, request, tell, stop);
+    let made = tokio::time::timeout(GENERATION_TIMEOUT, work).await;
+    made.unwrap_or(Err(GenerationError::Deadline))
 }
 
 async fn generate(
     engine: &Engine,
     request: &Request,
-    report: &mpsc::Sender<FromGenerator>,
-    stop: impl Future<Output = ()>,
-) -> Result<Message, Ended> {
+    tell: &(impl Fn(FromGenerator) + Sync),
+    stop: impl Future<Output = ()> + Send,
+) -> Result<Message, GenerationError> {
     let model = engine.model().ok_or(GenerationError::NotReady)?;
     if request.begun.as_ref().is_some_and(|begun| begun.model != model.name) {
-        return Err(GenerationError::Unsupported("going on with another model's answer".into()).into());
+        return Err(GenerationError::Unsupported(
+            "going on with another model's answer".into(),
+        ));
     }
     let beat = if model.format.is_some() {
         BEAT_EVERY
     } else {
         PROGRESS_EVERY
     };
-    let accepted = FromGenerator::Accepted {
+    tell(FromGenerator::Accepted {
         model: model.name.clone(),
         beat_ms: u32::try_from(beat.as_millis()).unwrap_or(u32::MAX),
-    };
-    report.send(accepted).await?;
+        run: request.run,
+        epoch: request.epoch,
+    });
     tokio::pin!(stop);
     let mut messages = request.messages.clone();
     for _ in 0..request.begun.as_ref().map_or(0, |begun| begun.shortened) {
@@ -104,26 +88,26 @@ async fn generate(
             deadline: GENERATION_TIMEOUT,
         };
         let running = engine.generate(generation).await?;
-        let mut telling = Telling::new(request, report, &model);
+        let mut telling = Telling::new(request, tell, &model);
         match telling.stream(running, stop.as_mut()).await {
             Ok(reason) => return Ok(answer(request, &telling.text, &model.name, reason)),
             // Nothing was generated yet: drop the oldest message and try again. Each round has one message less.
-            Err(Ended::Failed(error @ GenerationError::PromptTooLong { .. })) if request.begun.is_none() => {
+            Err(error @ GenerationError::PromptTooLong { .. }) if request.begun.is_none() => {
                 messages = prompt::shorter(messages).ok_or(error)?;
-                report.send(FromGenerator::Shortened).await?;
+                tell(FromGenerator::Shortened);
             }
-            Err(ended) => return Err(ended),
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// What is told of a generation to whoever asked.
-struct Telling<'run> {
-    report: &'run mpsc::Sender<FromGenerator>,
+/// What is told of a generation.
+struct Telling<'run, Tell> {
+    tell: &'run Tell,
     epoch: u32,
     /// Tokens that were told.
     tokens: u32,
-    /// The whole answer so far.
+    /// The whole answer so far, with what it said before it was said further.
     text: String,
     /// What was said since the last token: it is told with the token that follows.
     untold: String,
@@ -133,40 +117,41 @@ struct Telling<'run> {
     has_pulse: bool,
 }
 
-impl<'run> Telling<'run> {
-    fn new(request: &Request, report: &'run mpsc::Sender<FromGenerator>, model: &ModelInfo) -> Self {
-        let begun = request.begun.as_ref();
+impl<'run, Tell: Fn(FromGenerator)> Telling<'run, Tell> {
+    fn new(request: &Request, tell: &'run Tell, model: &ModelInfo) -> Self {
+        let (tokens, text) = request.start();
         Self {
-            report,
+            tell,
             epoch: request.epoch,
-            tokens: begun.map_or(0, |begun| u32::try_from(begun.tokens.len()).unwrap_or(u32::MAX)),
-            text: begun.map_or_else(String::new, |begun| begun.text.clone()),
+            tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+            text: text.to_owned(),
             untold: String::new(),
             has_tokens: model.tells_tokens,
             has_pulse: model.format.is_some(),
         }
     }
 
-    async fn tell(&mut self, tokens: Vec<TokenId>) -> Result<(), Ended> {
+    fn said(&mut self, tokens: Vec<TokenId>) {
         let text = std::mem::take(&mut self.untold);
         let (epoch, from) = (self.epoch, self.tokens);
+        let at = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
         self.text.push_str(&text);
         self.tokens += u32::try_from(tokens.len()).unwrap_or(0);
-        let said = FromGenerator::Said {
+        (self.tell)(FromGenerator::Said {
             epoch,
             from,
             tokens,
+            at,
             text,
-        };
-        Ok(self.report.send(said).await?)
+        });
     }
 
     /// Passes on what is said until the generation ends. Dropping it cancels the generation.
     async fn stream(
         &mut self,
         mut running: Running,
-        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<FinishReason, Ended> {
+        mut stop: std::pin::Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<FinishReason, GenerationError> {
         let mut stopped = false;
         let mut pulse = running.pulse();
         let mut alive = tokio::time::interval(PROGRESS_EVERY);
@@ -181,26 +166,26 @@ impl<'run> Telling<'run> {
                     Some(EngineEvent::Text(piece)) => {
                         self.untold.push_str(&piece);
                         if !self.has_tokens {
-                            self.tell(Vec::new()).await?;
+                            self.said(Vec::new());
                         }
                     }
-                    Some(EngineEvent::Token(token)) => self.tell(vec![token]).await?,
+                    Some(EngineEvent::Token(token)) => self.said(vec![token]),
                     // What a model thinks is no part of its answer; whoever waits sees by the progress that it lives.
                     Some(EngineEvent::Thought(_) | EngineEvent::Probability(_)) => {}
                     Some(EngineEvent::Finished(finished)) => {
                         let (prompt, reused) = (finished.prompt_tokens, finished.reused_tokens);
                         tracing::debug!(prompt, reused, generated = finished.generated_tokens, "generated");
                         if !self.untold.is_empty() {
-                            self.tell(Vec::new()).await?;
+                            self.said(Vec::new());
                         }
                         return Ok(finished.reason);
                     }
-                    Some(EngineEvent::Failed(error)) => return Err(error.into()),
-                    None => return Err(GenerationError::Died.into()),
+                    Some(EngineEvent::Failed(error)) => return Err(error),
+                    None => return Err(GenerationError::Died),
                 },
                 // A process that is frozen has no pulse, and then whoever asked hears nothing and goes elsewhere.
-                Ok(()) = pulse.changed(), if self.has_pulse => self.report.send(FromGenerator::Progress).await?,
-                _ = alive.tick(), if !self.has_pulse => self.report.send(FromGenerator::Progress).await?,
+                Ok(()) = pulse.changed(), if self.has_pulse => (self.tell)(FromGenerator::Progress),
+                _ = alive.tick(), if !self.has_pulse => (self.tell)(FromGenerator::Progress),
             }
         }
     }
@@ -212,7 +197,10 @@ fn answer(request: &Request, text: &str, model: &str, reason: FinishReason) -> M
         FinishReason::Length => Ending::Length,
         FinishReason::Stopped => Ending::Stopped,
     };
-    Message::answer(request.question, text.trim(), Timestamp::now(), model, ending)
+    Message {
+        id: request.answer,
+        ..Message::answer(request.question, text.trim(), Timestamp::now(), model, ending)
+    }
 }
 
 /// The answer as it is told to others: in the chat the signature says which node it was, elsewhere it must be said.
@@ -224,13 +212,40 @@ pub(crate) fn signed(message: &Message, by: NodeId) -> Message {
     message
 }
 
+/// How an answer is written: as a message, or as a further version of the one that was said further.
+pub(crate) fn edit(request: &Request, run: u64, message: &Message) -> SessionEdit {
+    match request.said {
+        None => SessionEdit::PutMessage(message.clone()),
+        Some(_) => SessionEdit::PutVersion {
+            message: request.answer,
+            version: Version::new(version_id(request, run, message), message.text.text()),
+        },
+    }
+}
+
+/// The same wherever it is written: by the node that generated it or by the one that asked.
+fn version_id(request: &Request, run: u64, message: &Message) -> EntryId {
+    let at = message.at.max(request.answer.at().plus(1));
+    EntryId::derived(
+        at,
+        "starling continued answer 1",
+        &[request.answer.bytes(), &run.to_le_bytes()],
+    )
+}
+
 /// Writes an answer of this node into the session; false when it cannot, and whoever asked has to.
-pub(crate) async fn record(store: &Store, session: ContentId, message: Message) -> bool {
-    let written = store.edit(session, SessionEdit::PutMessage(message)).await;
+pub(crate) async fn record(store: &Store, request: &Request, message: &Message) -> bool {
+    let written = store.edit(request.session, edit(request, request.run, message)).await;
     if let Err(error) = &written {
         tracing::warn!(%error, "an answer could not be written here; the asking node writes it");
     }
     written.is_ok()
+}
+
+/// Whether a chat here has an answer already.
+pub(crate) async fn has_answer(store: &Store, session: ContentId, answer: MessageId) -> bool {
+    let chat = store.read::<Session>(session).await;
+    chat.is_ok_and(|chat| chat.messages.iter().any(|message| message.id == answer))
 }
 
 /// The question travels faster than the chat it belongs to: give replication a moment.

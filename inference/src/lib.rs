@@ -11,12 +11,13 @@
 //! - [`template`] and [`prompt`]: from a character and a chat to the text that the model continues.
 //! - [`swarm`]: what nodes offer, and the pure choice between them in milliseconds.
 //! - `generate`: one generation on this node, for a question of this node or of another.
+//! - [`live`]: answers while they are said, and who else may hear them.
 //! - [`desk`]: sees to every question that this node accepted until it is answered.
 //!
 //! ## Journey: a message becomes an answer
 //! The gateway has written the question into its session and calls [`Desk::ask`](desk::Desk::ask). The desk reads session and
 //! character, builds a [`Request`](swarm::Request), lets [`swarm::route`] choose, and either runs it here or opens a
-//! `/starling/generate/1` stream to the chosen node. Tokens come back as [`AnswerEvent`](desk::AnswerEvent)s. The *generating*
+//! `/starling/generate/1` stream to the chosen node. What it says stands in a [`Live`](live::Live), which every socket reads. The *generating*
 //! node writes the finished answer into the session; should the session not have reached it, the asking node writes it, under the
 //! same id. If nobody can answer, the question waits, visibly, and is tried again when the swarm changes; after a restart the desk
 //! finds it again in the session.
@@ -27,6 +28,7 @@ pub mod desk;
 pub mod engine;
 mod generate;
 pub mod limits;
+pub mod live;
 pub mod prompt;
 mod serve;
 pub mod similarity;
@@ -35,3 +37,4 @@ pub mod template;
 
 pub use desk::{AnswerEvent, AnswerNotice, Desk};
 pub use engine::{Engine, EngineSettings, EngineStatus, ModelSource};
+pub use live::Live;

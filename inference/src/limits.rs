@@ -10,6 +10,10 @@ pub const ENGINE_COMMAND_QUEUE: usize = 64;
 pub const WORKER_COMMAND_QUEUE: usize = 64;
 /// Generations an engine holds at once, running and waiting; more are refused, never left to wait in silence.
 pub const GENERATIONS_MAX: usize = 32;
+/// Generations of a mock at once: it computes nothing, and a bench of sockets needs one for each.
+pub const MOCK_GENERATIONS_MAX: usize = 2048;
+/// Words of a mock's answer at most.
+pub const MOCK_WORDS_MAX: usize = 4096;
 /// Sequences an engine computes at once unless configured.
 pub const SLOTS_DEFAULT: u32 = 4;
 /// An answer that another node began is computed token by token, as it was made, while that takes no longer than this: then the rest is
@@ -82,8 +86,29 @@ pub const SESSION_WAIT: Duration = Duration::from_secs(2);
 /// How long the end of an answer that another node wrote is held back, so that the chat here has it when people are told.
 /// Replication takes some tens of milliseconds; past a second something is wrong, and telling is better than waiting.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(1);
-/// Answers that one node sees to at once, as a gateway.
-pub const ANSWERS_MAX: usize = 64;
+/// Answers that one node sees to at once, as a gateway: as many as people who chat at one gateway at the same moment. Each is a task
+/// and the text of one answer.
+pub const ANSWERS_MAX: usize = 2048;
+/// Answers that stand in a node's table while they are said, and a while after.
+pub const LIVES_MAX: usize = 4096;
+/// How long one that is over is kept there: who lost its gateway is back sooner.
+pub const LIVE_KEPT: Duration = Duration::from_secs(60);
+/// Answers that a node announces as its own: as many as fit a section of the mesh.
+pub const LEASES_MAX: usize = 96;
+/// Persons whose answers a gateway looks for on other nodes: one socket of each.
+pub const WATCHED_MAX: usize = 10_000;
+/// Questions of other gateways that a node keeps an eye on, in case theirs dies.
+pub const ORPHANS_MAX: usize = 1024;
+/// Between two messages to a reader of an answer over the network, so that one of a few bytes does not travel alone.
+pub const FOLLOW_EVERY: Duration = Duration::from_millis(25);
+/// How often a node that generates for others looks whether they are still there.
+pub const STANDING_EVERY: Duration = Duration::from_millis(200);
+/// Looks in a row at which a gateway is there and does not listen, until its answer is given up: a gateway that was started again asks
+/// within a second or two.
+pub const GIVEN_UP_LOOKS: u32 = 15;
+/// Looks in a row at which the gateway is not there, until its answer is this node's to write: a node that was frozen itself has its
+/// links back sooner.
+pub const ALONE_LOOKS: u32 = 10;
 /// Notices of answers a slow listener may be behind.
 pub const ANSWER_EVENT_QUEUE: usize = 4096;
 /// A question that nobody could answer is tried again at least this often.

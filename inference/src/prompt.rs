@@ -74,16 +74,19 @@ pub fn messages(character: &Definition, session: &Session, question: MessageId) 
 const QUESTION_CHARACTERS_MIN: usize = 64;
 
 /// A shorter prompt for a context that is too small: without the oldest message after the system messages, then without the summary;
-/// when only the question is left, with the middle of the question taken out. `None` when nothing more can go.
+/// when only the question is left, with the middle of the question taken out. An answer behind it that is to be said further stays as
+/// it is. `None` when nothing more can go.
 #[must_use]
 pub fn shorter(mut messages: Vec<ChatMessage>) -> Option<Vec<ChatMessage>> {
-    if messages.len() > 2 {
-        let last = messages.len() - 1;
-        let oldest = messages.iter().take(last).position(|message| message.role != "system");
+    let is_begun = messages.last().is_some_and(|last| last.role == "assistant");
+    let question = messages.len().checked_sub(1 + usize::from(is_begun))?;
+    if question > 1 {
+        let mut before = messages.iter().take(question);
+        let oldest = before.position(|message| message.role != "system");
         messages.remove(oldest.unwrap_or(1));
         return Some(messages);
     }
-    let question = messages.last_mut()?;
+    let question = messages.get_mut(question)?;
     let characters: Vec<char> = question.content.chars().collect();
     if characters.len() < QUESTION_CHARACTERS_MIN {
         return None;

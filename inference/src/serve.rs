@@ -1,44 +1,284 @@
 //! Generations for other nodes, and asking other nodes: the two ends of `/starling/generate/1`.
+//!
+//! A generation goes on when whoever asked is gone: another gateway takes it up, and it ends by itself. Its answer is written by this node
+//! when whoever asked says so, or when nobody is left to say it (see [`standing`]). A node that was given up meanwhile, frozen or out of
+//! reach, is never told to: another one writes what that one made.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crdt::{Store, records::session::Message};
 use keys::NodeId;
 use mesh::{
     Mesh, OpenError, Protocol, Stream,
-    frame::{FrameError, read_frame, write_frame},
+    frame::{FrameError, read_frame, within, write_frame},
 };
 use tokio::{
-    io::AsyncWriteExt,
-    sync::{mpsc, watch},
+    io::{AsyncRead, AsyncWriteExt},
+    sync::{broadcast, mpsc},
+    time::{Interval, MissedTickBehavior},
 };
 
 use crate::{
+    desk::{AnswerEvent, AnswerNotice},
     engine::{Engine, GenerationError},
     generate,
-    limits::{ASK_OPEN_TIMEOUT, GENERATE_FRAME_BYTES_MAX, PROGRESS_EVERY, SILENCE_MAX, WRITE_TIMEOUT},
+    limits::{
+        ASK_OPEN_TIMEOUT, GENERATE_FRAME_BYTES_MAX, GIVEN_UP_LOOKS, PROGRESS_EVERY, SILENCE_MAX, STANDING_EVERY,
+        WRITE_TIMEOUT,
+    },
+    live::{
+        self, End, Heard, Lease, Live, Lives, Sayer, relay,
+        standing::{Facts, Standing, Verdict},
+    },
     swarm::{FromAsker, FromGenerator, Request, decode, encode, pace::Pace},
 };
 
-/// Reports that wait for the network; the generation then waits, and with it the engine's queue for it.
+/// Reports that wait for the network; who reads them slowly costs nobody anything.
 const REPORT_QUEUE: usize = 64;
 
-/// Serves generations until the mesh stops.
-pub(crate) async fn serve(engine: Engine, store: Store, mesh: Mesh, mut streams: mpsc::Receiver<(NodeId, Stream)>) {
-    while let Some((node, stream)) = streams.recv().await {
-        let (engine, store) = (engine.clone(), store.clone());
-        let writes = generate::writes_answers(&mesh);
-        // Whoever asks may not have heard yet that this node drains or is kept from working.
-        let takes_work = mesh.view().borrow().takes_work(&mesh.node());
-        tokio::spawn(async move {
-            let served = match takes_work {
-                true => serve_one(&engine, &store, writes, stream).await,
-                false => decline(stream).await,
-            };
-            if let Err(error) = served {
-                tracing::debug!(node = %node.short(), %error, "a generation for another node ended early");
+/// Everything that generations of this node need.
+#[derive(Clone)]
+pub(crate) struct Generator {
+    pub(crate) engine: Engine,
+    pub(crate) store: Store,
+    pub(crate) mesh: Mesh,
+    pub(crate) lives: Lives,
+    /// Where what others asked for is told to whoever is here.
+    pub(crate) notices: broadcast::Sender<AnswerNotice>,
+}
+
+impl Generator {
+    /// Begins to generate, or finds what is under way already.
+    fn begin(&self, request: Request) -> Live {
+        if request.said.is_some() {
+            self.lives.forget_finished(request.answer);
+        }
+        match self.lives.generate(request.lease(), request.epoch) {
+            Ok(live) => {
+                tokio::spawn(self.clone().generate(request, live.clone()));
+                live
             }
+            Err(live) => live,
+        }
+    }
+
+    /// Answers a question of this node.
+    pub(crate) async fn answer_here(
+        &self,
+        request: Request,
+        report: &mpsc::Sender<FromGenerator>,
+        mut orders: mpsc::Receiver<FromAsker>,
+    ) {
+        let heard = Heard::of(&request);
+        let live = self.begin(request);
+        let asking = live.asked_by(self.mesh.node());
+        let obey = async {
+            while let Some(order) = orders.recv().await {
+                live.obey(&order);
+            }
+            std::future::pending::<std::convert::Infallible>().await
+        };
+        tokio::select! {
+            () = relay(&live, heard, report) => drop(asking),
+            never = obey => match never {},
+        }
+    }
+
+    async fn generate(self, request: Request, live: Live) {
+        // What this node asked for itself its desk tells.
+        let is_foreign = request.gateway != self.mesh.node();
+        if is_foreign {
+            self.tell(&live, AnswerEvent::Started(live.clone()));
+        }
+        let end = self.make(&request, &live).await.unwrap_or_else(End::Failed);
+        let finished = match &end {
+            End::Finished { message, .. } => Some(Arc::clone(message)),
+            End::Failed(_) => None,
+        };
+        live.end(end);
+        self.lives.generated(&live);
+        if is_foreign && let Some(message) = finished {
+            self.tell(&live, AnswerEvent::Finished(message));
+        }
+    }
+
+    fn tell(&self, live: &Live, event: AnswerEvent) {
+        let Lease { session, account, .. } = *live.lease();
+        // Nobody listening is usual.
+        let _ = self.notices.send(AnswerNotice {
+            session,
+            account,
+            event,
         });
+    }
+
+    /// From the question to the written answer, as long as somebody wants it.
+    async fn make(&self, request: &Request, live: &Live) -> Result<End, GenerationError> {
+        let mut standing = Standing::default();
+        let mut looks = tokio::time::interval(STANDING_EVERY);
+        // Looks that were not made do not count.
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let node = self.mesh.node();
+        let tell = |report: FromGenerator| {
+            live.take(&report, Some(request.start()), |run, model| Sayer {
+                run,
+                node: Some(node),
+                model: model.into(),
+                choice: None,
+            });
+        };
+        let message = {
+            let generating = generate::run(&self.engine, request, &tell, live.stopped());
+            tokio::pin!(generating);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = live.given_up() => return Err(GenerationError::GivenUp),
+                    made = &mut generating => break made?,
+                    _ = looks.tick() => if standing.look(self.facts(request, live)) == Verdict::GivenUp {
+                        return Err(GenerationError::GivenUp);
+                    }
+                }
+            }
+        };
+        self.hand_over(request, live, message, (standing, looks)).await
+    }
+
+    /// Tells the whole answer, and writes it when it may be written.
+    async fn hand_over(
+        &self,
+        request: &Request,
+        live: &Live,
+        message: Message,
+        (mut standing, mut looks): (Standing, Interval),
+    ) -> Result<End, GenerationError> {
+        let arrives = generate::wait_for_session(&self.store, request);
+        let can_record = generate::writes_answers(&self.mesh) && alive(live, arrives).await;
+        let told = Arc::new(generate::signed(&message, self.mesh.node()));
+        live.finish(Arc::clone(&told), can_record);
+        let end = |recorded| End::Finished {
+            message: told,
+            recorded,
+        };
+        if !can_record {
+            return Ok(end(false));
+        }
+        let mut kept_waiting = 0;
+        loop {
+            tokio::select! {
+                biased;
+                () = live.given_up() => return Err(GenerationError::GivenUp),
+                () = live.permitted() => break,
+                _ = looks.tick() => {
+                    live.beat();
+                    match standing.look(self.facts(request, live)) {
+                        Verdict::GivenUp => return Err(GenerationError::GivenUp),
+                        Verdict::Alone => break,
+                        Verdict::Unclear => {}
+                        Verdict::Asked => kept_waiting += 1,
+                    }
+                    // Whoever asked and does not say the word has to write it.
+                    if kept_waiting >= GIVEN_UP_LOOKS {
+                        return Ok(end(false));
+                    }
+                }
+            }
+        }
+        // Where nobody was left to say anything, somebody may have come before.
+        let is_there =
+            request.said.is_none() && generate::has_answer(&self.store, request.session, request.answer).await;
+        let written = is_there || alive(live, generate::record(&self.store, request, &message)).await;
+        Ok(end(written))
+    }
+
+    /// Who is there of those to whom an answer matters.
+    fn facts(&self, request: &Request, live: &Live) -> Facts {
+        let (own, view) = (self.mesh.node(), self.mesh.view());
+        let view = view.borrow();
+        let is_here = |node: &NodeId| *node == own || view.links.get(node).is_some_and(|link| link.is_reachable());
+        let is_asked = live.askers().iter().any(is_here);
+        let is_later =
+            |(_, lease, epoch): &(NodeId, Lease, u32)| lease.answer == request.answer && *epoch > live.epoch();
+        Facts {
+            is_asked,
+            is_gateway_here: is_here(&request.gateway),
+            is_superseded: !is_asked && live::leases(&view).iter().any(is_later),
+        }
+    }
+
+    /// Serves generations until the mesh stops.
+    pub(crate) async fn serve(self, mut streams: mpsc::Receiver<(NodeId, Stream)>) {
+        while let Some((node, stream)) = streams.recv().await {
+            let generator = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = generator.serve_one(node, stream).await {
+                    tracing::debug!(node = %node.short(), %error, "a stream of an answer ended early");
+                }
+            });
+        }
+    }
+
+    async fn serve_one(self, node: NodeId, mut stream: Stream) -> Result<(), FrameError> {
+        let frame = within(SILENCE_MAX, read_frame(&mut stream, GENERATE_FRAME_BYTES_MAX)).await?;
+        let (live, heard, asking) = match frame.as_deref().and_then(decode) {
+            // Whoever asks may not have heard yet that this node drains or is kept from working.
+            Some(FromAsker::Generate(_)) if !self.mesh.view().borrow().takes_work(&self.mesh.node()) => {
+                return decline(stream).await;
+            }
+            Some(FromAsker::Generate(request)) => {
+                let heard = Heard::of(&request);
+                let live = self.begin(*request);
+                let asking = live.asked_by(node);
+                (Some(live), heard, Some(asking))
+            }
+            Some(FromAsker::Follow { answer, bytes }) => (self.lives.get(answer), Heard::bytes(bytes), None),
+            Some(FromAsker::Stop | FromAsker::Record) | None => {
+                return Err(FrameError::Io(std::io::Error::other("not a question")));
+            }
+        };
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let (report, mut reports) = mpsc::channel(REPORT_QUEUE);
+        // A stream that breaks is no stop.
+        let hear = async {
+            while let (Ok(Some(frame)), Some(live)) = (read_frame(&mut reader, GENERATE_FRAME_BYTES_MAX).await, &live) {
+                match decode(&frame) {
+                    // That it may be written says whoever asked for it, nobody who follows.
+                    Some(FromAsker::Record) if asking.is_none() => {}
+                    Some(order) => live.obey(&order),
+                    None => break,
+                }
+            }
+            std::future::pending::<std::convert::Infallible>().await
+        };
+        let write = async {
+            while let Some(message) = reports.recv().await {
+                // A reader that does not read is given up; the generation goes on.
+                let frame = encode(&message);
+                within(
+                    WRITE_TIMEOUT,
+                    write_frame(&mut writer, &frame, GENERATE_FRAME_BYTES_MAX),
+                )
+                .await?;
+            }
+            writer.shutdown().await.map_err(FrameError::Io)
+        };
+        let tell = async {
+            match &live {
+                Some(live) => relay(live, heard, &report).await,
+                None => drop(report.send(FromGenerator::Unknown).await),
+            }
+            drop(report);
+        };
+        tokio::pin!(write);
+        tokio::select! {
+            // The last report is still to be written.
+            () = tell => write.await,
+            result = &mut write => result,
+            never = hear => match never {},
+        }
     }
 }
 
@@ -48,108 +288,24 @@ async fn decline(mut stream: Stream) -> Result<(), FrameError> {
     let said = async {
         write_frame(&mut stream, &frame, GENERATE_FRAME_BYTES_MAX).await?;
         stream.shutdown().await.map_err(FrameError::Io)?;
-        // The question is read and left: a stream that is dropped before takes the answer with it.
+        // Until the asker has read it: a stream that is dropped before takes the answer with it.
         read_frame(&mut stream, GENERATE_FRAME_BYTES_MAX).await.map(drop)
     };
-    let said = tokio::time::timeout(WRITE_TIMEOUT, said).await;
-    said.unwrap_or(Err(FrameError::Timeout(WRITE_TIMEOUT)))
-}
-
-async fn serve_one(engine: &Engine, store: &Store, writes: bool, stream: Stream) -> Result<(), FrameError> {
-    let (mut reader, mut writer) = tokio::io::split(stream);
-    let first = tokio::time::timeout(SILENCE_MAX, read_frame(&mut reader, GENERATE_FRAME_BYTES_MAX)).await;
-    let frame = first.map_err(|_| FrameError::Timeout(SILENCE_MAX))??;
-    let Some(FromAsker::Generate(request)) = frame.as_deref().and_then(decode) else {
-        return Err(FrameError::Io(std::io::Error::other("not a question")));
-    };
-    let (report, mut reports) = mpsc::channel(REPORT_QUEUE);
-    let (stop, stopped) = watch::channel(false);
-    let (record, recorded) = watch::channel(false);
-    // A stream that breaks is no stop: then nobody listens, and the writer below ends.
-    let hear = async {
-        while let Ok(Some(frame)) = read_frame(&mut reader, GENERATE_FRAME_BYTES_MAX).await {
-            match decode(&frame) {
-                Some(FromAsker::Stop) => drop(stop.send_replace(true)),
-                Some(FromAsker::Record) => drop(record.send_replace(true)),
-                Some(FromAsker::Generate(_)) | None => break,
-            }
-        }
-        std::future::pending::<std::convert::Infallible>().await
-    };
-    let write = async {
-        while let Some(message) = reports.recv().await {
-            // An asker that does not read must not hold a generation.
-            let frame = encode(&message);
-            let written = write_frame(&mut writer, &frame, GENERATE_FRAME_BYTES_MAX);
-            tokio::time::timeout(WRITE_TIMEOUT, written)
-                .await
-                .map_err(|_| FrameError::Timeout(WRITE_TIMEOUT))??;
-        }
-        writer.shutdown().await.map_err(FrameError::Io)
-    };
-    let run = async {
-        let stop = told(stopped);
-        if let Some(message) = generate::run(engine, &request, &report, stop).await {
-            hand_over(store, writes, &request, message, &report, told(recorded)).await;
-        }
-        drop(report);
-    };
-    tokio::pin!(write);
-    tokio::select! {
-        // The last report is still to be written.
-        () = run => write.await,
-        // The asker is gone: the generation is cancelled by being dropped.
-        result = &mut write => result,
-        never = hear => match never {},
-    }
-}
-
-/// Until it is said, which may be never.
-async fn told(mut said: watch::Receiver<bool>) {
-    if said.wait_for(|said| *said).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    within(WRITE_TIMEOUT, said).await
 }
 
 /// Says that this node is alive while something takes its time.
-async fn alive<T>(report: &mpsc::Sender<FromGenerator>, work: impl Future<Output = T>) -> T {
+async fn alive<T>(live: &Live, work: impl Future<Output = T>) -> T {
     let beat = async {
         let mut beat = tokio::time::interval(PROGRESS_EVERY);
         loop {
             beat.tick().await;
-            // Whoever no longer listens needs no beat.
-            let _ = report.try_send(FromGenerator::Progress);
+            live.beat();
         }
     };
     tokio::select! {
         done = work => done,
         never = beat => never,
-    }
-}
-
-/// Tells the answer and writes it when the asker says so. A node that was given up meanwhile, frozen or out of reach, is never told to:
-/// another one writes what that one made.
-async fn hand_over(
-    store: &Store,
-    writes: bool,
-    request: &Request,
-    message: Message,
-    report: &mpsc::Sender<FromGenerator>,
-    told_to: impl Future<Output = ()>,
-) {
-    let can_record = writes && alive(report, generate::wait_for_session(store, request)).await;
-    let finished = FromGenerator::Finished {
-        epoch: request.epoch,
-        message: generate::signed(&message, store.node()),
-        can_record,
-    };
-    if report.send(finished).await.is_err() || !can_record {
-        return;
-    }
-    if tokio::time::timeout(SILENCE_MAX, told_to).await.is_ok() {
-        let written = alive(report, generate::record(store, request.session, message)).await;
-        // Whoever no longer listens finds the answer in the session.
-        let _ = report.send(FromGenerator::Recorded(written)).await;
     }
 }
 
@@ -164,13 +320,16 @@ pub(crate) enum AskError {
     Malformed,
     #[error("it has been silent for longer than its pace allows")]
     Frozen,
+    #[error("it does not say this answer")]
+    Unknown,
 }
 
-/// Asks another node and passes its reports on; ends after the last report or with an error. `orders` are passed on to it.
+/// Asks another node for an answer, or to hear one that it says already, and passes its reports on; ends after the last report or with an
+/// error. `orders` are passed on to it.
 pub(crate) async fn ask(
     mesh: &Mesh,
     node: NodeId,
-    request: Request,
+    question: FromAsker,
     report: &mpsc::Sender<FromGenerator>,
     mut orders: mpsc::Receiver<FromAsker>,
 ) -> Result<(), AskError> {
@@ -178,32 +337,15 @@ pub(crate) async fn ask(
     let opened = tokio::time::timeout(ASK_OPEN_TIMEOUT, mesh.open(node, Protocol::GENERATE)).await;
     let stream = opened.unwrap_or(Err(OpenError::Timeout(node)))?;
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let question = encode(&FromAsker::Generate(Box::new(request)));
-    write_frame(&mut writer, &question, GENERATE_FRAME_BYTES_MAX).await?;
+    let question = encode(&question);
+    within(
+        WRITE_TIMEOUT,
+        write_frame(&mut writer, &question, GENERATE_FRAME_BYTES_MAX),
+    )
+    .await?;
     let (sender, mut frames) = mpsc::channel(REPORT_QUEUE);
     // Reading is not cancel-safe, so it goes on by itself beside the wait for orders.
-    let read = async {
-        let mut pace = Pace::new(Instant::now());
-        loop {
-            let until = pace.frozen_at();
-            let frame = tokio::time::timeout_at(until.into(), read_frame(&mut reader, GENERATE_FRAME_BYTES_MAX)).await;
-            let now = Instant::now();
-            let frame = match frame {
-                Ok(Ok(Some(frame))) => decode(&frame).ok_or(AskError::Malformed),
-                Ok(Ok(None)) => Err(AskError::Malformed),
-                Ok(Err(error)) => Err(error.into()),
-                Err(_) => Err(AskError::Frozen),
-            };
-            pace.heard(now);
-            if let Ok(FromGenerator::Accepted { beat_ms, .. }) = frame {
-                pace.announced(Duration::from_millis(beat_ms.into()));
-            }
-            let last = frame.is_err();
-            if sender.send(frame).await.is_err() || last {
-                return;
-            }
-        }
-    };
+    let read = read_reports(&mut reader, &sender);
     let pass_on = async {
         loop {
             tokio::select! {
@@ -211,6 +353,9 @@ pub(crate) async fn ask(
                 Some(order) = orders.recv() => write_frame(&mut writer, &encode(&order), GENERATE_FRAME_BYTES_MAX).await?,
                 frame = frames.recv() => {
                     let message = frame.unwrap_or(Err(AskError::Malformed))?;
+                    if matches!(message, FromGenerator::Unknown) {
+                        return Err(AskError::Unknown);
+                    }
                     let last = matches!(
                         message,
                         FromGenerator::Finished { can_record: false, .. } | FromGenerator::Recorded(_) | FromGenerator::Failed(_)
@@ -229,5 +374,29 @@ pub(crate) async fn ask(
     tokio::select! {
         result = pass_on => result,
         never = read_for_ever => match never {},
+    }
+}
+
+/// Reads what a node reports until that breaks, or until the node is silent for longer than its pace allows.
+async fn read_reports(reader: &mut (impl AsyncRead + Unpin), reports: &mpsc::Sender<Result<FromGenerator, AskError>>) {
+    let mut pace = Pace::new(Instant::now());
+    loop {
+        let until = pace.frozen_at();
+        let frame = tokio::time::timeout_at(until.into(), read_frame(reader, GENERATE_FRAME_BYTES_MAX)).await;
+        let now = Instant::now();
+        let report = match frame {
+            Ok(Ok(Some(frame))) => decode(&frame).ok_or(AskError::Malformed),
+            Ok(Ok(None)) => Err(AskError::Malformed),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(AskError::Frozen),
+        };
+        pace.heard(now);
+        if let Ok(FromGenerator::Accepted { beat_ms, .. }) = report {
+            pace.announced(Duration::from_millis(beat_ms.into()));
+        }
+        let is_last = report.is_err();
+        if reports.send(report).await.is_err() || is_last {
+            return;
+        }
     }
 }

@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use self::journal::Begun;
 use crate::{
     engine::{Engine, GenerationError, Sampling, cache::TokenId, calibration::Profile},
+    live::Lease,
     template::ChatMessage,
 };
 
 /// The section under which offers are announced.
 pub const OFFERS: &str = "offers";
 /// First byte of offers and of every frame of a generation.
-pub(crate) const VERSION: u8 = 3;
+pub(crate) const VERSION: u8 = 4;
 /// Models that one node may offer.
 const OFFERS_MAX: usize = 16;
 
@@ -51,6 +52,14 @@ pub struct Request {
     pub session: ContentId,
     /// The question.
     pub question: MessageId,
+    /// The answer: the first one, a further one, or one that is said further.
+    pub answer: MessageId,
+    /// The gateway that sees to it.
+    pub gateway: NodeId,
+    /// Names what readers hear: under the same run the text only grows, whichever node says it.
+    pub run: u64,
+    /// What the answer says already, when it is to be said further.
+    pub said: Option<String>,
     /// What the model sees.
     pub messages: Vec<ChatMessage>,
     /// How it chooses tokens.
@@ -61,6 +70,27 @@ pub struct Request {
     pub begun: Option<Begun>,
 }
 
+impl Request {
+    /// What is announced of it.
+    pub(crate) const fn lease(&self) -> Lease {
+        Lease {
+            account: self.account,
+            session: self.session,
+            question: self.question,
+            answer: self.answer,
+            gateway: self.gateway,
+        }
+    }
+
+    /// What there is of the answer before this attempt: its tokens, and what it says.
+    pub(crate) fn start(&self) -> (&[TokenId], &str) {
+        match (&self.begun, &self.said) {
+            (Some(begun), _) => (&begun.tokens, &begun.text),
+            (None, said) => (&[], said.as_deref().unwrap_or("")),
+        }
+    }
+}
+
 /// From the asking node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromAsker {
@@ -68,22 +98,34 @@ pub(crate) enum FromAsker {
     Stop,
     /// The answer may be written: this attempt is still the one that counts.
     Record,
+    /// What is being said for somebody else, from so many bytes on.
+    Follow {
+        answer: MessageId,
+        bytes: u32,
+    },
 }
 
 /// From the generating node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromGenerator {
-    /// It begins or goes on, with this model, and will say something at least every so many milliseconds.
-    Accepted { model: String, beat_ms: u32 },
+    /// It begins or goes on, with this model, and will say something at least every so many milliseconds. Where it has begun before,
+    /// run and attempt are those of that time.
+    Accepted {
+        model: String,
+        beat_ms: u32,
+        run: u64,
+        epoch: u32,
+    },
     /// Nothing new, but what computes is alive.
     Progress,
     /// The prompt did not fit and is made shorter.
     Shortened,
-    /// The next tokens, beginning with that number, and what they say.
+    /// The next tokens, beginning with that number, and what they say, behind so many bytes.
     Said {
         epoch: u32,
         from: u32,
         tokens: Vec<TokenId>,
+        at: u32,
         text: String,
     },
     /// The whole answer, and whether this node can write it into the session when it is told to.
@@ -96,6 +138,8 @@ pub(crate) enum FromGenerator {
     Recorded(bool),
     /// It failed.
     Failed(GenerationError),
+    /// It says no such answer.
+    Unknown,
 }
 
 pub(crate) fn encode(message: &impl Serialize) -> Vec<u8> {

@@ -23,6 +23,7 @@ use rustix::process::Signal;
 const PATIENCE: Duration = Duration::from_secs(60);
 const KILLS: usize = 40;
 const MODEL: &str = "built-in";
+const RUN: u64 = 1;
 const CARD: &str =
     "<|im_start|>system\nТы Лис, хитрый лис из зимнего леса. Отвечай коротко и весело, люби ягоды и снег.<|im_end|>\n";
 
@@ -174,7 +175,7 @@ enum Ended {
 async fn follow(running: &mut Running, journal: &mut Journal, shown: &mut String, tokens_max: usize) -> Ended {
     let epoch = journal.next_epoch();
     let mut from = u32::try_from(journal.begun().map_or(0, |begun| begun.tokens.len())).expect("few");
-    journal.accepted(MODEL, from > 0);
+    journal.accepted(epoch, RUN, MODEL, "").expect("it is under way");
     let mut pulse = running.pulse();
     let mut pace = Pace::new(Instant::now());
     pace.announced(inference::limits::BEAT_EVERY);
@@ -203,7 +204,8 @@ async fn follow(running: &mut Running, journal: &mut Journal, shown: &mut String
             Some(EngineEvent::Failed(_)) | None => return Ended::Failed,
             Some(EngineEvent::Thought(_) | EngineEvent::Probability(_)) => continue,
         };
-        journal.said(epoch, from, &tokens, &text).expect("what comes next");
+        let at = journal.held().1.len();
+        journal.said(epoch, from, &tokens, at, &text).expect("what comes next");
         shown.push_str(&std::mem::take(&mut text));
         count += tokens.len();
         from += u32::try_from(tokens.len()).expect("one");
@@ -333,7 +335,7 @@ async fn a_frozen_engine_is_recognised_by_its_pace_and_what_it_says_later_is_not
     while let Some(event) = tokio::time::timeout(PATIENCE, running.next()).await.expect("it speaks") {
         match event {
             EngineEvent::Token(token) => {
-                assert!(journal.said(1, late, &[token], "x").is_err());
+                assert!(journal.said(1, late, &[token], reference.len(), "x").is_err());
                 late += 1;
             }
             EngineEvent::Finished(_) => break,

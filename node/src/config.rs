@@ -59,6 +59,10 @@ pub struct Config {
 pub struct GatewayConfig {
     /// Where the page is served.
     pub listen: SocketAddr,
+    /// Under which address people's browsers reach it, such as `https://chat.example.org`: pages of other gateways come here when
+    /// theirs is gone.
+    #[serde(default)]
+    pub public_url: Option<String>,
 }
 
 /// `[mesh]`
@@ -320,7 +324,8 @@ const fn default_local_discovery() -> bool {
 pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model: &str) -> String {
     let mut text = format!(
         "# Configuration of this Starling node. Unknown keys are refused; restart the node after a change.\n\n\
-         [gateway]\n# Where the page is served. Other machines reach it only when this is not 127.0.0.1.\nlisten = \"{http}\"\n\n\
+         [gateway]\n# Where the page is served. Other machines reach it only when this is not 127.0.0.1.\nlisten = \"{http}\"\n\
+         # Under which address browsers reach it; pages of other gateways come here when theirs is gone.\n# public_url = \"https://chat.example.org\"\n\n\
          [mesh]\n# Where other nodes connect, UDP and TCP on the same port.\nlisten = \"{mesh}\"\n\
          # Members to dial first: \"node id@address:port\".\nbootstrap = ["
     );

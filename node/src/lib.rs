@@ -33,6 +33,7 @@ pub mod logging;
 mod maintenance;
 pub mod models;
 pub mod node;
+mod origins;
 pub mod ports;
 mod repairs;
 pub mod scrub;

@@ -32,7 +32,7 @@ use crate::{
     files::BlobFiles,
     maintenance,
     models::{Catalogue, fetching::Fetching},
-    repairs, scrub, seed, standing,
+    origins, repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::{TaskStatus, Tasks},
     wiring,
@@ -204,6 +204,10 @@ impl Node {
                 incoming: parts.directory.path().join("incoming"),
             }),
         };
+        let origin = origins::section(parts.config.gateway.public_url.as_deref(), parts.config.gateway.listen);
+        if let Some(Err(error)) = origin.map(|origin| parts.mesh.announce(origins::SECTION, origin)) {
+            tracing::error!(%error, "where the page is cannot be announced");
+        }
         let tasks = parts.tasks.clone();
         parts.tasks.spawn("gateway", async move {
             if let Err(error) = gateway::serve(listener, settings, stopping).await {

@@ -1,15 +1,15 @@
 //! What the gateway is told of the mesh.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use gateway::{NodeView, ServesNobody, Surroundings};
+use gateway::{GatewayAddress, NodeView, ServesNobody, Surroundings};
 use inference::{Desk, swarm};
 use keys::NodeId;
 use mesh::{LinkView, MemberView, Mesh, liveness::State};
 use monitor::Monitor;
 use tokio::time::Instant;
 
-use crate::{standing, tasks::Tasks};
+use crate::{origins, standing, tasks::Tasks};
 
 /// The mesh, the monitor and the desk as the gateway sees them.
 pub struct MeshSurroundings {
@@ -55,6 +55,29 @@ impl Surroundings for MeshSurroundings {
 
     fn spawn(&self, name: &'static str, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
         self.tasks.spawn(name, work);
+    }
+
+    fn gateways(&self) -> Vec<GatewayAddress> {
+        let view = self.mesh.view();
+        let view = view.borrow();
+        let mut found: Vec<_> = view
+            .reachable()
+            .filter_map(|(node, link)| {
+                Some((
+                    link.round_trip,
+                    node,
+                    origins::parse(link.sections.get(origins::SECTION)?)?,
+                ))
+            })
+            .collect();
+        // Unmeasured ones last.
+        found.sort_by_key(|(round_trip, node, _)| (round_trip.unwrap_or(Duration::MAX), **node));
+        let addresses = found.into_iter().map(|(_, node, origin)| GatewayAddress {
+            node: *node,
+            name: self.name_of(node),
+            origin,
+        });
+        addresses.collect()
     }
 
     fn nodes(&self) -> Vec<NodeView> {

@@ -150,7 +150,18 @@ export class Visitor {
 
   #follow(socket) {
     this.#noteAddress(socket.url());
-    socket.on("framereceived", ({ payload }) => this.frames.push(JSON.parse(payload.toString())));
+    socket.on("framereceived", ({ payload }) => this.#note(JSON.parse(payload.toString())));
+  }
+
+  /** A piece of an answer goes without names; here it has them, and those of its answer. */
+  #note(frame) {
+    if (!Array.isArray(frame)) {
+      this.frames.push(frame);
+      return;
+    }
+    const [stream, at, text] = frame;
+    const started = this.frames.findLast((other) => other.type === "answer_started" && other.stream === stream);
+    this.frames.push({ type: "token", session_id: started?.session_id, answer_id: started?.answer_id, at, text });
   }
 
   assertNoTrouble() {

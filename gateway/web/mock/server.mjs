@@ -191,6 +191,7 @@ function cut(text) {
 }
 
 function receive(socket, frame) {
+  if (!["send", "stop"].includes(frame.type)) return;
   if (frame.type === "stop") {
     const answer = running.get(frame.session_id);
     if (answer !== undefined) answer.stopped = true;
@@ -236,19 +237,21 @@ async function answer(session, question, tricks) {
   let node = NODES[0];
   if (tricks.swap) {
     const first = newId();
-    say({ type: "answer_started", question_id: question.id, answer_id: first, node: NODES[1], model: "qwen3-8b-q4" });
+    say({ type: "answer_started", question_id: question.id, answer_id: first, stream: (counter += 1), run: first, from: 0, node: NODES[1], model: "qwen3-8b-q4" });
     await pause(600);
-    say({ type: "token", answer_id: first, index: 0, text: "Эта половина пропадёт вместе с узлом…" });
+    tell(session.owner, [counter, 0, "Эта половина пропадёт вместе с узлом…"]);
     await pause(900);
     node = NODES[0];
   }
   const id = newId();
-  say({ type: "answer_started", question_id: question.id, answer_id: id, node, model: "built-in" });
+  const stream = (counter += 1);
+  say({ type: "answer_started", question_id: question.id, answer_id: id, stream, run: id, from: 0, node, model: "built-in" });
   await pause(tricks.slow ? 4000 : 700);
   for (const [index, token] of tokensOf(text).entries()) {
     if (state.stopped) break;
+    const at = [...said].length;
     said += token;
-    if (!(tricks.gap && index === 4)) say({ type: "token", answer_id: id, index, text: token });
+    if (!(tricks.gap && index === 4)) tell(session.owner, [stream, at, token]);
     await pause(tricks.slow ? TOKEN_MS * 6 : TOKEN_MS);
   }
   running.delete(session.id);
@@ -258,7 +261,7 @@ async function answer(session, question, tricks) {
   const message = { id, role: "character", text: said, at: Date.now(), truncated: false, state: "done", ending, answered_by, question_id: question.id };
   session.messages.push(message);
   session.updated_at = message.at;
-  say({ type: "answer_finished", message, reason: ending });
+  say({ type: "answer_finished", stream, message, reason: ending, as_streamed: false });
   say({ type: "message", message: question });
 }
 
@@ -277,7 +280,7 @@ server.on("upgrade", (request, stream, head) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     socket.on("message", (data) => receive(socket, JSON.parse(String(data))));
-    socket.send(JSON.stringify({ type: "hello", version: 1, node: NODES[0] }));
+    socket.send(JSON.stringify({ type: "hello", version: 2, node: NODES[0] }));
   });
 });
 

@@ -15,6 +15,8 @@ export class FakeWebSocket {
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onclose: (() => void) | null = null;
   sent: ClientFrame[] = [];
+  /** Which dialogues the page says it looks at: beside what it sends. */
+  opened: ClientFrame[] = [];
   closed = false;
 
   constructor(readonly url: string) {
@@ -22,7 +24,8 @@ export class FakeWebSocket {
   }
 
   send(data: string): void {
-    this.sent.push(JSON.parse(data) as ClientFrame);
+    const frame = JSON.parse(data) as ClientFrame;
+    (frame.type === "open" ? this.opened : this.sent).push(frame);
   }
 
   close(): void {
@@ -31,11 +34,13 @@ export class FakeWebSocket {
 
   accept(): void {
     this.onopen?.();
-    this.receive({ type: "hello", version: 1, node: { id: "n1", name: "node-one" } });
+    this.receive({ type: "hello", version: 2, node: { id: "n1", name: "node-one" } });
   }
 
   receive(frame: ServerFrame): void {
-    this.onmessage?.({ data: JSON.stringify(frame) });
+    // A piece of an answer goes without names; tests have one stream at a time.
+    const data = frame.type === "token" ? [1, frame.at, frame.text] : frame;
+    this.onmessage?.({ data: JSON.stringify(data) });
   }
 
   /** The connection breaks, or a dial is refused. */

@@ -12,12 +12,15 @@ use super::{
     Backend, Command, EngineEvent, EngineStatus, FinishReason, Finished, GenerationError, ModelInfo, Task,
     running::Running,
 };
-use crate::limits::GENERATIONS_MAX;
+use crate::limits::{MOCK_GENERATIONS_MAX, MOCK_WORDS_MAX};
 
 /// What people see as its model.
 pub const NAME: &str = "mock";
 /// A question with this fails at once, one with `[fail after N]` after so many words.
 const FAIL: &str = "[fail";
+/// A question with `[tokens N]` is answered with so many words, one with `[rate N]` with so many a second.
+const TOKENS: &str = "[tokens";
+const RATE: &str = "[rate";
 
 /// How a mock behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,8 @@ pub(super) struct Mock {
 }
 
 impl Mock {
-    pub(super) fn new(script: Script, running: Running) -> Self {
+    pub(super) fn new(script: Script, mut running: Running) -> Self {
+        running.set_generations_max(MOCK_GENERATIONS_MAX);
         Self {
             script,
             running,
@@ -58,7 +62,7 @@ impl Backend for Mock {
     async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let model = ModelInfo {
             name: NAME.to_owned(),
-            slots: u32::try_from(GENERATIONS_MAX).unwrap_or(1),
+            slots: u32::try_from(MOCK_GENERATIONS_MAX).unwrap_or(1),
             context_tokens: 8192,
             format: None,
             tells_tokens: true,
@@ -103,7 +107,20 @@ impl Backend for Mock {
 fn words(question: &str) -> Vec<String> {
     let echoed = question.split_whitespace().take(32);
     let words = ["This", "is", "a", "mock;", "it", "was", "asked:"];
-    words.into_iter().chain(echoed).map(str::to_owned).collect()
+    let said = words.into_iter().chain(echoed);
+    match number(question, TOKENS) {
+        Some(count) => {
+            let numbered = said.cycle().zip(0..count.min(MOCK_WORDS_MAX));
+            numbered.map(|(word, number)| format!("{word}{number}")).collect()
+        }
+        None => said.map(str::to_owned).collect(),
+    }
+}
+
+/// The number behind a word of the question.
+fn number(question: &str, word: &str) -> Option<usize> {
+    let (_, rest) = question.split_once(word)?;
+    rest.trim_start().split(']').next()?.trim().parse().ok()
 }
 
 /// Says an answer; the last event, or nothing when nobody listens any more.
@@ -113,7 +130,21 @@ async fn answer(
     events: &mpsc::Sender<EngineEvent>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Option<EngineEvent> {
-    let question = task.messages.last().map_or("", |message| message.content.as_str());
+    let content = |role: &str| {
+        let message = task.messages.iter().rfind(|message| message.role == role);
+        message.map_or("", |message| message.content.as_str())
+    };
+    let question = content("user");
+    let is_further = task.messages.last().is_some_and(|message| message.role == "assistant");
+    let before = if is_further {
+        content("assistant").split_whitespace().count()
+    } else {
+        0
+    };
+    let rate = number(question, RATE)
+        .and_then(|rate| u32::try_from(rate).ok())
+        .filter(|rate| *rate > 0)
+        .or(rate);
     let fails_after = question.find(FAIL).map(|at| {
         let rest = &question[at + FAIL.len()..];
         let count = rest.trim_start_matches(" after ").split(']').next();
@@ -123,7 +154,7 @@ async fn answer(
     let accepted = u32::try_from(task.accepted.len()).unwrap_or(u32::MAX);
     let mut said = 0;
     let mut reason = FinishReason::Complete;
-    for (number, word) in (0..).zip(words(question)) {
+    for (number, word) in (0..).zip(words(question)).skip(before) {
         // What was made elsewhere is not said again; a word's number is its token.
         if said < accepted {
             said += 1;
@@ -145,7 +176,11 @@ async fn answer(
             reason = FinishReason::Stopped;
             break;
         }
-        let text = if said == 0 { word } else { format!(" {word}") };
+        let text = if said + before as u32 == 0 {
+            word
+        } else {
+            format!(" {word}")
+        };
         events.try_send(EngineEvent::Text(text)).ok()?;
         events.try_send(EngineEvent::Token(number)).ok()?;
         said += 1;

@@ -15,6 +15,7 @@ pub(super) struct Running {
     events: HashMap<u64, mpsc::Sender<EngineEvent>>,
     next_id: u64,
     pulse: watch::Sender<u64>,
+    generations_max: usize,
 }
 
 impl Running {
@@ -31,8 +32,14 @@ impl Running {
             events: HashMap::new(),
             next_id: 0,
             pulse: watch::Sender::new(0),
+            generations_max: GENERATIONS_MAX,
         };
         (running, status, load)
+    }
+
+    /// An engine that computes nothing can hold more.
+    pub(super) const fn set_generations_max(&mut self, generations: usize) {
+        self.generations_max = generations;
     }
 
     pub(super) fn set_status(&self, status: EngineStatus) {
@@ -54,7 +61,7 @@ impl Running {
         tokens_max: u32,
         reply: oneshot::Sender<Result<Handle, GenerationError>>,
     ) -> Option<(u64, mpsc::Sender<EngineEvent>)> {
-        if self.events.len() >= GENERATIONS_MAX {
+        if self.events.len() >= self.generations_max {
             let _ = reply.send(Err(GenerationError::Busy));
             return None;
         }

@@ -4,6 +4,9 @@
 //! the tokens, replays them through its sampler and grammar, and makes the next one as the first node would have. A node that was given
 //! up and comes back still speaks under its old epoch: nothing it says is taken ([`JournalError::Stale`]), and it may not write the
 //! answer, since that needs the asker's word.
+//!
+//! What readers hear has a *run*: as long as an answer goes on where it was, the run stays, whichever node says it, and what was read
+//! stays true. Where it begins over, another run begins.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +50,14 @@ pub enum JournalError {
         /// What comes next.
         expected: u32,
     },
+    /// The tokens are those that come next, the text is not.
+    #[error("it begins at byte {at} where byte {expected} comes next")]
+    Hole {
+        /// Where it begins.
+        at: usize,
+        /// What comes next.
+        expected: usize,
+    },
     /// Longer than any answer.
     #[error("the answer is longer than any may be")]
     TooLong,
@@ -56,14 +67,35 @@ pub enum JournalError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Journal {
     epoch: u32,
+    run: u64,
     begun: Option<Begun>,
-    /// Pieces of text that were passed on.
-    pieces: u32,
     /// Whether every piece came with its tokens.
     is_whole: bool,
 }
 
 impl Journal {
+    /// Of an answer of which another gateway was told so much, up to that attempt.
+    #[must_use]
+    pub fn taken_up(epoch: u32, run: u64, begun: Begun) -> Self {
+        Self {
+            epoch,
+            run,
+            is_whole: !begun.tokens.is_empty(),
+            begun: Some(begun),
+        }
+    }
+
+    /// An attempt of that number is under way at a node: whoever is asked next is asked for that one.
+    pub fn join(&mut self, epoch: u32) {
+        self.epoch = self.epoch.max(epoch.saturating_sub(1));
+    }
+
+    /// The run of what is there.
+    #[must_use]
+    pub const fn run(&self) -> u64 {
+        self.run
+    }
+
     /// A further attempt begins; its epoch. Everything under an earlier one is stale from now on.
     pub const fn next_epoch(&mut self) -> u32 {
         self.epoch += 1;
@@ -78,19 +110,37 @@ impl Journal {
             .filter(|begun| self.is_whole && !begun.tokens.is_empty())
     }
 
-    /// A node begins: with an answer that is there, or at the beginning.
-    pub fn accepted(&mut self, model: &str, goes_on: bool) {
-        if goes_on {
-            return;
+    /// What is there, also where nobody could go on with it: tokens and text.
+    #[must_use]
+    pub fn held(&self) -> (&[TokenId], &str) {
+        self.begun
+            .as_ref()
+            .map_or((&[], ""), |begun| (&begun.tokens, &begun.text))
+    }
+
+    /// A node begins. Under the run that is there it goes on with that, under another one at `said`, which is nothing unless an answer is
+    /// said further. A node that had begun already says so by the number of a later attempt than it was asked for.
+    ///
+    /// # Errors
+    /// When it answers to an earlier attempt.
+    pub fn accepted(&mut self, epoch: u32, run: u64, model: &str, said: &str) -> Result<(), JournalError> {
+        let current = self.epoch;
+        if epoch < current {
+            return Err(JournalError::Stale { epoch, current });
         }
-        self.pieces = 0;
+        self.epoch = epoch;
+        if run == self.run && self.begun.is_some() {
+            return Ok(());
+        }
+        self.run = run;
         self.is_whole = true;
         self.begun = Some(Begun {
             model: model.to_owned(),
             shortened: 0,
             tokens: Vec::new(),
-            text: String::new(),
+            text: said.to_owned(),
         });
+        Ok(())
     }
 
     /// The prompt was too long for the context and was made shorter.
@@ -100,17 +150,28 @@ impl Journal {
         }
     }
 
-    /// Takes tokens and what they say; the number of the piece if there is a text to pass on.
+    /// Takes tokens and what they say, behind so many bytes.
     ///
     /// # Errors
     /// When they are not what comes next.
-    pub fn said(&mut self, epoch: u32, from: u32, tokens: &[TokenId], text: &str) -> Result<Option<u32>, JournalError> {
+    pub fn said(
+        &mut self,
+        epoch: u32,
+        from: u32,
+        tokens: &[TokenId],
+        at: usize,
+        text: &str,
+    ) -> Result<(), JournalError> {
         self.check(epoch)?;
         let current = self.epoch;
         let begun = self.begun.as_mut().ok_or(JournalError::Stale { epoch, current })?;
         let expected = u32::try_from(begun.tokens.len()).unwrap_or(u32::MAX);
         if from != expected {
             return Err(JournalError::Gap { from, expected });
+        }
+        let expected = begun.text.len();
+        if at != expected {
+            return Err(JournalError::Hole { at, expected });
         }
         let is_too_long = begun.tokens.len() + tokens.len() > ANSWER_TOKENS_MAX as usize
             || begun.text.len() + text.len() > ANSWER_BYTES_MAX;
@@ -119,13 +180,9 @@ impl Journal {
         }
         begun.tokens.extend_from_slice(tokens);
         begun.text.push_str(text);
-        if text.is_empty() {
-            return Ok(None);
-        }
         // An engine that does not tell its tokens can only begin again. The last words may have none: they were held back.
-        self.is_whole &= !tokens.is_empty() || !begun.tokens.is_empty();
-        self.pieces += 1;
-        Ok(Some(self.pieces - 1))
+        self.is_whole &= text.is_empty() || !begun.tokens.is_empty();
+        Ok(())
     }
 
     /// Whether something belongs to the attempt under way.

@@ -192,6 +192,16 @@ impl Decision {
         }
     }
 
+    /// Whoever is making the answer already goes before all others; false where that one cannot be asked.
+    pub fn ask_first(&mut self, node: NodeId) -> bool {
+        let Some(place) = self.order.iter().position(|(candidate, _)| candidate.node == node) else {
+            return false;
+        };
+        self.order[..=place].rotate_right(1);
+        self.how = How::Stayed;
+        true
+    }
+
     /// The one that is asked first.
     #[must_use]
     pub fn winner(&self) -> Option<&Priced> {
@@ -276,7 +286,9 @@ fn generations(candidate: &Candidate) -> Option<u32> {
         return None;
     }
     let generations = offer.generations.saturating_add(candidate.unannounced);
-    ((generations as usize) < GENERATIONS_MAX).then_some(generations)
+    // An engine holds as many as it computes at once, and otherwise those that wait.
+    let held = GENERATIONS_MAX.max(offer.slots as usize);
+    ((generations as usize) < held).then_some(generations)
 }
 
 /// What a question costs on a node with so many generations, where a node has `crowd` of them on average; `None` when that is no number.

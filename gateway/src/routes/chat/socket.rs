@@ -1,8 +1,14 @@
 //! One socket: frames in, frames out, until the person leaves, the node stops, or the socket dies.
 
+mod incoming;
+mod telling;
+
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -14,37 +20,29 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use crdt::{
-    Change,
-    records::{RecordKind, session::Session},
-};
-use inference::{AnswerEvent, AnswerNotice, desk::WaitReason};
-use keys::ContentId;
-use tokio::sync::broadcast::error::RecvError;
+use crdt::records::session::MessageId;
+use keys::{ContentId, Timestamp};
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{
-    frames::{ClientFrame, ServerFrame, VERSION},
-    messages::{MessageBody, accept, reason},
+    frames::{ServerFrame, VERSION},
+    streams::Streams,
 };
 use crate::{
     app::{App, stopped},
     auth::{self, Person},
     error::ApiError,
     limits::{
-        MESSAGE_BURST, MESSAGES_PER_SECOND, PAGE_MESSAGES, PING_EVERY, SEND_TIMEOUT, SOCKET_FRAME_BYTES_MAX,
-        SOCKET_SILENCE_MAX,
+        MARK_BURST, MARKS_PER_SECOND, MESSAGE_BURST, MESSAGES_PER_SECOND, PING_EVERY, SEND_TIMEOUT,
+        SOCKET_FRAME_BYTES_MAX, SOCKET_SILENCE_MAX,
     },
     rate::Bucket,
-    routes::{
-        NodeBody,
-        sessions::{own_session, visible},
-    },
+    rooms::RoomEvent,
+    routes::NodeBody,
 };
 
-/// Chats whose shown messages a socket remembers, so that it sends only what is new.
-const SESSIONS_REMEMBERED: usize = 32;
-/// Chats of others that a socket remembers, so that their changes cost nothing.
-const FOREIGN_REMEMBERED: usize = 4096;
+/// Tells pages of one person apart; unique in this process.
+static NEXT_PAGE: AtomicU64 = AtomicU64::new(1);
 
 /// `GET /api/v1/ws`
 pub(crate) async fn open(
@@ -63,19 +61,18 @@ pub(crate) async fn open(
     upgrade
         .max_message_size(SOCKET_FRAME_BYTES_MAX)
         .max_frame_size(SOCKET_FRAME_BYTES_MAX)
+        // Ten thousand idle pages must not hold a large buffer each.
+        .write_buffer_size(0)
+        .read_buffer_size(4 * 1024)
         .on_upgrade(move |socket| async move {
-            let bucket = Bucket::new(MESSAGE_BURST, MESSAGES_PER_SECOND, Instant::now());
-            let session = Socket {
-                app,
-                person,
-                socket,
-                bucket,
-                shown: HashMap::new(),
-                shown_order: VecDeque::new(),
-                foreign: HashSet::new(),
-            };
+            let account = person.id;
+            app.desk.watch(account, true).await;
+            let room = app.rooms.enter(account);
+            let session = Socket::new(app.clone(), person, socket, room);
             // A socket that breaks is the usual way for a page to leave.
             let _ = session.run().await;
+            app.rooms.leave(account);
+            app.desk.watch(account, false).await;
             drop(place);
         })
 }
@@ -101,26 +98,57 @@ struct Gone;
 
 struct Socket {
     app: Arc<App>,
+    /// As the account was when it last changed.
     person: Person,
+    page: u64,
     socket: WebSocket,
-    bucket: Bucket,
-    shown: HashMap<ContentId, HashMap<String, MessageBody>>,
+    room: broadcast::Receiver<Arc<RoomEvent>>,
+    /// When the page came: what is older than that it reads by itself.
+    opened: Timestamp,
+    messages: Bucket,
+    marks: Bucket,
+    streams: Streams,
+    /// What the page has of answers that ran when its last socket died.
+    cursors: Vec<(MessageId, u64, usize)>,
+    /// Per chat, what each message looked like when it was last told, as a hash.
+    shown: HashMap<ContentId, HashMap<MessageId, u64>>,
     shown_order: VecDeque<ContentId>,
-    /// Chats that are known to be other people's: whose a chat is never changes.
-    foreign: HashSet<ContentId>,
+    /// Answers whose end was told, with when they were finished: the desk and the stream both tell it.
+    finished: VecDeque<(MessageId, Timestamp)>,
+    /// The read mark of each chat that was last told.
+    read: HashMap<ContentId, MessageId>,
 }
 
 impl Socket {
+    fn new(app: Arc<App>, person: Person, socket: WebSocket, room: broadcast::Receiver<Arc<RoomEvent>>) -> Self {
+        let now = Instant::now();
+        Self {
+            app,
+            person,
+            page: NEXT_PAGE.fetch_add(1, Ordering::Relaxed),
+            socket,
+            room,
+            opened: Timestamp::now(),
+            messages: Bucket::new(MESSAGE_BURST, MESSAGES_PER_SECOND, now),
+            marks: Bucket::new(MARK_BURST, MARKS_PER_SECOND, now),
+            streams: Streams::default(),
+            cursors: Vec::new(),
+            shown: HashMap::new(),
+            shown_order: VecDeque::new(),
+            finished: VecDeque::new(),
+            read: HashMap::new(),
+        }
+    }
+
     async fn run(mut self) -> Result<(), Gone> {
-        let mut notices = self.app.desk.notices();
-        let mut changes = self.app.store.changes();
-        let mut erased = self.app.store.erased();
         let mut stopping = self.app.stopping.clone();
         let mut ping = tokio::time::interval(PING_EVERY);
         let mut heard = Instant::now();
         let node = NodeBody::of(&self.app, &self.app.key.id());
         self.send(&ServerFrame::Hello { version: VERSION, node }).await?;
+        let news = self.streams.news.clone();
         loop {
+            let due = self.streams.due;
             tokio::select! {
                 frame = self.socket.recv() => {
                     heard = Instant::now();
@@ -131,27 +159,15 @@ impl Socket {
                         Some(Ok(SocketMessage::Close(_)) | Err(_)) | None => return Ok(()),
                     }
                 }
-                notice = notices.recv() => match notice {
-                    Ok(notice) if notice.account == self.person.id => self.handle_notice(notice).await?,
-                    Ok(_) => {}
-                    // Pieces of text are missing: the page would show a gap. It reconnects and reads the chat again.
+                event = self.room.recv() => match event {
+                    Ok(event) => self.handle_event(&event).await?,
+                    // Something was missed: the page reconnects and says what it has.
                     Err(RecvError::Lagged(_)) => return self.close(close_code::AGAIN, "too slow").await,
-                    Err(RecvError::Closed) => return self.close(close_code::RESTART, "the node stops").await,
+                    Err(RecvError::Closed) => return self.close(close_code::AGAIN, "come back").await,
                 },
-                change = changes.recv() => match change {
-                    Ok(Change { document, kind: RecordKind::Session }) => self.handle_change(document).await?,
-                    Ok(Change { document, kind: RecordKind::Account }) if document == self.person.id => self.check_person().await?,
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => return self.close(close_code::AGAIN, "too slow").await,
-                    Err(RecvError::Closed) => return self.close(close_code::RESTART, "the node stops").await,
-                },
-                target = erased.recv() => match target {
-                    Ok(target) if target.subject() == self.person.id => self.check_person().await?,
-                    // What was missed may have been this person.
-                    Err(RecvError::Lagged(_)) => self.check_person().await?,
-                    Ok(_) => {}
-                    Err(RecvError::Closed) => return self.close(close_code::RESTART, "the node stops").await,
-                },
+                // While text waits for more, nobody needs to wake for each further word.
+                () = news.notified(), if due.is_none() => self.tell_streams().await?,
+                () = until(due), if due.is_some() => self.tell_streams().await?,
                 _ = ping.tick() => {
                     if heard.elapsed() > SOCKET_SILENCE_MAX {
                         return self.close(close_code::POLICY, "silent").await;
@@ -163,94 +179,6 @@ impl Socket {
         }
     }
 
-    async fn handle_text(&mut self, text: &str) -> Result<(), Gone> {
-        let frame: ClientFrame = match serde_json::from_str(text) {
-            Ok(frame) => frame,
-            Err(error) => return self.refuse(None, &ApiError::BodyInvalid(error.to_string())).await,
-        };
-        match frame {
-            ClientFrame::Send {
-                outbox_id,
-                session_id,
-                text,
-            } => {
-                if let Err(wait) = self.bucket.take(Instant::now()) {
-                    let error = ApiError::TooManyRequests {
-                        seconds: wait.as_secs() + 1,
-                    };
-                    return self.refuse(Some(outbox_id), &error).await;
-                }
-                match accept(&self.app, &self.person, &outbox_id, &session_id, &text).await {
-                    Ok((_, message)) => {
-                        self.send(&ServerFrame::Accepted {
-                            outbox_id,
-                            session_id,
-                            message,
-                        })
-                        .await
-                    }
-                    Err(error) => self.refuse(Some(outbox_id), &error).await,
-                }
-            }
-            ClientFrame::Stop { session_id } => match own_session(&self.app, &self.person, &session_id).await {
-                Ok((session, _)) => {
-                    self.app.desk.stop(session).await;
-                    Ok(())
-                }
-                Err(error) => self.refuse(None, &error).await,
-            },
-        }
-    }
-
-    async fn handle_notice(&mut self, notice: AnswerNotice) -> Result<(), Gone> {
-        let session_id = notice.session.to_string();
-        let frame = match notice.event {
-            // Nothing changes for whoever reads: the next piece follows the last one.
-            AnswerEvent::Started { goes_on: true, .. } => return Ok(()),
-            AnswerEvent::Started {
-                question,
-                answer,
-                node,
-                model,
-                ..
-            } => ServerFrame::AnswerStarted {
-                session_id,
-                question_id: question.to_string(),
-                answer_id: answer.to_string(),
-                node: NodeBody::of(&self.app, &node),
-                model: model.to_string(),
-            },
-            AnswerEvent::Text { answer, index, text } => ServerFrame::Token {
-                session_id,
-                answer_id: answer.to_string(),
-                index,
-                text: text.to_string(),
-            },
-            AnswerEvent::Waiting { question, reason } => {
-                let code = match reason {
-                    WaitReason::NoNode => "no_node_can_answer",
-                    WaitReason::AllBusy => "all_nodes_busy",
-                };
-                ServerFrame::AnswerWaiting {
-                    session_id,
-                    question_id: question.to_string(),
-                    code,
-                }
-            }
-            AnswerEvent::Finished(message) => {
-                // The session may not have come back from the generating node yet; the message itself is enough.
-                let alone = Session::new(self.person.id, ContentId([0; 32]), message.at);
-                let body = MessageBody::of(&self.app, &alone, &message);
-                ServerFrame::AnswerFinished {
-                    session_id,
-                    message: body,
-                    reason: reason(&message),
-                }
-            }
-        };
-        self.send(&frame).await
-    }
-
     /// The person's account has changed: a device that was signed out, or a person who was blocked or erased, is gone at once.
     async fn check_person(&mut self) -> Result<(), Gone> {
         if auth::is_still(&self.app, &mut self.person).await {
@@ -258,48 +186,6 @@ impl Socket {
         }
         self.close(close_code::POLICY, "signed out").await?;
         Err(Gone)
-    }
-
-    /// Sends what is new in a chat, if it is this person's.
-    async fn handle_change(&mut self, document: ContentId) -> Result<(), Gone> {
-        if self.foreign.contains(&document) {
-            return Ok(());
-        }
-        // A store that has trouble now says nothing about whose chat it is.
-        let Ok(session) = self.app.store.read::<Session>(document).await else {
-            return Ok(());
-        };
-        if session.account != self.person.id {
-            if self.foreign.len() >= FOREIGN_REMEMBERED {
-                self.foreign.clear();
-            }
-            self.foreign.insert(document);
-            return Ok(());
-        }
-        let messages: Vec<_> = visible(&session).collect();
-        let from = messages.len().saturating_sub(PAGE_MESSAGES);
-        let mut shown = self.shown.remove(&document).unwrap_or_else(|| {
-            self.shown_order.push_back(document);
-            HashMap::new()
-        });
-        for message in &messages[from..] {
-            let body = MessageBody::of(&self.app, &session, message);
-            if shown.get(&body.id) != Some(&body) {
-                shown.insert(body.id.clone(), body.clone());
-                self.send(&ServerFrame::Message {
-                    session_id: document.to_string(),
-                    message: body,
-                })
-                .await?;
-            }
-        }
-        let current: HashSet<_> = messages[from..].iter().map(|message| message.id.to_string()).collect();
-        shown.retain(|id, _| current.contains(id));
-        self.shown.insert(document, shown);
-        while self.shown_order.len() > SESSIONS_REMEMBERED {
-            self.shown_order.pop_front().map(|oldest| self.shown.remove(&oldest));
-        }
-        Ok(())
     }
 
     async fn refuse(&mut self, outbox_id: Option<String>, error: &ApiError) -> Result<(), Gone> {
@@ -330,5 +216,12 @@ impl Socket {
             reason: reason.into(),
         })))
         .await
+    }
+}
+
+async fn until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }

@@ -12,6 +12,7 @@ use super::SessionBody;
 use crate::{
     app::App,
     auth::Person,
+    chats::Chat,
     error::{ApiError, ErrorBody},
     routes::Json,
 };
@@ -36,5 +37,7 @@ pub(crate) async fn create(
     app.store.read::<Character>(character).await?;
     let session = Session::new(person.id, character, Timestamp::now());
     let id = app.store.create(session.clone()).await?;
-    Ok((StatusCode::CREATED, Json(SessionBody::of(id, &session))))
+    app.chats.remember_owner(id, person.id);
+    app.search.begun(id, person.id);
+    Ok((StatusCode::CREATED, Json(SessionBody::of(&Chat::of(id, session)))))
 }

@@ -7,20 +7,27 @@ use crdt::records::session::MessageId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{own_session, title, visible};
+use super::{message_id, title};
 use crate::{
     app::App,
     auth::Person,
+    chats::Chat,
     error::{ApiError, ErrorBody},
     limits::PAGE_MESSAGES,
     routes::{Json, chat::messages::MessageBody},
 };
 
-/// Which page.
+/// Which page. At most one of these.
 #[derive(Deserialize, IntoParams)]
 pub(crate) struct PageQuery {
-    /// Messages before this one; without it the newest.
+    /// Messages before this one; without any of these the newest.
     before: Option<String>,
+    /// Messages after this one.
+    after: Option<String>,
+    /// Messages from this time on, in milliseconds since the Unix epoch.
+    at: Option<u64>,
+    /// The page in whose middle this message stands.
+    around: Option<String>,
 }
 
 /// A page of a chat, oldest message first.
@@ -32,6 +39,10 @@ pub(crate) struct SessionAnswer {
     messages: Vec<MessageBody>,
     /// Whether there are older ones.
     has_more: bool,
+    /// Whether there are newer ones.
+    has_newer: bool,
+    /// The newest message that the person has read.
+    read_id: Option<String>,
 }
 
 #[utoipa::path(get, path = "/api/v1/sessions/{id}", params(("id" = String, Path), PageQuery), responses(
@@ -44,26 +55,55 @@ pub(crate) async fn read(
     Path(id): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<SessionAnswer>, ApiError> {
-    let before = match &query.before {
-        Some(text) => {
-            Some(MessageId::parse(text).ok_or_else(|| ApiError::BodyInvalid("`before` is no message id".into()))?)
-        }
-        None => None,
-    };
-    let (document, session) = own_session(&app, &person, &id).await?;
-    let older: Vec<_> = visible(&session)
-        .filter(|message| before.is_none_or(|before| message.id < before))
-        .collect();
-    let from = older.len().saturating_sub(PAGE_MESSAGES);
-    let messages = older[from..]
-        .iter()
-        .map(|message| MessageBody::of(&app, &session, message))
+    let chat = app.chats.own(&app, &person, &id).await?;
+    let (from, to) = range(&chat, &query)?;
+    let shown = chat.shown();
+    let count = shown.len();
+    let messages = shown
+        .skip(from)
+        .take(to - from)
+        .map(|message| MessageBody::of(&app, &chat, message))
         .collect();
     Ok(Json(SessionAnswer {
-        id: document.to_string(),
-        character_id: session.character.to_string(),
-        title: title(&session),
+        id: chat.document.to_string(),
+        character_id: chat.session.character.to_string(),
+        title: title(&chat),
         messages,
         has_more: from > 0,
+        has_newer: to < count,
+        read_id: chat.session.read.map(|read| read.to_string()),
     }))
+}
+
+/// Which of the shown messages the page holds.
+fn range(chat: &Chat, query: &PageQuery) -> Result<(usize, usize), ApiError> {
+    let asked = [&query.before, &query.after, &query.around]
+        .into_iter()
+        .flatten()
+        .count()
+        + usize::from(query.at.is_some());
+    if asked > 1 {
+        return Err(ApiError::BodyInvalid(
+            "at most one of `before`, `after`, `around` and `at`".into(),
+        ));
+    }
+    let count = chat.shown().len();
+    // Shown messages stand in the order of the conversation, which is nearly, but not always, that of their ids.
+    let place = |id: MessageId| {
+        let found = chat.shown().position(|message| message.id == id);
+        found.unwrap_or_else(|| chat.shown().take_while(|message| message.id < id).count())
+    };
+    let until = |to: usize| (to.saturating_sub(PAGE_MESSAGES), to);
+    let since = |from: usize| (from, (from + PAGE_MESSAGES).min(count));
+    Ok(match query {
+        PageQuery {
+            before: Some(before), ..
+        } => until(place(message_id(before)?)),
+        PageQuery { after: Some(after), .. } => since((place(message_id(after)?) + 1).min(count)),
+        PageQuery {
+            around: Some(around), ..
+        } => since(place(message_id(around)?).saturating_sub(PAGE_MESSAGES / 2)),
+        PageQuery { at: Some(at), .. } => since(chat.shown().take_while(|message| message.id.at().0 < *at).count()),
+        _ => until(count),
+    })
 }

@@ -1,7 +1,7 @@
 // The only WebSocket of the page. It keeps itself alive: after a loss it dials again, each time a little later and
 // never at the same moment as the other browsers that lost the same node.
 
-import type { ClientFrame, ServerFrame } from "./frames";
+import type { AnswerStartedFrame, ClientFrame, ServerFrame } from "./frames";
 
 /** `connecting` is only the very first dial; afterwards a socket that is not open is `lost`. */
 export type SocketState = "closed" | "connecting" | "open" | "lost";
@@ -34,6 +34,8 @@ export class LiveSocket {
   #attempt = 0;
   #redial: ReturnType<typeof setTimeout> | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
+  /** Which answer each stream of this connection says. */
+  #streams = new Map<number, AnswerStartedFrame>();
 
   constructor(
     private readonly url: string,
@@ -83,6 +85,7 @@ export class LiveSocket {
   #dial(): void {
     const socket = new WebSocket(this.url);
     this.#socket = socket;
+    this.#streams.clear();
     let welcomed = false;
     socket.onopen = () => {
       clearTimeout(this.#deadline);
@@ -118,8 +121,10 @@ export class LiveSocket {
   }
 
   #read(data: unknown): void {
-    const frame = parseFrame(data);
+    const frame = parseFrame(data, this.#streams);
     if (frame === null) return;
+    if (frame.type === "answer_started") this.#streams.set(frame.stream, frame);
+    if (frame.type === "answer_finished" && typeof frame.stream === "number") this.#streams.delete(frame.stream);
     // Only a node that really talks ends the backoff; one that accepts and hangs up does not.
     if (frame.type === "hello") this.#attempt = 0;
     this.events.onFrame(frame);
@@ -133,13 +138,23 @@ export class LiveSocket {
 }
 
 /** Frames of a type the page does not know are passed on and ignored there: a newer node may say more. */
-export function parseFrame(data: unknown): ServerFrame | null {
+export function parseFrame(data: unknown, streams: ReadonlyMap<number, AnswerStartedFrame> = new Map()): ServerFrame | null {
   if (typeof data !== "string") return null;
   try {
     const value: unknown = JSON.parse(data);
+    if (Array.isArray(value)) return parsePiece(value, streams);
     if (typeof value !== "object" || value === null || !("type" in value)) return null;
     return value as ServerFrame;
   } catch {
     return null;
   }
+}
+
+/** A piece of an answer: number of the stream, characters before it, the text. */
+function parsePiece(value: unknown[], streams: ReadonlyMap<number, AnswerStartedFrame>): ServerFrame | null {
+  const [stream, at, text] = value;
+  if (typeof stream !== "number" || typeof at !== "number" || typeof text !== "string") return null;
+  const started = streams.get(stream);
+  if (started === undefined) return null;
+  return { type: "token", session_id: started.session_id, answer_id: started.answer_id, at, text };
 }

@@ -28,7 +28,7 @@ export function sameDay(a: number, b: number): boolean {
 }
 
 export function clockTime(at: number, language: Language): string {
-  return new Date(at).toLocaleTimeString(LOCALES[language], { hour: "2-digit", minute: "2-digit" });
+  return new Date(at).toLocaleTimeString(LOCALES[language], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 }
 
 export function dayTitle(at: number, now: number, language: Language, t: Dictionary): string {
@@ -44,7 +44,7 @@ export function dayTitle(at: number, now: number, language: Language, t: Diction
 }
 
 export function fullTime(at: number, language: Language): string {
-  return new Date(at).toLocaleString(LOCALES[language], { dateStyle: "long", timeStyle: "short" });
+  return new Date(at).toLocaleString(LOCALES[language], { dateStyle: "long", timeStyle: "medium" });
 }
 
 /** How long ago, in the largest unit that still says something. */

@@ -10,8 +10,8 @@ const HOUR = 3_600_000;
 
 describe("time", () => {
   it("shows the clock of the language", () => {
-    expect(clockTime(Date.UTC(2026, 10, 21, 9, 5), "ru")).toBe("09:05");
-    expect(clockTime(Date.UTC(2026, 10, 21, 21, 5), "en")).toBe("21:05");
+    expect(clockTime(Date.UTC(2026, 10, 21, 9, 5), "ru")).toBe("09:05:00");
+    expect(clockTime(Date.UTC(2026, 10, 21, 21, 5), "en")).toBe("21:05:00");
   });
 
   it("counts calendar days, not spans of 24 hours", () => {

@@ -52,6 +52,8 @@ pub struct Choice {
     pub winner: Scored,
     /// Who would have been asked otherwise.
     pub runner_up: Option<Scored>,
+    /// How many there were to choose from.
+    pub candidates: usize,
     /// How it came about.
     pub how: How,
     /// What would have changed it; nothing, where nobody else could be asked.
@@ -96,6 +98,7 @@ impl Decision {
             }
         });
         Some(Choice {
+            candidates: left.len(),
             winner: Scored::new(winner),
             runner_up: others.first().map(Scored::new),
             how,

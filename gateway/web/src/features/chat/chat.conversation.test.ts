@@ -24,11 +24,12 @@ beforeEach(() => {
   upsertMessage(talk, question("q1"), 0);
 });
 
-function start(answerId = "a1", questionId = "q1"): void {
-  applyFrame(talk, { type: "answer_started", session_id: "s1", question_id: questionId, answer_id: answerId, node, model: "m" }, 10);
+function start(answerId = "a1", questionId = "q1", run = "r1", from = 0): void {
+  const rest = { node, model: "m", stream: 1, run, from } as const;
+  applyFrame(talk, { type: "answer_started", session_id: "s1", question_id: questionId, answer_id: answerId, ...rest }, 10);
 }
-function token(index: number, text: string, answerId = "a1", now = 20): void {
-  applyFrame(talk, { type: "token", session_id: "s1", answer_id: answerId, index, text }, now);
+function token(at: number, text: string, answerId = "a1", now = 20): void {
+  applyFrame(talk, { type: "token", session_id: "s1", answer_id: answerId, at, text }, now);
 }
 function finish(message = answerTo("q1", "a1")) {
   return applyFrame(talk, { type: "answer_finished", session_id: "s1", message, reason: "end" }, 30);
@@ -41,7 +42,7 @@ describe("streaming", () => {
     expect(talk.live[0]?.text).toBe("");
     token(0, "Чирр");
     expect(talk.live[0]?.text).toBe("Чирр");
-    token(1, "!");
+    token(4, "!");
     expect(talk.live[0]).toMatchObject({ text: "Чирр!", broken: false, node, model: "m" });
   });
 
@@ -78,6 +79,38 @@ describe("streaming", () => {
     expect(talk.live[0]).toMatchObject({ answerId: "a1", questionId: null, broken: true });
     finish();
     expect(talk.live).toEqual([]);
+  });
+
+  it("goes on where it was when another gateway takes up the same run, and begins over with another one", () => {
+    start();
+    token(0, "Привет, ");
+    start("a1", "q1", "r1", 8);
+    token(8, "мир");
+    expect(talk.live[0]).toMatchObject({ text: "Привет, мир", broken: false, heard: 11 });
+    start("a1", "q1", "r2", 0);
+    expect(talk.live[0]).toMatchObject({ text: "", run: "r2", heard: 0 });
+  });
+
+  it("takes the text of a finished answer from what was streamed, and only from a whole one", () => {
+    start();
+    token(0, " Чирик ");
+    applyFrame(talk, { type: "answer_finished", session_id: "s1", message: answerTo("q1", "a1", { text: "" }), reason: "end", as_streamed: true }, 30);
+    expect(talk.messages[1]?.text).toBe("Чирик");
+    start("a2");
+    token(5, "middle", "a2");
+    const effects = applyFrame(talk, { type: "answer_finished", session_id: "s1", message: answerTo("q1", "a2", { text: "" }), reason: "end", as_streamed: true }, 40);
+    expect(effects).toEqual([{ kind: "refetch" }]);
+    expect(talk.messages.map((message) => message.id)).toEqual(["q1", "a1"]);
+  });
+
+  it("takes away what is gone, and marks a question as delivered and read", () => {
+    start();
+    expect(talk.messages[0]?.mark).toBe("delivered");
+    token(0, "a");
+    expect(talk.messages[0]?.mark).toBe("read");
+    finish();
+    applyFrame(talk, { type: "gone", session_id: "s1", message_ids: ["a1"] }, 50);
+    expect(talk.messages.map((message) => message.id)).toEqual(["q1"]);
   });
 
   it("starts over when another node takes the question", () => {

@@ -2,6 +2,7 @@
 // is where a message could be lost or doubled.
 
 import type { Message, SessionFrame } from "@/api/frames";
+import { countCharacters } from "./chat.text";
 import type { Conversation, LiveAnswer, OutboxEntry, SessionPage } from "./chat.types";
 
 export type Effect =
@@ -28,6 +29,10 @@ export function newConversation(id: string, characterId: string): Conversation {
     error: null,
     live: [],
     waiting: {},
+    queue: {},
+    hasNewer: false,
+    readId: null,
+    typingElsewhere: false,
     askedAt: {},
     outboxIds: {},
   };
@@ -46,8 +51,31 @@ export function applyNewestPage(conversation: Conversation, page: SessionPage, n
   for (const message of newer) upsertMessage(conversation, message, now);
   if (known < 0) conversation.hasMore = page.has_more;
   conversation.loaded = true;
+  conversation.hasNewer = false;
+  conversation.readId = laterId(conversation.readId, page.read_id ?? null);
   conversation.error = null;
   for (const message of page.messages) settle(conversation, message, Math.min(now, message.at));
+}
+
+/** A page from anywhere in the chat, instead of what is shown: the reader jumped there. */
+export function applyPlace(conversation: Conversation, page: SessionPage): void {
+  conversation.messages = [...page.messages];
+  conversation.hasMore = page.has_more;
+  conversation.hasNewer = page.has_newer ?? false;
+  conversation.loaded = true;
+  conversation.error = null;
+}
+
+export function applyNewerPage(conversation: Conversation, page: SessionPage): void {
+  const known = new Set(conversation.messages.map((message) => message.id));
+  conversation.messages = [...conversation.messages, ...page.messages.filter((message) => !known.has(message.id))];
+  conversation.hasNewer = page.has_newer ?? false;
+}
+
+/** Ids sort by time. */
+export function laterId(one: string | null, other: string | null): string | null {
+  if (one === null || other === null) return one ?? other;
+  return one > other ? one : other;
 }
 
 export function applyOlderPage(conversation: Conversation, page: SessionPage): void {
@@ -104,11 +132,13 @@ function settle(conversation: Conversation, message: Message, now: number): void
 
 function forgetWaiting(conversation: Conversation, questionId: string): void {
   delete conversation.waiting[questionId];
+  delete conversation.queue[questionId];
   delete conversation.askedAt[questionId];
 }
 
+/** By the answer's own id: another answer to the same question may be on its way. */
 function isLiveOf(live: LiveAnswer, message: Message): boolean {
-  return live.answerId === message.id || (live.questionId !== null && live.questionId === message.question_id);
+  return live.answerId === message.id;
 }
 
 export function applyFrame(conversation: Conversation, frame: SessionFrame, now: number): Effect[] {
@@ -118,7 +148,8 @@ export function applyFrame(conversation: Conversation, frame: SessionFrame, now:
       upsertMessage(conversation, frame.message, now);
       return [];
     case "message":
-      upsertMessage(conversation, frame.message, now);
+      // Whoever reads far above is not pulled down; the newest page brings it.
+      if (!conversation.hasNewer) upsertMessage(conversation, frame.message, now);
       return [];
     case "answer_started":
       startAnswer(conversation, frame, now);
@@ -131,6 +162,16 @@ export function applyFrame(conversation: Conversation, frame: SessionFrame, now:
     case "answer_waiting":
       conversation.live = conversation.live.filter((live) => live.questionId !== frame.question_id);
       conversation.waiting[frame.question_id] = frame.code;
+      conversation.queue[frame.question_id] = { ahead: frame.ahead ?? 0, seconds: frame.expected_seconds ?? 0 };
+      return [];
+    case "gone":
+      conversation.messages = conversation.messages.filter((message) => !frame.message_ids.includes(message.id));
+      return [];
+    case "read":
+      conversation.readId = laterId(conversation.readId, frame.message_id);
+      return [];
+    case "typing":
+      conversation.typingElsewhere = frame.is_typing;
       return [];
     default:
       return [];
@@ -144,9 +185,24 @@ function startAnswer(conversation: Conversation, frame: FrameOf<"answer_started"
   const others = conversation.live.filter(
     (live) => live.questionId !== frame.question_id && live.answerId !== frame.answer_id,
   );
-  const live = { ...newLive(frame.answer_id, now), questionId: frame.question_id, node: frame.node, model: frame.model };
+  const known = conversation.live.find((live) => live.answerId === frame.answer_id && live.run === frame.run);
+  const text = Array.from(known?.text ?? "").slice(0, frame.from).join("");
+  const live: LiveAnswer = {
+    ...newLive(frame.answer_id, now),
+    questionId: frame.question_id,
+    node: frame.node,
+    model: frame.model,
+    run: frame.run,
+    why: frame.why ?? known?.why ?? null,
+    text,
+    heard: frame.from,
+    broken: countCharacters(text) !== frame.from,
+  };
   conversation.live = [...others, live];
+  const question = conversation.messages.find((message) => message.id === frame.question_id);
+  if (question !== undefined) question.mark = "delivered";
   delete conversation.waiting[frame.question_id];
+  delete conversation.queue[frame.question_id];
 }
 
 function newLive(answerId: string, now: number): LiveAnswer {
@@ -155,8 +211,10 @@ function newLive(answerId: string, now: number): LiveAnswer {
     questionId: null,
     node: null,
     model: null,
+    run: null,
+    why: null,
     text: "",
-    nextIndex: 0,
+    heard: 0,
     broken: false,
     stopping: false,
     lastHeardAt: now,
@@ -171,20 +229,32 @@ function addToken(conversation: Conversation, frame: FrameOf<"token">, now: numb
     conversation.live.push(newLive(frame.answer_id, now));
     live = conversation.live.at(-1)!;
   }
-  if (frame.index < live.nextIndex) return;
-  if (frame.index > live.nextIndex) {
+  if (frame.at < live.heard) return;
+  if (frame.at > live.heard) {
     live.broken = true;
     live.text += GAP_MARK;
   }
   live.text += frame.text;
-  live.nextIndex = frame.index + 1;
+  live.heard = frame.at + countCharacters(frame.text);
+  const question = conversation.messages.find((message) => message.id === live?.questionId);
+  if (question !== undefined) question.mark = "read";
   live.lastHeardAt = now;
 }
 
 function finishAnswer(conversation: Conversation, frame: FrameOf<"answer_finished">, now: number): Effect[] {
-  const broken = conversation.live.some((live) => isLiveOf(live, frame.message) && live.broken);
-  upsertMessage(conversation, frame.message, now);
-  const effects: Effect[] = [{ kind: "announce", message: frame.message }];
+  const live = conversation.live.find((other) => isLiveOf(other, frame.message));
+  const broken = live?.broken ?? false;
+  let { message } = frame;
+  if (frame.as_streamed === true) {
+    // Its text is what was heard; where that is not whole, the chat says it.
+    if (live === undefined || broken) {
+      conversation.live = conversation.live.filter((other) => other !== live);
+      return [{ kind: "refetch" }];
+    }
+    message = { ...message, text: live.text.trim() };
+  }
+  upsertMessage(conversation, message, now);
+  const effects: Effect[] = [{ kind: "announce", message }];
   if (broken) effects.push({ kind: "refetch" });
   return effects;
 }
@@ -210,7 +280,9 @@ export type TimelineItem =
 
 /** What the reader sees, in order. Keys outlive the way from outbox to message and from live answer to stored one. */
 export function timeline(conversation: Conversation, outbox: readonly OutboxEntry[]): TimelineItem[] {
-  const items: TimelineItem[] = conversation.messages.map((message) => ({
+  // An answer that is said further is shown as it grows.
+  const stored = conversation.messages.filter((message) => !conversation.live.some((live) => live.answerId === message.id));
+  const items: TimelineItem[] = stored.map((message) => ({
     kind: "message",
     key: conversation.outboxIds[message.id] ?? message.id,
     message,

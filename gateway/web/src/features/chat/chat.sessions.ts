@@ -2,7 +2,7 @@
 
 import { codeOf } from "@/api/client";
 import * as api from "./chat.api";
-import { applyNewestPage, applyOlderPage, trimOldest } from "./chat.conversation";
+import { applyNewerPage, applyNewestPage, applyOlderPage, applyPlace, trimOldest } from "./chat.conversation";
 import { isLocalSession, newLocalSessionId } from "./chat.outbox";
 import { conversationFor, type ChatState } from "./chat.state";
 import type { Conversation, Session } from "./chat.types";
@@ -33,6 +33,29 @@ function loadActions(state: ChatState) {
     }
   }
 
+  /** A piece of the chat from long ago, instead of the newest one. */
+  async function jump(conversation: Conversation, place: api.Place): Promise<void> {
+    try {
+      applyPlace(conversation, await api.fetchSession(conversation.id, place));
+    } catch (error) {
+      state.notice.value = codeOf(error);
+    }
+  }
+
+  async function loadNewer(conversation: Conversation): Promise<void> {
+    const last = conversation.messages.at(-1);
+    if (last === undefined || !conversation.hasNewer || conversation.loadingOlder) return;
+    conversation.loadingOlder = true;
+    try {
+      const page = await api.fetchSession(conversation.id, { after: last.id });
+      if (conversation.messages.at(-1)?.id === last.id) applyNewerPage(conversation, page);
+    } catch (error) {
+      state.notice.value = codeOf(error);
+    } finally {
+      conversation.loadingOlder = false;
+    }
+  }
+
   async function refreshOpen(): Promise<void> {
     const conversation = state.openId.value === null ? undefined : state.conversations.value[state.openId.value];
     if (conversation !== undefined && !isLocalSession(conversation.id)) await refresh(conversation);
@@ -43,7 +66,7 @@ function loadActions(state: ChatState) {
     if (first === undefined || !conversation.hasMore || conversation.loadingOlder) return;
     conversation.loadingOlder = true;
     try {
-      const page = await api.fetchSession(conversation.id, first.id);
+      const page = await api.fetchSession(conversation.id, { before: first.id });
       // A refresh in the meantime may have replaced the list; then this page no longer joins it.
       if (conversation.messages[0]?.id === first.id) applyOlderPage(conversation, page);
     } catch (error) {
@@ -62,7 +85,7 @@ function loadActions(state: ChatState) {
     if (session !== undefined) session.title = title;
   }
 
-  return { loadSessions, refresh, refreshOpen, loadOlder, trim };
+  return { loadSessions, refresh, refreshOpen, loadOlder, loadNewer, jump, trim };
 }
 
 /** Which dialogue is on the screen. */
@@ -73,7 +96,9 @@ export function sessionActions(state: ChatState) {
     const session = state.sessions.value.find((other) => other.id === id);
     const conversation = conversationFor(state, id, session?.character_id ?? "");
     state.openId.value = id;
-    if (!isLocalSession(id)) void load.refresh(conversation);
+    if (isLocalSession(id)) return;
+    void load.refresh(conversation);
+    sayOpen(state, conversation);
   }
 
   /** A dialogue that no node knows yet; it becomes a session with its first message. */
@@ -128,4 +153,12 @@ export function touchSession(state: ChatState, id: string, at: number): boolean 
 
 export function addSession(state: ChatState, session: Session): void {
   state.sessions.value = [session, ...state.sessions.value.filter((other) => other.id !== session.id)];
+}
+
+/** Tells the node which dialogue is looked at, and what of a running answer is here already: it goes on from there. */
+export function sayOpen(state: ChatState, conversation: Conversation): void {
+  if (isLocalSession(conversation.id)) return;
+  const live = conversation.live.find((answer) => answer.run !== null && !answer.broken);
+  const cursor = live === undefined ? {} : { cursor: { answer_id: live.answerId, run: live.run ?? "", at: live.heard } };
+  state.live.socket?.send({ type: "open", session_id: conversation.id, ...cursor });
 }

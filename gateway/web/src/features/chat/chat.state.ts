@@ -5,7 +5,7 @@ import type { ErrorCode } from "@/api/client";
 import type { LiveSocket, SocketState } from "@/api/socket";
 import { newConversation } from "./chat.conversation";
 import type { Outbox } from "./chat.outbox";
-import type { Conversation, OutboxEntry, Session } from "./chat.types";
+import type { Conversation, Favourite, Gateway, OutboxEntry, Session } from "./chat.types";
 
 /** Dialogues kept in memory; the one that was opened longest ago is forgotten and loaded again on demand. */
 const MOST_CONVERSATIONS = 8;
@@ -24,6 +24,11 @@ export function createChatState() {
     sent: ref<ReadonlySet<string>>(new Set()),
     announcement: ref<{ characterId: string; text: string } | null>(null),
     notice: ref<ErrorCode | null>(null),
+    favourites: ref<Favourite[]>([]),
+    /** The message that was deleted last, as long as it can be brought back with one press. */
+    deleted: ref<{ sessionId: string; messageId: string } | null>(null),
+    /** Where else the mesh can be entered when this gateway is gone. */
+    gateways: ref<Gateway[]>([]),
     // Not shown, therefore not reactive.
     live: { socket: null as LiveSocket | null, outbox: null as Outbox | null },
   };

@@ -79,6 +79,22 @@ describe("outbox", () => {
     expect(calls.filter((call) => call === "GET /sessions/s1").length).toBe(before + 1);
   });
 
+  it("says after a reconnect what it has of a running answer, so that it goes on from there", async () => {
+    const chat = await openTalk();
+    const first = FakeWebSocket.latest;
+    expect(first.opened).toEqual([{ type: "open", session_id: "s1" }]);
+    first.receive({ type: "answer_started", session_id: "s1", question_id: "q1", answer_id: "a1", node: null, model: "m", stream: 1, run: "7f", from: 0 });
+    first.receive({ type: "token", session_id: "s1", answer_id: "a1", at: 0, text: "Привет, " });
+    first.drop();
+    await vi.advanceTimersByTimeAsync(1000);
+    const second = FakeWebSocket.latest;
+    second.accept();
+    expect(second.opened).toEqual([{ type: "open", session_id: "s1", cursor: { answer_id: "a1", run: "7f", at: 8 } }]);
+    second.receive({ type: "answer_started", session_id: "s1", question_id: "q1", answer_id: "a1", node: null, model: "m", stream: 1, run: "7f", from: 8 });
+    second.receive({ type: "token", session_id: "s1", answer_id: "a1", at: 8, text: "мир" });
+    expect(chat.open!.live[0]?.text).toBe("Привет, мир");
+  });
+
   it("does not send twice over one connection", async () => {
     const chat = await openTalk();
     chat.send(chat.open!, "one");
@@ -194,8 +210,8 @@ describe("frames", () => {
     const chat = await openTalk();
     const socket = FakeWebSocket.latest;
     const before = calls.filter((call) => call === "GET /sessions/s1").length;
-    socket.receive({ type: "answer_started", session_id: "s1", question_id: "q1", answer_id: "a1", node: { id: "n", name: "n" }, model: "m" });
-    socket.receive({ type: "token", session_id: "s1", answer_id: "a1", index: 1, text: "b" });
+    socket.receive({ type: "answer_started", session_id: "s1", question_id: "q1", answer_id: "a1", node: { id: "n", name: "n" }, model: "m", stream: 1, run: "r1", from: 0 });
+    socket.receive({ type: "token", session_id: "s1", answer_id: "a1", at: 1, text: "b" });
     expect(calls.filter((call) => call === "GET /sessions/s1").length).toBe(before);
     socket.receive({ type: "answer_finished", session_id: "s1", message: answerTo("q1", "a1"), reason: "end" });
     await settled();
@@ -215,7 +231,7 @@ describe("frames", () => {
   it("stops only over an open connection, and says so on the answer", async () => {
     const chat = await openTalk();
     const socket = FakeWebSocket.latest;
-    socket.receive({ type: "answer_started", session_id: "s1", question_id: "q1", answer_id: "a1", node: { id: "n", name: "n" }, model: "m" });
+    socket.receive({ type: "answer_started", session_id: "s1", question_id: "q1", answer_id: "a1", node: { id: "n", name: "n" }, model: "m", stream: 1, run: "r1", from: 0 });
     chat.stop(chat.open!);
     expect(socket.sent).toEqual([{ type: "stop", session_id: "s1" }]);
     expect(chat.open!.live[0]?.stopping).toBe(true);

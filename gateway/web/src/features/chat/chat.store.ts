@@ -5,12 +5,14 @@ import { defineStore } from "pinia";
 import { computed } from "vue";
 import { CONTRACT_VERSION, type ServerFrame, type SessionFrame } from "@/api/frames";
 import { LiveSocket, socketUrl, type SocketState } from "@/api/socket";
-import { applyFrame, recogniseOwn, sweep } from "./chat.conversation";
+import { applyFrame, laterId, recogniseOwn, sweep } from "./chat.conversation";
+import { messageActions, type MessageActions } from "./chat.actions";
 import { deliveryActions, type DeliveryActions } from "./chat.delivery";
 import { forgetDrafts } from "./chat.drafts";
-import { Outbox } from "./chat.outbox";
-import { sessionActions, touchSession, type SessionActions } from "./chat.sessions";
+import { isLocalSession, Outbox } from "./chat.outbox";
+import { sayOpen, sessionActions, touchSession, type SessionActions } from "./chat.sessions";
 import { createChatState, type ChatState } from "./chat.state";
+import type { Conversation } from "./chat.types";
 
 const SWEEP_MS = 5_000;
 /** Several frames of a dialogue the list does not have yet cause one request, not many. */
@@ -20,7 +22,8 @@ export const useChatStore = defineStore("chat", () => {
   const state = createChatState();
   const sessions = sessionActions(state);
   const delivery = deliveryActions(state);
-  const connection = connectionActions(state, sessions, delivery);
+  const actions = messageActions(state, sessions);
+  const connection = connectionActions(state, sessions, delivery, actions);
   const open = computed(() => (state.openId.value === null ? null : (state.conversations.value[state.openId.value] ?? null)));
 
   return {
@@ -35,12 +38,18 @@ export const useChatStore = defineStore("chat", () => {
     sent: state.sent,
     announcement: state.announcement,
     notice: state.notice,
+    favourites: state.favourites,
+    deleted: state.deleted,
+    gateways: state.gateways,
+    ...actions,
     loadSessions: sessions.loadSessions,
     openSession: sessions.open,
     begin: sessions.begin,
     openLatest: sessions.openLatest,
     refresh: sessions.refresh,
     loadOlder: sessions.loadOlder,
+    loadNewer: sessions.loadNewer,
+    jump: sessions.jump,
     trim: sessions.trim,
     send: delivery.send,
     stop: delivery.stop,
@@ -49,13 +58,15 @@ export const useChatStore = defineStore("chat", () => {
     connect: connection.connect,
     disconnect: connection.disconnect,
     redialNow: connection.redialNow,
+    markRead: connection.markRead,
+    sayTyping: connection.sayTyping,
   };
 });
 
-function connectionActions(state: ChatState, sessions: SessionActions, delivery: DeliveryActions) {
+function connectionActions(state: ChatState, sessions: SessionActions, delivery: DeliveryActions, actions: MessageActions) {
   let sweeper: ReturnType<typeof setInterval> | undefined;
   let unlisten = (): void => {};
-  const read = frameReader(state, sessions, delivery);
+  const read = frameReader(state, sessions, delivery, actions);
 
   /** `probe` is asked when a dial is refused: the cause may be the sign-in, which only HTTP tells. */
   function connect(personId: string, probe: () => void): void {
@@ -90,6 +101,10 @@ function connectionActions(state: ChatState, sessions: SessionActions, delivery:
     const before = state.connection.value;
     state.connection.value = to;
     if (to !== "open") return;
+    void actions.loadFavourites();
+    void actions.loadGateways();
+    const looked = state.openId.value === null ? undefined : state.conversations.value[state.openId.value];
+    if (looked !== undefined) sayOpen(state, looked);
     delivery.forgetSent();
     void delivery.flush();
     if (before !== "lost") return;
@@ -105,11 +120,26 @@ function connectionActions(state: ChatState, sessions: SessionActions, delivery:
     }
   }
 
+  /** The person has the newest message before their eyes. */
+  function markRead(conversation: Conversation): void {
+    const last = conversation.messages.at(-1);
+    if (last === undefined || laterId(conversation.readId, last.id) === conversation.readId) return;
+    if (state.live.socket?.send({ type: "read", session_id: conversation.id, message_id: last.id }) !== true) return;
+    conversation.readId = last.id;
+    const session = state.sessions.value.find((other) => other.id === conversation.id);
+    if (session !== undefined) session.unread = 0;
+  }
+
+  function sayTyping(conversation: Conversation, isTyping: boolean): void {
+    if (isLocalSession(conversation.id)) return;
+    state.live.socket?.send({ type: "typing", session_id: conversation.id, is_typing: isTyping });
+  }
+
   function redialNow(): void {
     state.live.socket?.redialNow();
   }
 
-  return { connect, disconnect, redialNow };
+  return { connect, disconnect, redialNow, markRead, sayTyping };
 }
 
 /** What the browser knows sooner than the socket: the network, a look at the page, another tab. */
@@ -130,7 +160,7 @@ function listenToBrowser(state: ChatState): () => void {
   return () => ending.abort();
 }
 
-function frameReader(state: ChatState, sessions: SessionActions, delivery: DeliveryActions) {
+function frameReader(state: ChatState, sessions: SessionActions, delivery: DeliveryActions, actions: MessageActions) {
   let reload: ReturnType<typeof setTimeout> | undefined;
 
   /** Counted from the first frame, not from the last: in a lively dialogue there is always another one. */
@@ -169,6 +199,8 @@ function frameReader(state: ChatState, sessions: SessionActions, delivery: Deliv
   return function read(frame: ServerFrame): void {
     if (frame.type === "hello") {
       state.otherVersion.value = frame.version !== CONTRACT_VERSION;
+    } else if (frame.type === "account") {
+      void actions.loadFavourites();
     } else if (frame.type === "error") {
       delivery.refusedByNode(frame);
     } else if ("session_id" in frame) {

@@ -1,5 +1,5 @@
 import type { ErrorCode } from "@/api/client";
-import type { Ending, Message, NodeName, WaitingCode } from "@/api/frames";
+import type { Ending, Message, NodeName, WaitingCode, Why } from "@/api/frames";
 
 export type { Ending, Message, NodeName };
 
@@ -8,6 +8,7 @@ export interface Session {
   character_id: string;
   title: string;
   updated_at: number;
+  unread?: number;
 }
 
 export interface SessionPage {
@@ -16,6 +17,42 @@ export interface SessionPage {
   title: string;
   messages: Message[];
   has_more: boolean;
+  has_newer?: boolean;
+  read_id?: string | null;
+}
+
+/** A message that a search found. */
+export interface Hit {
+  session_id: string;
+  message_id: string;
+  role: "person" | "character";
+  at: number;
+  snippet: string;
+  /** First character and number of characters of each word that was looked for. */
+  marks: [number, number][];
+}
+
+export interface Favourite {
+  message_id: string;
+  session_id: string;
+  character_id: string;
+  added_at: number;
+  note: string | null;
+  message: Message | null;
+}
+
+export interface Summary {
+  first_id: string;
+  last_id: string;
+  origin: "extract" | "model" | "person";
+  text: string;
+}
+
+/** Where else the mesh can be entered. */
+export interface Gateway {
+  node_id: string;
+  name: string;
+  origin: string;
 }
 
 /** A message on its way: kept until the node has said `accepted`. */
@@ -38,8 +75,12 @@ export interface LiveAnswer {
   questionId: string | null;
   node: NodeName | null;
   model: string | null;
+  /** Names the attempt to say it: what was heard of it stays true as long as it is the same. */
+  run: string | null;
+  why: Why | null;
   text: string;
-  nextIndex: number;
+  /** Characters heard. */
+  heard: number;
   /** A token is missing; the stored message will tell the truth. */
   broken: boolean;
   stopping: boolean;
@@ -59,6 +100,14 @@ export interface Conversation {
   error: ErrorCode | null;
   live: LiveAnswer[];
   waiting: Record<string, WaitingNotice>;
+  /** How many questions wait before one, and for how many seconds at least. */
+  queue: Record<string, { ahead: number; seconds: number }>;
+  /** Whether the page shows the newest messages; else it has jumped to older ones. */
+  hasNewer: boolean;
+  /** The newest message that the person has read on any device. */
+  readId: string | null;
+  /** Another device of the person is being typed into. */
+  typingElsewhere: boolean;
   /** When this page first saw a question that has no answer yet. */
   askedAt: Record<string, number>;
   /** The outbox id a message had while it was on its way, so that its element on the screen stays the same. */

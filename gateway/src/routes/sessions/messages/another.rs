@@ -1,0 +1,70 @@
+//! `POST /api/v1/sessions/{id}/messages/{message}/answers`: another answer beside this one.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::IntoResponse,
+};
+use crdt::records::session::{SessionEdit, another_answer_id};
+use inference::desk::{Order, Wish};
+
+use super::{WishAnswer, WishRequest, answer_of};
+use crate::{
+    app::App,
+    auth::Person,
+    error::{ApiError, ErrorBody},
+    routes::{
+        Json,
+        chat::messages::{check_outbox, now_in},
+        sessions::message_id,
+    },
+};
+
+#[utoipa::path(post, path = "/api/v1/sessions/{id}/messages/{message}/answers",
+    params(("id" = String, Path), ("message" = String, Path)), request_body = WishRequest, responses(
+    (status = 202, body = WishAnswer), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+    (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody),
+    (status = 503, body = ErrorBody),
+))]
+pub(crate) async fn post(
+    State(app): State<Arc<App>>,
+    person: Person,
+    Path((id, message)): Path<(String, String)>,
+    Json(request): Json<WishRequest>,
+) -> Result<impl IntoResponse, ApiError> {
+    check_outbox(&request.outbox_id)?;
+    let chat = app.chats.own(&app, &person, &id).await?;
+    let (_, question) = answer_of(&chat, message_id(&message)?)?;
+    let under_way = app.desk.live(chat.document).into_iter();
+    let under_way = under_way.filter(|live| !live.is_over()).map(|live| *live.lease());
+    let under_way = under_way
+        .filter(|lease| lease.question == question)
+        .map(|lease| lease.answer)
+        .last();
+    let answer = match under_way {
+        // One at a time: whoever presses twice sees the one that is coming.
+        Some(answer) => answer,
+        None => {
+            let answer = another_answer_id(question, &request.outbox_id, now_in(&chat));
+            let order = Order {
+                session: chat.document,
+                question,
+                answer,
+                wish: Wish::Another,
+            };
+            // It is shown as soon as it is there.
+            app.chats
+                .edit(&app, chat.document, SessionEdit::SetCurrent(answer))
+                .await?;
+            app.desk.ask(order).await;
+            answer
+        }
+    };
+    let body = WishAnswer {
+        question_id: question.to_string(),
+        answer_id: answer.to_string(),
+    };
+    Ok((StatusCode::ACCEPTED, Json(body)))
+}

@@ -1,0 +1,480 @@
+//! One try to get a question answered: which nodes are asked, what is taken of what they say, and how the answer comes into the chat.
+//!
+//! What a node has made before it died or froze stands in the [`Journal`], and the next one goes on with it, if it has the same model. What
+//! is taken into the journal stands in the answer's [`Live`](crate::Live) at once, where everybody reads it.
+
+use std::{sync::Arc, time::Instant};
+
+use crdt::{
+    Store, StoreError,
+    records::{
+        character::{Character, Definition},
+        session::{Ending, Message, MessageId, Session, Speaker},
+    },
+};
+use futures::{FutureExt, future::Fuse};
+use keys::ContentId;
+use mesh::Mesh;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::{
+    AnswerEvent, AnswerNotice, Order, WaitReason, Wish,
+    memory::{self, Memory},
+    routing::{self, Routing},
+};
+use crate::{
+    engine::{Engine, GenerationError, Sampling},
+    generate,
+    limits::{ANSWER_TOKENS_MAX, ANSWER_WAIT, ATTEMPTS_MAX, RETRY_EVERY},
+    live::{self, End, Sayer},
+    prompt,
+    serve::{self, AskError, Generator},
+    swarm::{
+        FromAsker, FromGenerator, Request,
+        journal::{Journal, JournalError},
+        route::{Choice, Decision},
+        router::Ended,
+    },
+    template::ChatMessage,
+};
+
+/// What every attempt needs.
+#[derive(Clone)]
+pub(super) struct Workshop {
+    pub(super) engine: Engine,
+    pub(super) store: Store,
+    pub(super) mesh: Mesh,
+    pub(super) notices: broadcast::Sender<AnswerNotice>,
+    pub(super) generator: Generator,
+    pub(super) routing: Routing,
+    pub(super) memory: Memory,
+}
+
+/// Why one node did not answer.
+#[derive(Debug, thiserror::Error)]
+enum TryError {
+    #[error("it is busy")]
+    Busy,
+    #[error("{0}")]
+    Ask(#[from] AskError),
+    #[error("{0}")]
+    Generation(GenerationError),
+    #[error("{0}")]
+    Journal(#[from] JournalError),
+    #[error("it answered another question")]
+    AnotherQuestion,
+    #[error("its answer could not be written: {0}")]
+    Record(#[from] StoreError),
+    #[error("it ended without an answer")]
+    NoAnswer,
+}
+
+impl TryError {
+    /// What it says of the node that was asked: a full node is none that fails, and what this node could not write is not its fault.
+    const fn says_of_the_node(&self) -> Ended {
+        match self {
+            Self::Busy => Ended::Busy,
+            Self::Record(_) => Ended::Stopped,
+            Self::Ask(_) | Self::Generation(_) | Self::Journal(_) | Self::AnotherQuestion | Self::NoAnswer => {
+                Ended::Failed
+            }
+        }
+    }
+}
+
+/// How an attempt ended.
+pub(super) enum Outcome {
+    /// Answered, or no longer to be answered.
+    Done,
+    /// Nobody could answer now; this is what there is of an answer.
+    Waiting(Journal),
+}
+
+/// A question at one node.
+struct Asking<'run> {
+    node: keys::NodeId,
+    request: &'run Request,
+    choice: Option<Arc<Choice>>,
+}
+
+/// How far it has come there.
+enum Follow {
+    /// It is under way.
+    Goes,
+    /// The answer is whole, and its node may write it.
+    Finished(Message),
+    /// Its node has written it.
+    Recorded(Message),
+    /// Its node cannot write it.
+    Unrecorded(Message),
+    Failed(TryError),
+}
+
+impl Workshop {
+    /// Tries to get one question answered, on at most [`ATTEMPTS_MAX`] nodes. What one of them has made before it failed, the next one
+    /// goes on with, if it has the same model.
+    pub(super) async fn attempt(
+        &self,
+        order: Order,
+        mut journal: Journal,
+        ahead: usize,
+        stop: oneshot::Receiver<()>,
+    ) -> Outcome {
+        let (chat, character) = match self.read(order.session).await {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(%error, "a question cannot be read");
+                return Outcome::Done;
+            }
+        };
+        let Some(asked) = wanted(&chat, order) else {
+            return Outcome::Done;
+        };
+        let chat = memory::fold(&self.store, order.session, chat, order.question).await;
+        let mut request = request(self.mesh.node(), order, &chat, &character);
+        if order.wish != Wish::Further {
+            let allowed = request.sampling.tokens_max;
+            request.sampling.tokens_max = self.memory.tokens_max(chat.character, &asked, allowed);
+        }
+        let reason = match self.ask_in_turn(&mut request, &mut journal, stop).await {
+            Ok(answer) => {
+                self.remember(order, chat.character, &asked, &answer);
+                return Outcome::Done;
+            }
+            Err(reason) => reason,
+        };
+        if order.wish != Wish::First {
+            // The question has an answer; whoever wants another one may ask again.
+            return Outcome::Done;
+        }
+        let event = AnswerEvent::Waiting {
+            question: order.question,
+            reason,
+            ahead,
+            retry: RETRY_EVERY,
+        };
+        self.notify(request.session, request.account, event);
+        Outcome::Waiting(journal)
+    }
+
+    /// Asks one node after the other until one has answered; with the answer.
+    async fn ask_in_turn(
+        &self,
+        request: &mut Request,
+        journal: &mut Journal,
+        stop: oneshot::Receiver<()>,
+    ) -> Result<Arc<Message>, WaitReason> {
+        // Fused: a stop is heard once, also when it is another node's turn afterwards.
+        let mut stop = stop.fuse();
+        let (question_to_route, mut decision) = self.routing.decide(&self.engine, &self.mesh, request);
+        self.join(request.answer, &mut decision, journal);
+        let mut reason = WaitReason::NoNode;
+        for place in 0..decision.order.len().min(ATTEMPTS_MAX) {
+            if let Some(begun) = journal.begun() {
+                decision.prefer(place, &begun.model);
+            }
+            let Some(priced) = decision.order.get(place) else { break };
+            let node = priced.0.node;
+            let goes_on = journal.begun().filter(|begun| begun.model == priced.0.offer.model);
+            request.begun = goes_on.cloned();
+            request.run = match request.begun {
+                Some(_) => journal.run(),
+                None => u64::from_le_bytes(keys::identity::random_bytes()) | 1,
+            };
+            request.epoch = journal.next_epoch();
+            let choice = decision.choice(place).map(Arc::new);
+            let watched = self.routing.began(question_to_route, priced);
+            let began = Instant::now();
+            let asking = Asking { node, request, choice };
+            match self.try_node(&asking, journal, &mut stop).await {
+                Ok(message) => {
+                    self.routing
+                        .ended(watched, routing::answered(&message, began.elapsed()));
+                    return Ok(message);
+                }
+                Err(error) => {
+                    self.routing.ended(watched, error.says_of_the_node());
+                    if matches!(error, TryError::Busy) {
+                        reason = WaitReason::AllBusy;
+                    }
+                    tracing::warn!(node = %node.short(), %error, "a node did not answer; the next one is asked");
+                }
+            }
+        }
+        Err(reason)
+    }
+
+    /// A node that says the answer already is asked first, for what it says: this gateway was started again meanwhile, or takes the question
+    /// over.
+    fn join(&self, answer: MessageId, decision: &mut Decision, journal: &mut Journal) {
+        if journal.begun().is_some() {
+            return;
+        }
+        let leases = live::leases(&self.mesh.view().borrow());
+        let Some((node, _, epoch)) = leases.into_iter().find(|(_, lease, _)| lease.answer == answer) else {
+            return;
+        };
+        if decision.ask_first(node) {
+            journal.join(epoch);
+        }
+    }
+
+    /// Notes how long the answer became, and has the summary written better when nobody waits.
+    fn remember(&self, order: Order, character: ContentId, asked: &str, answer: &Message) {
+        // One that was said further is no measure of what a question needs.
+        if order.wish != Wish::Further {
+            let was_cut = matches!(&answer.speaker, Speaker::Character { ending, .. } if *ending == Ending::Length);
+            self.memory.note(character, asked, answer.text.text(), was_cut);
+        }
+        if generate::writes_answers(&self.mesh) {
+            self.memory.write_later(&self.engine, &self.store, order.session);
+        }
+    }
+
+    async fn read(&self, session: ContentId) -> Result<(Session, Definition), StoreError> {
+        let chat: Session = self.store.read(session).await?;
+        let character: Character = self.store.read(chat.character).await?;
+        let definition = character.definition().cloned().unwrap_or(character.draft);
+        Ok((chat, definition))
+    }
+
+    /// One attempt on one node, to the end.
+    async fn try_node(
+        &self,
+        asking: &Asking<'_>,
+        journal: &mut Journal,
+        stop: &mut Fuse<oneshot::Receiver<()>>,
+    ) -> Result<Arc<Message>, TryError> {
+        let (report, mut reports) = mpsc::channel(64);
+        let (orders, to_node) = mpsc::channel(2);
+        let work = async {
+            let request = asking.request.clone();
+            let result = if asking.node == self.mesh.node() {
+                self.generator.answer_here(request, &report, to_node).await;
+                Ok(())
+            } else {
+                let question = FromAsker::Generate(Box::new(request));
+                serve::ask(&self.mesh, asking.node, question, &report, to_node).await
+            };
+            drop(report);
+            result
+        };
+        let follow = async {
+            let mut is_stopped = false;
+            let mut follow = Follow::Goes;
+            loop {
+                tokio::select! {
+                    biased;
+                    Ok(()) = &mut *stop, if !is_stopped => {
+                        is_stopped = true;
+                        // There is room for both orders; a node that is gone needs none.
+                        let _ = orders.try_send(FromAsker::Stop);
+                    }
+                    event = reports.recv() => match event {
+                        Some(event) => {
+                            follow = self.handle_report(asking, journal, follow, event);
+                            if matches!(follow, Follow::Finished(_)) {
+                                let _ = orders.try_send(FromAsker::Record);
+                            }
+                        }
+                        None => return follow,
+                    },
+                }
+            }
+        };
+        let (worked, followed): (Result<(), AskError>, _) = tokio::join!(work, follow);
+        match (worked, followed) {
+            // What broke the conversation says more than that it ended.
+            (Err(broken), Follow::Goes) => Err(broken.into()),
+            (_, followed) => self.conclude(asking, journal.run(), followed).await,
+        }
+    }
+
+    /// Takes in what a node reports.
+    fn handle_report(
+        &self,
+        asking: &Asking<'_>,
+        journal: &mut Journal,
+        follow: Follow,
+        report: FromGenerator,
+    ) -> Follow {
+        if matches!(follow, Follow::Failed(_)) {
+            // After the first thing that went wrong nothing else is taken.
+            return follow;
+        }
+        if let Err(error) = enter(journal, asking.request, &report) {
+            return Follow::Failed(error.into());
+        }
+        match &report {
+            FromGenerator::Accepted { .. } | FromGenerator::Shortened | FromGenerator::Said { .. } => {
+                self.show(asking, journal, &report);
+            }
+            _ => {}
+        }
+        match report {
+            FromGenerator::Failed(GenerationError::Busy) => Follow::Failed(TryError::Busy),
+            FromGenerator::Failed(error) => Follow::Failed(TryError::Generation(error)),
+            FromGenerator::Finished { message, .. } if message.id != asking.request.answer => {
+                Follow::Failed(TryError::AnotherQuestion)
+            }
+            FromGenerator::Finished {
+                message, can_record, ..
+            } => match can_record {
+                true => Follow::Finished(message),
+                false => Follow::Unrecorded(message),
+            },
+            FromGenerator::Recorded(is_recorded) => match follow {
+                Follow::Finished(message) if is_recorded => Follow::Recorded(message),
+                Follow::Finished(message) => Follow::Unrecorded(message),
+                other => other,
+            },
+            _ => follow,
+        }
+    }
+
+    /// Puts what the journal has taken where everybody reads it, and says so where it is news to whoever listens.
+    fn show(&self, asking: &Asking<'_>, journal: &Journal, report: &FromGenerator) {
+        let live = self.generator.lives.open(asking.request.lease());
+        if asking.node != self.mesh.node() {
+            live.take(report, Some(journal.held()), |run, model| Sayer {
+                run,
+                node: Some(asking.node),
+                model: model.into(),
+                choice: asking.choice.clone(),
+            });
+        }
+        if matches!(report, FromGenerator::Accepted { .. }) {
+            // What this node says itself stands there already, but not why it was chosen.
+            live.chosen(asking.choice.clone());
+            let Request { session, account, .. } = *asking.request;
+            self.notify(session, account, AnswerEvent::Started(live));
+        }
+    }
+
+    /// An answer that another node wrote travels here by replication, its end over the stream, which is faster: who is told of
+    /// the end and reads the chat again must not find the question still waiting.
+    async fn wait_for_answer(&self, session: ContentId, answer: MessageId) {
+        let arrived = |chat: Result<Session, StoreError>| match chat {
+            Ok(chat) => chat.messages.iter().any(|message| message.id == answer).then_some(true),
+            Err(_) => Some(false),
+        };
+        // Later is no loss: the one who waits was told the text.
+        let _ = generate::chat_settles(&self.store, session, ANSWER_WAIT, arrived).await;
+    }
+
+    /// The end of an attempt: an answer that its node did not write is written here.
+    async fn conclude(&self, asking: &Asking<'_>, run: u64, followed: Follow) -> Result<Arc<Message>, TryError> {
+        let request = asking.request;
+        let message = match followed {
+            Follow::Goes => return Err(TryError::NoAnswer),
+            Follow::Failed(error) => return Err(error),
+            Follow::Recorded(message) => {
+                self.wait_for_answer(request.session, message.id).await;
+                message
+            }
+            Follow::Finished(message) | Follow::Unrecorded(message) => {
+                let edit = generate::edit(request, run, &message);
+                self.store.edit(request.session, edit).await?;
+                generate::signed(&message, asking.node)
+            }
+        };
+        let message = Arc::new(message);
+        self.generator.lives.open(request.lease()).end(End::Finished {
+            message: Arc::clone(&message),
+            recorded: true,
+        });
+        let event = AnswerEvent::Finished(Arc::clone(&message));
+        self.notify(request.session, request.account, event);
+        Ok(message)
+    }
+
+    pub(super) fn notify(&self, session: ContentId, account: ContentId, event: AnswerEvent) {
+        // Nobody listening is usual: the person may have closed the page.
+        let _ = self.notices.send(AnswerNotice {
+            session,
+            account,
+            event,
+        });
+    }
+}
+
+/// Takes a report into the journal.
+fn enter(journal: &mut Journal, request: &Request, report: &FromGenerator) -> Result<(), JournalError> {
+    match report {
+        FromGenerator::Accepted { model, run, epoch, .. } => {
+            // A node that had begun before says by its run that it begins elsewhere than it was asked to.
+            let said = request.said.as_deref().filter(|_| *run == request.run);
+            journal.accepted(*epoch, *run, model, said.unwrap_or(""))
+        }
+        FromGenerator::Shortened => {
+            journal.shortened();
+            Ok(())
+        }
+        FromGenerator::Said {
+            epoch,
+            from,
+            tokens,
+            at,
+            text,
+        } => journal.said(*epoch, *from, tokens, *at as usize, text),
+        FromGenerator::Finished { epoch, .. } => journal.check(*epoch),
+        _ => Ok(()),
+    }
+}
+
+/// What was asked, if an answer is still wanted.
+fn wanted(chat: &Session, order: Order) -> Option<String> {
+    let find = |id: MessageId| chat.messages.iter().find(|message| message.id == id);
+    let question = find(order.question)?;
+    let is_wanted = match order.wish {
+        Wish::First => chat.is_unanswered(question),
+        Wish::Another => find(order.answer).is_none(),
+        Wish::Further => find(order.answer).is_some_and(|answer| !chat.deleted.contains(&answer.id)),
+    };
+    is_wanted.then(|| question.text.text().to_owned())
+}
+
+/// Without the number of an attempt and its run, which come with each.
+fn request(gateway: keys::NodeId, order: Order, chat: &Session, character: &Definition) -> Request {
+    let characters_max = u32::try_from(character.answer_characters_max).unwrap_or(2000);
+    // The same question gets the same random numbers, so an answer can be repeated on an equal build; another answer gets others.
+    let varied = match order.wish {
+        Wish::First => order.question,
+        Wish::Another | Wish::Further => order.answer,
+    };
+    let hash = ContentId::of(varied.to_string().as_bytes());
+    let seed = u32::from_le_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]);
+    let mut messages = prompt::messages(character, chat, order.question);
+    let said = (order.wish == Wish::Further).then(|| {
+        let answer = chat.messages.iter().find(|message| message.id == order.answer);
+        answer.map_or_else(String::new, |answer| answer.text.text().to_owned())
+    });
+    if let Some(said) = &said {
+        messages.push(ChatMessage {
+            role: "assistant".into(),
+            content: said.clone(),
+        });
+    }
+    let said_characters = said.as_ref().map_or(0, |said| said.chars().count());
+    let characters_max = characters_max.saturating_sub(u32::try_from(said_characters).unwrap_or(u32::MAX));
+    Request {
+        account: chat.account,
+        session: order.session,
+        question: order.question,
+        answer: order.answer,
+        gateway,
+        run: 0,
+        said,
+        messages,
+        sampling: Sampling {
+            temperature: character.temperature as f32,
+            seed,
+            // A token has at least one character; the limit in characters is what counts.
+            tokens_max: characters_max.clamp(1, ANSWER_TOKENS_MAX),
+            characters_max,
+            ..Sampling::default()
+        },
+        epoch: 0,
+        begun: None,
+    }
+}
