@@ -1,0 +1,137 @@
+"""Writes the trained weights, the tokenizer, the chat template and the gate as one GGUF file.
+
+    python export.py RUN_FOLDER OUT.gguf
+
+The gate: how surprised the model may be by a person's line before it says that it does not know. The threshold is the surprise, in nats
+for each token, that one in `FALSE_ALARMS` of the validation dialogues' ordinary lines exceeds.
+"""
+
+import json
+import sys
+
+import gguf
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+from corpus import dialogue
+from model import CONTEXT, EPSILON, FEED, HEAD, HEADS, KV_HEADS, LAYERS, THETA, WIDTH, Model
+from outside import HONEST
+from tokenizer import END, END_OF_TEXT, START
+from train import KEPT, SEED
+
+FALSE_ALARMS = 200
+TOKENS_MIN = 4
+TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@torch.no_grad()
+def surprises(model, tokenizer):
+    """How surprising the lines of the validation dialogues are: the ordinary ones, and those outside the domain."""
+    ordinary, outside = [], []
+    for number in range(KEPT):
+        ids, lines = [], []
+        for role, text, is_outside in dialogue(SEED, number):
+            ids += [tokenizer.token_to_id(START), *tokenizer.encode(role + "\n").ids]
+            body = tokenizer.encode(text).ids
+            if role == "user":
+                lines.append((len(ids), len(ids) + len(body), is_outside))
+            ids += [*body, tokenizer.token_to_id(END), *tokenizer.encode("\n").ids]
+        losses = F.cross_entropy(model(torch.tensor([ids[:-1]]))[0].float(), torch.tensor(ids[1:]), reduction="none")
+        # As the engine does it: without the first token, and nothing about lines of so few tokens.
+        for start, end, is_outside in (line for line in lines if line[1] - line[0] > TOKENS_MIN):
+            (outside if is_outside else ordinary).append(losses[start : end - 1].mean().item())
+    return np.array(ordinary), np.array(outside)
+
+
+def tensors(weights):
+    """Names and matrices as GGUF has them."""
+    yield "token_embd.weight", weights["embedding.weight"]
+    yield "output_norm.weight", weights["norm.weight"]
+    q, k = HEADS * HEAD, KV_HEADS * HEAD
+    for index in range(LAYERS):
+        own, out = f"layers.{index}.", f"blk.{index}."
+        qkv, gate_up = weights[own + "attention.qkv.weight"], weights[own + "gate_up.weight"]
+        yield out + "attn_norm.weight", weights[own + "attention_norm.weight"]
+        yield out + "attn_q.weight", qkv[:q]
+        yield out + "attn_k.weight", qkv[q : q + k]
+        yield out + "attn_v.weight", qkv[q + k :]
+        yield out + "attn_output.weight", weights[own + "attention.o.weight"]
+        yield out + "attn_q_norm.weight", weights[own + "attention.q_norm.weight"]
+        yield out + "attn_k_norm.weight", weights[own + "attention.k_norm.weight"]
+        yield out + "ffn_norm.weight", weights[own + "feed_norm.weight"]
+        yield out + "ffn_gate.weight", gate_up[:FEED]
+        yield out + "ffn_up.weight", gate_up[FEED:]
+        yield out + "ffn_down.weight", weights[own + "down.weight"]
+
+
+def vocabulary(writer, tokenizer, size):
+    stored = json.loads(tokenizer.to_str())
+    special = {added["content"]: added["id"] for added in stored["added_tokens"]}
+    pieces, kinds = [f"[unused{index}]" for index in range(size)], [gguf.TokenType.UNUSED] * size
+    for piece, index in stored["model"]["vocab"].items():
+        pieces[index], kinds[index] = piece, gguf.TokenType.NORMAL
+    for piece, index in special.items():
+        pieces[index], kinds[index] = piece, gguf.TokenType.CONTROL
+    merges = [" ".join(merge) if isinstance(merge, list) else merge for merge in stored["model"]["merges"]]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(pieces)
+    writer.add_token_types(kinds)
+    writer.add_token_merges(merges)
+    writer.add_eos_token_id(special[END])
+    writer.add_bos_token_id(special[END_OF_TEXT])
+    writer.add_pad_token_id(special[END_OF_TEXT])
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(TEMPLATE)
+
+
+def main():
+    folder, out = sys.argv[1:3]
+    tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
+    weights = torch.load(f"{folder}/weights.pt")["model"]
+    size = weights["embedding.weight"].shape[0]
+    model = Model(size)
+    model.load_state_dict(weights)
+    ordinary, outside = surprises(model, tokenizer)
+    threshold = float(np.quantile(ordinary, 1 - 1 / FALSE_ALARMS))
+    caught = float((outside > threshold).mean())
+    print(f"ordinary lines: mean {ordinary.mean():.2f} nats a token; outside: {outside.mean():.2f}")
+    print(f"gate at {threshold:.2f} nats: {caught:.0%} of the lines outside are caught by it alone")
+    writer = gguf.GGUFWriter(out, "qwen3")
+    writer.add_name("Starling built-in")
+    writer.add_description("A small model for first steps, in Russian and English; see inference/builtin in Starling's repository.")
+    writer.add_license("MIT OR Apache-2.0")
+    writer.add_context_length(CONTEXT)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(FEED)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_key_length(HEAD)
+    writer.add_value_length(HEAD)
+    writer.add_rope_freq_base(THETA)
+    writer.add_layer_norm_rms_eps(EPSILON)
+    writer.add_float32("starling.gate.nats", threshold)
+    for language, text in HONEST.items():
+        writer.add_string(f"starling.gate.answer.{language}", text)
+    vocabulary(writer, tokenizer, size)
+    for name, tensor in tensors(weights):
+        values = np.ascontiguousarray(tensor.float().numpy())
+        if values.ndim == 1:
+            writer.add_tensor(name, values)
+        else:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+if __name__ == "__main__":
+    main()
