@@ -300,6 +300,7 @@ impl Llama {
                     conversation,
                     prompt,
                     card_bytes,
+                    line,
                     sampling,
                     deadline,
                     ..
@@ -309,6 +310,7 @@ impl Llama {
                     conversation,
                     prompt,
                     card_bytes: u32::try_from(card_bytes).unwrap_or(0),
+                    line: line.and_then(|line| Some((u32::try_from(line.start).ok()?, u32::try_from(line.end).ok()?))),
                     sampling,
                     deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
                 })))

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// First byte of every frame. Both ends are the same program, unless it was replaced while the node ran.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// To the child.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub(crate) struct Order {
     pub(crate) prompt: String,
     /// So many bytes at the beginning of the prompt are the card.
     pub(crate) card_bytes: u32,
+    /// Bytes of the prompt that are the person's last line, from and to.
+    pub(crate) line: Option<(u32, u32)>,
     pub(crate) sampling: Sampling,
     /// It must be over after so many milliseconds.
     pub(crate) deadline_ms: u64,

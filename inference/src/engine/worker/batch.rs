@@ -38,6 +38,9 @@ use crate::{
 /// At least this part of the context is left to the answer, unless the answer is limited to less.
 const ANSWER_SHARE: usize = 4;
 
+/// A generation, where in the batch the logits are, and which token of its prompt they are about.
+type Watched = (u64, i32, usize);
+
 /// Why a batcher stopped.
 pub(super) enum Ended {
     /// The node's commands ended.
@@ -199,7 +202,17 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
                 .take_while(|(left, right)| left == right)
                 .count()
         });
-        Job::new(self.loading.model, order, prompt, card)
+        let line = self.loading.gate.as_ref().and(order.line).and_then(|(from, to)| {
+            let (from, to) = (from as usize, to as usize);
+            let before = tokens(order.prompt.get(..from)?).len();
+            let until = tokens(order.prompt.get(..to)?).len();
+            Some((order.prompt.get(from..to)?.to_owned(), before..until.min(prompt.len())))
+        });
+        let mut job = Job::new(self.loading.model, order, prompt, card)?;
+        if let Some((line, tokens)) = line {
+            job.watch_line(line, tokens);
+        }
+        Ok(job)
     }
 
     fn stop(&mut self, id: u64, watch: &Watch) -> io::Result<()> {
@@ -233,6 +246,9 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
             let is_sound = self
                 .kept
                 .carry_out(&mut self.context, &mut self.cache, self.room, place.moves);
+            // A line that is asked again is computed again: how surprising it is decides about its answer.
+            let is_line_known = job.watched.as_ref().is_some_and(|line| place.reused > line.start);
+            let is_sound = is_sound && !is_line_known;
             job.tail = Some(place.tail);
             job.fed = place.reused;
             job.computes_card = place.computes_card;
@@ -256,7 +272,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
         if shares.is_empty() {
             return Ok(());
         }
-        let outputs = self.fill(&shares)?;
+        let (outputs, watched) = self.fill(&shares)?;
         let began = Instant::now();
         let decoded = watch.step(|| self.context.decode(&mut self.batch));
         let took = began.elapsed();
@@ -267,6 +283,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
         if let [Share { is_prompt: false, .. }] = shares[..] {
             self.pace.observe(took);
         }
+        self.count_surprise(&watched)?;
         for share in &shares {
             self.advance(share)?;
         }
@@ -275,10 +292,11 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
             .try_for_each(|(id, output)| self.choose(id, output, watch))
     }
 
-    /// Puts the shares into the batch; answers which of them choose a token afterwards, and where their logits are.
-    fn fill(&mut self, shares: &[Share]) -> io::Result<Vec<(u64, i32)>> {
+    /// Puts the shares into the batch; answers which of them choose a token afterwards and where their logits are, and where those
+    /// are that tell how likely a token of a watched line is.
+    fn fill(&mut self, shares: &[Share]) -> io::Result<(Vec<(u64, i32)>, Vec<Watched>)> {
         self.batch.clear();
-        let mut outputs = Vec::new();
+        let (mut outputs, mut watched) = (Vec::new(), Vec::new());
         for share in shares {
             let Some(job) = self.jobs.get(&share.id) else { continue };
             let Some(tail) = job.tail else { continue };
@@ -297,13 +315,40 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
                 if is_output {
                     outputs.push((share.id, self.batch.n_tokens()));
                 }
+                let is_watched = share.is_prompt && job.is_watched(from + offset);
+                if is_watched {
+                    watched.push((share.id, self.batch.n_tokens(), from + offset + 1));
+                }
                 let position = i32::try_from(from + offset).unwrap_or(i32::MAX);
                 self.batch
-                    .add(LlamaToken(*token), position, &sequence, is_output)
+                    .add(LlamaToken(*token), position, &sequence, is_output || is_watched)
                     .map_err(io::Error::other)?;
             }
         }
-        Ok(outputs)
+        Ok((outputs, watched))
+    }
+
+    fn count_surprise(&mut self, watched: &[Watched]) -> io::Result<()> {
+        for &(id, output, token) in watched {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            let token = usize::try_from(job.prompt[token]).map_err(io::Error::other)?;
+            job.surprise.count(self.context.get_logits_ith(output), token);
+        }
+        Ok(())
+    }
+
+    /// Says the honest answer where a line is outside what the model knows; whether it did.
+    fn refuse_outside(&mut self, id: u64, watch: &Watch) -> io::Result<bool> {
+        let Some((gate, job)) = self.loading.gate.as_ref().zip(self.jobs.get_mut(&id)) else {
+            return Ok(false);
+        };
+        if job.generated > 0 || !gate.is_outside(job.surprise) {
+            return Ok(false);
+        }
+        let said = job.output.push(gate.answer(&job.line).as_bytes());
+        say(id, said)?;
+        self.finish(id, FinishReason::Complete, watch)?;
+        Ok(true)
     }
 
     /// What was computed counts as computed.
@@ -336,6 +381,9 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
 
     /// Chooses the next token of a generation and sends its text.
     fn choose(&mut self, id: u64, output: i32, watch: &Watch) -> io::Result<()> {
+        if self.refuse_outside(id, watch)? {
+            return Ok(());
+        }
         let Some(job) = self.jobs.get_mut(&id) else {
             return Ok(());
         };

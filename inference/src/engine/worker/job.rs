@@ -1,6 +1,6 @@
 //! A generation in the engine process: its prompt, its sampler and what it has said.
 
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 use llama_cpp_2::{
     context::LlamaContext,
@@ -13,6 +13,7 @@ use crate::{
     engine::{
         FinishReason, Finished, GenerationError, TokenProbability,
         cache::{Conversation, TokenId},
+        gate::Surprise,
         grammar::{self, GrammarError},
         output::Output,
         protocol::Order,
@@ -41,6 +42,11 @@ pub(super) struct Job {
     pub(super) output: Output,
     pub(super) reused: usize,
     pub(super) generated: u32,
+    /// The tokens of the person's line, where its surprise is measured.
+    pub(super) watched: Option<Range<usize>>,
+    /// The line itself.
+    pub(super) line: String,
+    pub(super) surprise: Surprise,
     tokens_max: u32,
     chain: LlamaSampler,
     grammar: Option<LlamaSampler>,
@@ -74,6 +80,9 @@ impl Job {
             output: Output::new(&order.prompt, sampling.stops.clone(), characters.max(1)),
             reused: 0,
             generated: 0,
+            watched: None,
+            line: String::new(),
+            surprise: Surprise::default(),
             tokens_max: sampling.tokens_max,
             chain: chain(model, &sampling, &prompt),
             grammar: grammar.map_err(GenerationError::Grammar)?,
@@ -81,6 +90,21 @@ impl Job {
             ignores_end: sampling.ignores_end,
             prompt,
         })
+    }
+
+    /// Has the surprise at a person's line measured. A grammar asks for another kind of answer than the gate's.
+    pub(super) fn watch_line(&mut self, line: String, tokens: Range<usize>) {
+        if self.grammar.is_none() && !self.ignores_end {
+            (self.line, self.watched) = (line, Some(tokens));
+        }
+    }
+
+    /// Whether the logits at this place of the prompt tell how likely a token of the watched line is. The line's first token is left
+    /// out: what comes before it may be computed already.
+    pub(super) fn is_watched(&self, position: usize) -> bool {
+        self.watched
+            .as_ref()
+            .is_some_and(|line| line.start <= position && position + 1 < line.end)
     }
 
     pub(super) const fn is_at_limit(&self) -> bool {
