@@ -36,7 +36,7 @@ pub enum Lane {
     /// Signed changes of the documents that are placed by shards: what persons write, and what is bulky.
     Envelopes = 1,
     /// Signed changes of the documents that every member needs in order to work, whatever its role: members, characters, stops of
-    /// the service, settings.
+    /// the service, settings, models.
     Common = 2,
 }
 
@@ -48,7 +48,11 @@ impl Lane {
     #[must_use]
     pub const fn of(kind: RecordKind) -> Self {
         match kind {
-            RecordKind::Member | RecordKind::Character | RecordKind::Service | RecordKind::Settings => Self::Common,
+            RecordKind::Member
+            | RecordKind::Character
+            | RecordKind::Service
+            | RecordKind::Settings
+            | RecordKind::Model => Self::Common,
             RecordKind::Account
             | RecordKind::Credential
             | RecordKind::Session

@@ -13,7 +13,8 @@
 //! 5. [`records`]: what the network remembers, one file per record.
 //! 6. [`keyring`]: the data keys under which personal texts are sealed, in files of their own, so that they can be destroyed.
 //! 7. [`backup`]: a node's memory as one archive.
-//! 8. [`placement`]: which members hold which documents; [`fetch`]: how the others read them.
+//! 8. [`cards`]: characters as files that other programs read and write, with their lorebooks; pure functions.
+//! 9. [`placement`]: which members hold which documents; [`fetch`]: how the others read them.
 //!
 //! `crdt` knows no network: it takes and gives bytes, and `node` carries them.
 //!
@@ -42,6 +43,7 @@
 //! own ([`KeyNotice`], [`Store::answer_keys`]), once, and kept in the keyring there.
 
 pub mod backup;
+pub mod cards;
 pub mod disk;
 mod engine;
 pub mod envelope;

@@ -220,3 +220,31 @@ pub const FETCH_PATIENCE: Duration = Duration::from_secs(5);
 pub const FETCHES_PER_CALL_MAX: usize = 4;
 /// A shard that has left is kept this long at least, although others have confirmed it: who was replaced often comes back.
 pub const PLACEMENT_LINGER: Duration = Duration::from_secs(5 * 60);
+/// Bytes of a card file: a picture, and a few dozen more of them in a CHARX.
+pub const CARD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a card's text once it is unpacked: the largest lorebooks that people share have one or two million characters.
+pub const CARD_TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Entries of a CHARX: a hundred expressions in a few sizes.
+pub const CARD_ENTRIES_MAX: usize = 4096;
+/// Bytes of a picture inside a CHARX once it is unpacked.
+pub const CARD_PICTURE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Entries of a lorebook that are read; the others stay in the card and say nothing.
+pub const LOREBOOK_ENTRIES_MAX: usize = 2000;
+/// Keys of one entry, secondary ones included.
+pub const LOREBOOK_KEYS_MAX: usize = 100;
+/// Regular expressions of one lorebook; each costs a compilation.
+pub const LOREBOOK_PATTERNS_MAX: usize = 128;
+/// Bytes of one compiled regular expression; all letters of all scripts (`\w`) take some 70 KB.
+pub const LOREBOOK_PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// Brackets in brackets of a regular expression.
+pub const LOREBOOK_PATTERN_DEPTH_MAX: u32 = 32;
+/// Messages that are looked through for keys, from the newest, whatever a lorebook asks for.
+pub const LOREBOOK_SCAN_MESSAGES_MAX: usize = 50;
+/// Bytes of text that are looked through for keys, from the newest.
+pub const LOREBOOK_SCAN_BYTES_MAX: usize = 32 * 1024;
+/// Rounds in which entries wake further entries.
+pub const LOREBOOK_ROUNDS_MAX: usize = 8;
+/// Decorators of one entry, fallbacks included.
+pub const LOREBOOK_DECORATORS_MAX: usize = 64;
+/// Replacements of `{{...}}` in one text; what is left stands as it is.
+pub const MACROS_MAX: usize = 1000;

@@ -103,7 +103,8 @@ pub const fn is_rebased(kind: RecordKind) -> bool {
         | RecordKind::Service
         | RecordKind::Alert
         | RecordKind::Report
-        | RecordKind::Settings => true,
+        | RecordKind::Settings
+        | RecordKind::Model => true,
         RecordKind::Credential | RecordKind::Session | RecordKind::Outbox | RecordKind::Audit => false,
     }
 }

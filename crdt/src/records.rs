@@ -12,6 +12,7 @@
 //! - [`outbox`]: a message that leaves the mesh once, although any node may send it.
 //! - [`settings`]: what administrators have set.
 //! - [`audit`]: what was done by whom, in a chain of hashes for each node.
+//! - [`model`]: a model in the catalogue: what it is called, what it is, and the hash by which its file is fetched.
 //!
 //! A record is plain data with limits; its merge law is the shape in which it stands in a document, and is said in each file.
 //!
@@ -32,6 +33,7 @@ pub mod credential;
 mod entry_id;
 pub mod member;
 pub mod migrate;
+pub mod model;
 pub mod outbox;
 pub mod report;
 pub mod service;
@@ -79,11 +81,13 @@ pub enum RecordKind {
     Settings = 10,
     /// [`audit::Audit`]
     Audit = 11,
+    /// [`model::Model`]
+    Model = 12,
 }
 
 impl RecordKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Member,
         Self::Account,
         Self::Credential,
@@ -96,6 +100,7 @@ impl RecordKind {
         Self::Outbox,
         Self::Settings,
         Self::Audit,
+        Self::Model,
     ];
 }
 
@@ -150,7 +155,8 @@ pub(crate) fn owner_of(kind: RecordKind, reader: &Reader<'_>) -> Owner {
         | RecordKind::Alert
         | RecordKind::Report
         | RecordKind::Settings
-        | RecordKind::Audit => None,
+        | RecordKind::Audit
+        | RecordKind::Model => None,
     };
     account.map_or(Owner::Nobody, Owner::Account)
 }
@@ -173,6 +179,7 @@ pub(crate) fn is_valid_genesis(kind: RecordKind, reader: &Reader<'_>) -> bool {
         RecordKind::Outbox => reads::<outbox::Outbox>(reader),
         RecordKind::Settings => reads::<settings::Settings>(reader),
         RecordKind::Audit => reads::<audit::Audit>(reader),
+        RecordKind::Model => reads::<model::Model>(reader),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every request can reach.
 
-use std::sync::Arc;
+use std::{net::IpAddr, pin::Pin, sync::Arc};
 
 use crdt::Store;
 use inference::{Desk, swarm::Offer};
@@ -8,7 +8,15 @@ use keys::{ContentId, NodeId, NodeKey};
 use monitor::Load;
 use tokio::sync::{Semaphore, watch};
 
-use crate::{limits::SOCKETS_MAX, rate::RateLimit};
+use crate::{
+    audit::AuditLog,
+    auth::lock::Locks,
+    letters::{self, LetterDesk},
+    limits::{EXPORTS_MAX, SOCKETS_MAX},
+    people::People,
+    policy::Policies,
+    rate::RateLimit,
+};
 
 /// What the gateway needs to know of the mesh; `node` supplies it.
 pub trait Surroundings: Send + Sync {
@@ -20,6 +28,8 @@ pub trait Surroundings: Send + Sync {
     fn name_of(&self, node: &NodeId) -> String;
     /// Every member as this node knows it now.
     fn nodes(&self) -> Vec<NodeView>;
+    /// Runs work in the background under a name, with a state that operators can see, until the node stops.
+    fn spawn(&self, name: &'static str, work: Pin<Box<dyn Future<Output = ()> + Send>>);
 }
 
 /// Why a node serves no people.
@@ -46,6 +56,10 @@ pub struct NodeView {
     pub is_self: bool,
     /// Whether there is a link to it now.
     pub connected: bool,
+    /// Whether it is there and what it is ready for: `joining`, `serving`, `draining`, `maintenance`, `suspect` or `gone`.
+    pub liveness: &'static str,
+    /// For how long it has been so, in milliseconds.
+    pub liveness_ms_ago: u64,
     /// Age of the last news in milliseconds.
     pub heard_ms_ago: Option<u64>,
     /// Last measured round trip in milliseconds.
@@ -80,15 +94,41 @@ pub(crate) struct App {
     pub(crate) surroundings: Arc<dyn Surroundings>,
     /// One password hash per core at a time: each takes 46 MiB and a core.
     pub(crate) hashing: Arc<Semaphore>,
-    pub(crate) sign_ins: RateLimit,
+    pub(crate) sign_ins: RateLimit<IpAddr>,
+    /// Requests of each address, whatever they are.
+    pub(crate) addresses: RateLimit<IpAddr>,
+    /// Requests of each person.
+    pub(crate) accounts: RateLimit<ContentId>,
+    /// Who tried wrong passwords lately.
+    pub(crate) locks: Locks,
+    /// The accounts.
+    pub(crate) people: Arc<People>,
+    /// What administrators have set.
+    pub(crate) policies: Arc<Policies>,
+    /// What was done by whom.
+    pub(crate) audit: AuditLog,
+    /// Letters that somebody asked for.
+    pub(crate) letters: LetterDesk,
+    /// Downloads of everything that are packed at one time.
+    pub(crate) exports: Arc<Semaphore>,
+    /// Whether people come over TLS.
+    pub(crate) is_encrypted: bool,
     pub(crate) sockets: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl App {
-    pub(crate) fn new(settings: GatewaySettings, stopping: watch::Receiver<bool>) -> Self {
+    /// Makes everything, and starts the work behind it.
+    pub(crate) fn start(settings: GatewaySettings, stopping: watch::Receiver<bool>) -> Arc<Self> {
+        let store = &settings.store;
+        let people = Arc::new(People::new(store.clone()));
+        let policies = Arc::new(Policies::new(store.clone()));
+        let (audit, auditing) = AuditLog::new(store.clone());
+        let (desk, letters_asked_for) = LetterDesk::new();
+        let following_people = Arc::clone(&people).follow(store.changes(), store.erased());
+        let following_settings = Arc::clone(&policies).follow(store.changes());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self {
+        let app = Arc::new(Self {
             key: settings.key,
             mesh: settings.mesh,
             store: settings.store,
@@ -96,9 +136,25 @@ impl App {
             surroundings: settings.surroundings,
             hashing: Arc::new(Semaphore::new(cores)),
             sign_ins: RateLimit::default(),
+            addresses: RateLimit::default(),
+            accounts: RateLimit::default(),
+            locks: Locks::default(),
+            people,
+            policies,
+            audit,
+            letters: desk,
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            is_encrypted: false,
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             stopping,
-        }
+        });
+        let spawn = |name, work| app.surroundings.spawn(name, work);
+        spawn("accounts at hand", Box::pin(following_people));
+        spawn("settings at hand", Box::pin(following_settings));
+        spawn("audit log", Box::pin(auditing));
+        let answering = letters::answer(Arc::downgrade(&app), letters_asked_for);
+        spawn("letters asked for", Box::pin(answering));
+        app
     }
 }
 

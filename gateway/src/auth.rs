@@ -1,30 +1,38 @@
-//! Who is asking: session cookies, one-time links, and the person behind a request.
+//! Who is asking: the tokens of signed-in devices, one-time links, and the person behind a request.
+//!
+//! ## Journey: a device signs in and stays signed in
+//! [`passwords`] checks name, password and second factor -> [`devices::sign_in`] notes the device in the account (the sixth one makes
+//! the longest unused leave) -> an access token for ten minutes and a refresh token, both in cookies that no script can read, the
+//! access token also in the answer for programs -> each request: signature by a member, then whether the account as it is now still
+//! knows the device ([`Person`]) -> [`devices::refresh`] counts the device's generation up. An older refresh token is a stolen one,
+//! and signs the device out.
 
-use std::{sync::Arc, time::Duration};
+pub(crate) mod cookies;
+pub(crate) mod devices;
+pub(crate) mod lock;
+pub(crate) mod passwords;
+
+use std::sync::Arc;
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, HeaderValue, header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 use crdt::{
     Store, StoreError,
     records::{
-        Sealed,
-        account::{Account, Role, folded_name},
-        credential::Credential,
+        EntryId,
+        account::{Account, Role},
     },
 };
 use keys::{
     ContentId, NodeKey, Timestamp,
     identity::random_bytes,
-    limits::{ONE_TIME_LINK_MILLISECONDS, SESSION_TOKEN_MILLISECONDS},
-    password,
-    token::{self, OneTimeLink, PersonRole, SessionToken},
+    limits::{DEVICE_IDLE_MILLISECONDS, ONE_TIME_LINK_MILLISECONDS},
+    token::{self, AccessToken, OneTimeLink, PersonRole},
 };
 
-use crate::{app::App, error::ApiError};
-
-const COOKIE: &str = "starling_session";
+use crate::{app::App, error::ApiError, limits::DEVICE_NEWS_MILLISECONDS};
 
 /// Whether the mesh has an administrator already, as far as this node knows.
 ///
@@ -59,130 +67,141 @@ pub(crate) fn link_path(key: &NodeKey, mesh: ContentId, role: PersonRole, first:
 }
 
 /// The person behind a request.
+#[derive(Clone)]
 pub(crate) struct Person {
     pub(crate) id: ContentId,
-    pub(crate) account: Account,
+    pub(crate) account: Arc<Account>,
+    /// The device that asks.
+    pub(crate) device: EntryId,
+    /// When a second factor was last shown on it.
+    pub(crate) second_factor: Option<Timestamp>,
 }
 
 impl FromRequestParts<Arc<App>> for Person {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        person(app, &parts.headers).await
+    /// The guard has found the person already; an endpoint that is open to anyone has none.
+    async fn from_request_parts(parts: &mut Parts, _app: &Arc<App>) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or(ApiError::NotSignedIn)
     }
 }
 
-/// The person whose session cookie a request carries.
+/// The person whose access token a request carries, in a header or in a cookie.
 pub(crate) async fn person(app: &App, headers: &HeaderMap) -> Result<Person, ApiError> {
-    let cookie = cookie(headers).ok_or(ApiError::NotSignedIn)?;
+    let text = bearer(headers)
+        .or_else(|| cookies::find(headers, cookies::ACCESS))
+        .ok_or(ApiError::NotSignedIn)?;
+    let now = Timestamp::now();
     let is_member = |node: &keys::NodeId| app.surroundings.is_member(node);
-    let token: SessionToken =
-        token::verify(cookie, app.mesh, Timestamp::now(), is_member).map_err(|_| ApiError::NotSignedIn)?;
-    match app.store.read::<Account>(token.person).await {
-        Ok(account) => Ok(Person {
-            id: token.person,
-            account,
-        }),
-        // The account has not reached this node yet, or is gone.
-        Err(StoreError::NotFound) => Err(ApiError::NotSignedIn),
+    let token: AccessToken = token::verify(text, app.mesh, now, is_member).map_err(|_| ApiError::NotSignedIn)?;
+    let person = Person {
+        id: token.person,
+        account: account(app, token.person).await?,
+        device: EntryId::from_bytes(token.device),
+        second_factor: token.second_factor,
+    };
+    check_device(&person.account, person.device, now)?;
+    Ok(person)
+}
+
+/// The account of a token. One that has not reached this node yet, or is gone, is nobody's.
+pub(crate) async fn account(app: &App, id: ContentId) -> Result<Arc<Account>, ApiError> {
+    match app.people.read(id).await {
+        Ok(account) => Ok(account),
+        Err(StoreError::NotFound | StoreError::Erased) => Err(ApiError::NotSignedIn),
         Err(error) => Err(error.into()),
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    cookies
-        .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
-}
-
-/// The header that signs a person in.
-pub(crate) fn session_cookie(app: &App, person: ContentId) -> Result<HeaderValue, ApiError> {
-    let issued = Timestamp::now();
-    let expires = issued.plus(SESSION_TOKEN_MILLISECONDS);
-    let token = token::issue(
-        &app.key,
-        &SessionToken {
-            mesh: app.mesh,
-            person,
-            issued,
-            expires,
-        },
-    );
-    let token = token.map_err(|_| ApiError::StorageUnavailable)?;
-    let seconds = SESSION_TOKEN_MILLISECONDS / 1000;
-    HeaderValue::from_str(&format!(
-        "{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}"
-    ))
-    .map_err(|_| ApiError::StorageUnavailable)
-}
-
-/// The header that signs a person out.
-pub(crate) const fn no_cookie() -> HeaderValue {
-    HeaderValue::from_static("starling_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0")
-}
-
-/// Hashes a password off the async threads, at most one per core at a time.
-pub(crate) async fn hash_password(app: &App, password: String) -> Result<String, ApiError> {
-    Ok(on_a_core(app, move || password::hash(&password)).await??)
-}
-
-async fn on_a_core<T: Send + 'static>(app: &App, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-    let busy = |_| ApiError::TooManyRequests { seconds: 5 };
-    let waiting = tokio::time::timeout(Duration::from_secs(10), app.hashing.clone().acquire_owned());
-    // The semaphore is never closed, so the inner error cannot come.
-    let permit = waiting.await.map_err(busy)?.map_err(|_| ApiError::StorageUnavailable)?;
-    let worked = tokio::task::spawn_blocking(move || {
-        let result = work();
-        drop(permit);
-        result
-    });
-    worked.await.map_err(|_| ApiError::StorageUnavailable)
-}
-
-/// The account of this name, if there is one.
-pub(crate) async fn find_account(store: &Store, name: &str) -> Result<Option<(ContentId, Account)>, StoreError> {
-    let wanted = folded_name(name);
-    let mut accounts: Vec<_> = store
-        .list::<Account>()
-        .await?
-        .into_iter()
-        .filter(|(_, account)| account.name.is_readable() && folded_name(account.name.text()) == wanted)
-        .collect();
-    // Two accounts of one name, made on both sides of a split: the older one keeps the name (ties by id).
-    accounts.sort_by_key(|(id, account)| (account.created, *id));
-    Ok(accounts.into_iter().next())
-}
-
-/// Checks name and password; an unknown name takes as long and answers the same as a wrong password.
-pub(crate) async fn check_password(app: &App, name: &str, password: String) -> Result<(ContentId, Account), ApiError> {
-    let account = find_account(&app.store, name).await?;
-    let stored = match &account {
-        Some((id, _)) => {
-            let credentials = app.store.list_of::<Credential>(*id).await?;
-            let hash = credentials.into_iter().next().map(|(_, found)| found.password_hash);
-            hash.filter(Sealed::is_readable).map(|hash| hash.text().to_owned())
-        }
-        None => None,
-    };
-    let right = on_a_core(app, move || match stored {
-        Some(stored) => password::verify(&password, &stored),
-        None => {
-            password::verify_nothing(&password);
-            false
-        }
-    });
-    if right.await? {
-        account.ok_or(ApiError::NameOrPasswordWrong)
-    } else {
-        Err(ApiError::NameOrPasswordWrong)
+/// Whether a device may still act for a person.
+pub(crate) fn check_device(account: &Account, device: EntryId, now: Timestamp) -> Result<(), ApiError> {
+    if account.blocked {
+        return Err(ApiError::AccountBlocked);
     }
+    let live = account.live_devices();
+    if let Some(found) = live.iter().find(|found| found.id == device) {
+        return if now.since(found.seen) <= DEVICE_IDLE_MILLISECONDS {
+            Ok(())
+        } else {
+            Err(ApiError::NotSignedIn)
+        };
+    }
+    // It signed in at another node a moment ago, and word of it is on the way. One that was signed out is known here.
+    let is_known = account.devices.iter().any(|known| known.id == device);
+    let is_new = now.since(device.at()) <= DEVICE_NEWS_MILLISECONDS && device.at() >= account.signed_out;
+    if !is_known && is_new {
+        Ok(())
+    } else {
+        Err(ApiError::NotSignedIn)
+    }
+}
+
+/// Looks again whether a person who came a while ago may still act, and at what the account says now.
+pub(crate) async fn is_still(app: &App, person: &mut Person) -> bool {
+    match app.people.read_anew(person.id).await {
+        Ok(account) if check_device(&account, person.device, Timestamp::now()).is_ok() => {
+            person.account = account;
+            true
+        }
+        Ok(_) | Err(StoreError::NotFound | StoreError::Erased) => false,
+        // A store that has trouble now says nothing about anybody.
+        Err(_) => true,
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// What a person may do, as the API says it: the most powerful role.
 pub(crate) fn role_name(account: &Account) -> &'static str {
-    account.roles.highest().unwrap_or(Role::User).name()
+    account.roles.highest().map_or("none", Role::name)
+}
+
+#[cfg(test)]
+mod tests {
+    use crdt::records::account::Device;
+
+    use super::*;
+
+    const DAY: u64 = 24 * 3600 * 1000;
+
+    fn device(number: u64) -> Device {
+        Device {
+            id: EntryId::new(Timestamp(number), 7),
+            label: "a browser".into(),
+            seen: Timestamp(number),
+            generation: 0,
+            signed_out: false,
+        }
+    }
+
+    #[test]
+    fn a_device_acts_until_it_is_signed_out_idle_or_blocked() {
+        let mut account = Account::new("Рита", Role::User, Timestamp(0), [0; 16]);
+        let (first, unknown) = (device(1000), device(2000));
+        account.devices.push(first.clone());
+        let now = Timestamp(3000);
+        assert_eq!(check_device(&account, first.id, now), Ok(()));
+        let late = Timestamp(1000 + 14 * DAY + 1);
+        assert_eq!(
+            check_device(&account, first.id, late),
+            Err(ApiError::NotSignedIn),
+            "idle"
+        );
+        // News of a sign-in elsewhere is on the way for a while.
+        assert_eq!(check_device(&account, unknown.id, now), Ok(()));
+        let late = unknown.id.at().plus(DEVICE_NEWS_MILLISECONDS + 1);
+        assert_eq!(check_device(&account, unknown.id, late), Err(ApiError::NotSignedIn));
+        account.signed_out = Timestamp(2001);
+        assert_eq!(check_device(&account, unknown.id, now), Err(ApiError::NotSignedIn));
+        assert_eq!(check_device(&account, first.id, now), Err(ApiError::NotSignedIn));
+        account.signed_out = Timestamp(0);
+        account.devices[0].signed_out = true;
+        assert_eq!(check_device(&account, first.id, now), Err(ApiError::NotSignedIn));
+        account.blocked = true;
+        assert_eq!(check_device(&account, unknown.id, now), Err(ApiError::AccountBlocked));
+    }
 }

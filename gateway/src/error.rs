@@ -29,6 +29,18 @@ pub(crate) enum ApiError {
     StorageUnavailable,
     NotAGateway,
     Timeout,
+    AccountBlocked,
+    NotConfirmed,
+    SecondFactorRequired,
+    SecondFactorWrong,
+    SecondFactorMissing,
+    TokenReused,
+    ForeignOrigin,
+    EmailInvalid,
+    ConsentMissing,
+    MailNotConfigured,
+    Conflict,
+    AddressBanned,
 }
 
 /// The body of an error.
@@ -64,6 +76,18 @@ impl ApiError {
             Self::StorageUnavailable => "storage_unavailable",
             Self::NotAGateway => "not_a_gateway",
             Self::Timeout => "timeout",
+            Self::AccountBlocked => "account_blocked",
+            Self::NotConfirmed => "not_confirmed",
+            Self::SecondFactorRequired => "second_factor_required",
+            Self::SecondFactorWrong => "second_factor_wrong",
+            Self::SecondFactorMissing => "second_factor_missing",
+            Self::TokenReused => "token_reused",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::EmailInvalid => "email_invalid",
+            Self::ConsentMissing => "consent_missing",
+            Self::MailNotConfigured => "mail_not_configured",
+            Self::Conflict => "conflict",
+            Self::AddressBanned => "address_banned",
         }
     }
 
@@ -84,18 +108,43 @@ impl ApiError {
             Self::StorageUnavailable => "The node cannot write to its disk; nothing was stored.".into(),
             Self::NotAGateway => "This node serves no people; use another node of the mesh.".into(),
             Self::Timeout => "The node did not manage this in time.".into(),
+            Self::AccountBlocked => "This account is blocked; ask a moderator of your mesh.".into(),
+            Self::NotConfirmed => {
+                "This account is not confirmed yet: open the link in the letter, or ask an administrator.".into()
+            }
+            Self::SecondFactorRequired => "This needs a code from the person's authenticator app.".into(),
+            Self::SecondFactorWrong => "The code is wrong, too old or already used.".into(),
+            Self::SecondFactorMissing => "This needs a second factor, and the account has none yet.".into(),
+            Self::TokenReused => "The refresh token was used before; the device is signed out.".into(),
+            Self::ForeignOrigin => "The request comes from another page.".into(),
+            Self::EmailInvalid => "This is not an e-mail address.".into(),
+            Self::ConsentMissing => "Both consents must be given, to the words as they are now.".into(),
+            Self::MailNotConfigured => "No mail server is configured.".into(),
+            Self::Conflict => "This does not fit what is there now.".into(),
+            Self::AddressBanned => "Requests from this address are refused.".into(),
         }
     }
 
     const fn status(&self) -> StatusCode {
         match self {
-            Self::BodyInvalid(_) | Self::NameInvalid | Self::PasswordTooShort | Self::TextEmpty => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::NotSignedIn | Self::NameOrPasswordWrong => StatusCode::UNAUTHORIZED,
-            Self::LinkInvalid | Self::NotAllowed => StatusCode::FORBIDDEN,
+            Self::BodyInvalid(_)
+            | Self::NameInvalid
+            | Self::PasswordTooShort
+            | Self::TextEmpty
+            | Self::EmailInvalid
+            | Self::ConsentMissing => StatusCode::BAD_REQUEST,
+            Self::NotSignedIn | Self::NameOrPasswordWrong | Self::TokenReused => StatusCode::UNAUTHORIZED,
+            Self::LinkInvalid
+            | Self::NotAllowed
+            | Self::AccountBlocked
+            | Self::NotConfirmed
+            | Self::SecondFactorRequired
+            | Self::SecondFactorWrong
+            | Self::SecondFactorMissing
+            | Self::ForeignOrigin
+            | Self::AddressBanned => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::NameTaken => StatusCode::CONFLICT,
+            Self::NameTaken | Self::MailNotConfigured | Self::Conflict => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::StorageUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -132,8 +181,9 @@ impl From<JsonRejection> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NotFound => Self::NotFound,
+            StoreError::NotFound | StoreError::Erased => Self::NotFound,
             StoreError::Record(RecordError::Limit("name")) => Self::NameInvalid,
+            StoreError::Record(RecordError::Limit("email")) => Self::EmailInvalid,
             StoreError::Record(error) => Self::BodyInvalid(error.to_string()),
             error => {
                 tracing::error!(%error, "the store refused");
@@ -175,6 +225,18 @@ mod tests {
             ApiError::StorageUnavailable,
             ApiError::NotAGateway,
             ApiError::Timeout,
+            ApiError::AccountBlocked,
+            ApiError::NotConfirmed,
+            ApiError::SecondFactorRequired,
+            ApiError::SecondFactorWrong,
+            ApiError::SecondFactorMissing,
+            ApiError::TokenReused,
+            ApiError::ForeignOrigin,
+            ApiError::EmailInvalid,
+            ApiError::ConsentMissing,
+            ApiError::MailNotConfigured,
+            ApiError::Conflict,
+            ApiError::AddressBanned,
         ];
         for error in errors {
             let row = format!("| {} | `{}` |", error.status().as_u16(), error.code());

@@ -8,17 +8,25 @@
 //! is accepted) -> [`inference::Desk::ask`] -> the desk's notices become `answer_started`, `token` and `answer_finished` frames of
 //! every socket of that person here; changes of the session, from wherever they come, become `message` frames.
 
+mod access;
 mod app;
+mod archive;
+mod audit;
 mod auth;
 mod error;
+mod guard;
 mod idle;
+mod letters;
 pub mod limits;
 mod openapi;
 mod pages;
+mod people;
+mod policy;
 mod rate;
 mod routes;
+mod terms;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::{net::TcpListener, sync::watch};
 
@@ -40,7 +48,7 @@ pub async fn serve(
     settings: GatewaySettings,
     mut stopping: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let app = Arc::new(App::new(settings, stopping.clone()));
+    let app = App::start(settings, stopping.clone());
     let service = routes::router(app).into_make_service_with_connect_info::<Peer>();
     let stop = {
         let mut stopping = stopping.clone();

@@ -38,3 +38,53 @@ pub const MESSAGE_BURST: f64 = 10.0;
 pub const MESSAGES_PER_SECOND: f64 = 1.0;
 /// Open requests are given this long when the node stops.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// A copy of an account serves requests for so long: a revocation acts within it even if no notice of the change came.
+pub const ACCOUNT_HELD_FOR: Duration = Duration::from_secs(1);
+/// Accounts of which a copy is held: a few kilobytes each.
+pub const ACCOUNTS_HELD_MAX: usize = 10_000;
+/// The list of names is made anew after so long, for accounts that lie with other nodes; here, notices keep it current.
+pub const NAMES_HELD_FOR: Duration = Duration::from_secs(30);
+/// A device that this node has not heard of yet is believed for so long after it signed in elsewhere: news takes under two seconds.
+pub const DEVICE_NEWS_MILLISECONDS: u64 = 10 * 1000;
+/// A refresh token may be shown again for so long: two tabs that ask at once, or an answer that was lost on the way.
+pub const REFRESH_OVERLAP_MILLISECONDS: u64 = 10 * 1000;
+/// A dangerous act needs a second factor that was shown within this.
+pub const SECOND_FACTOR_FRESH: Duration = Duration::from_secs(15 * 60);
+/// A password waits so long for a core.
+pub const HASHING_PATIENCE: Duration = Duration::from_secs(10);
+/// Wrong passwords for one name from one address, after which the next try must wait.
+pub const LOCK_AFTER: u32 = 3;
+/// The same from anywhere: so many that no person mistypes, few enough to stop guessing from many addresses.
+pub const LOCK_AFTER_ANYWHERE: u32 = 30;
+/// The first wait; it doubles with each further wrong password.
+pub const LOCK_DELAY_FIRST: Duration = Duration::from_secs(5);
+/// The longest wait.
+pub const LOCK_DELAY_MAX: Duration = Duration::from_secs(15 * 60);
+/// Wrong passwords are forgotten after this.
+pub const LOCK_REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
+/// Names with wrong passwords that are remembered; two entries each.
+pub const LOCKS_MAX: usize = 20_000;
+/// A person gets a second letter no sooner than this after the first.
+pub const LETTER_AGAIN_MILLISECONDS: u64 = 60 * 1000;
+/// Wishes for letters that wait to be seen to; each takes a few milliseconds.
+pub const LETTERS_ASKED_MAX: usize = 256;
+/// Acts that wait to be written into the log; callers wait.
+pub const AUDIT_QUEUE: usize = 256;
+/// Acts in one page of the log.
+pub const AUDIT_PAGE: usize = 100;
+/// People in one page.
+pub const PEOPLE_PAGE: usize = 50;
+/// Downloads of everything that are packed at one time: each holds all chats of a person in memory.
+pub const EXPORTS_MAX: usize = 2;
+/// Addresses that are refused at one time; the settings of a mesh hold 500 values in all.
+pub const BANS_MAX: usize = 300;
+/// A ban lasts a year at most.
+pub const BAN_MINUTES_MAX: u64 = 365 * 24 * 60;
+/// Characters of why an address is refused.
+pub const BAN_REASON_CHARACTERS_MAX: usize = 200;
+/// Requests of one address each second in the long run, unless an administrator sets another number: a household with a few phones.
+pub const REQUESTS_PER_SECOND_ADDRESS: u64 = 100;
+/// Requests of one person each second in the long run, unless set: five devices that scroll.
+pub const REQUESTS_PER_SECOND_ACCOUNT: u64 = 50;
+/// So many seconds of the long run may come at once: a page that starts asks for a dozen things.
+pub const REQUEST_BURST_SECONDS: f64 = 4.0;

@@ -2,7 +2,10 @@
 
 use utoipa::OpenApi;
 
-use crate::routes::{characters, links, me, mesh_view, sessions, sign_in, sign_out, welcome};
+use crate::routes::{
+    account, audit, bans, characters, erasures, links, me, mesh_view, password, people, refresh, sessions, settings,
+    sign_in, sign_out, sign_out_everywhere, sign_up, welcome,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,8 +18,43 @@ use crate::routes::{characters, links, me, mesh_view, sessions, sign_in, sign_ou
         welcome::post,
         sign_in::post,
         sign_out::post,
+        sign_out_everywhere::post,
+        refresh::post,
         me::get,
+        account::devices::get,
+        account::sign_out_device::delete,
         links::post,
+        sign_up::terms::get,
+        sign_up::ask::post,
+        sign_up::resend::post,
+        sign_up::confirm::post,
+        password::forgot::post,
+        password::reset::post,
+        erasures::read::get,
+        erasures::act::get,
+        password::change::post,
+        account::consents::get,
+        account::second_factor::begin::post,
+        account::second_factor::set::put,
+        account::second_factor::show::post,
+        account::second_factor::remove::post,
+        account::export::get,
+        account::delete::post,
+        people::list::get,
+        people::show::get,
+        people::block::post,
+        people::approve::post,
+        people::roles::put,
+        people::reset_link::post,
+        people::remove_second_factor::delete,
+        settings::read::get,
+        settings::write::put,
+        settings::test_mail::post,
+        bans::list::get,
+        bans::put::post,
+        bans::remove::delete,
+        audit::list::get,
+        audit::export::get,
         characters::list,
         sessions::list::list,
         sessions::create::create,

@@ -1,13 +1,23 @@
-//! The table of endpoints and what surrounds each of them: deadline, body limit, security headers.
+//! The table of endpoints and what surrounds each of them: who may call it, deadline, body limit, security headers.
 
+pub(crate) mod account;
+pub(crate) mod audit;
+pub(crate) mod bans;
 pub(crate) mod characters;
 pub(crate) mod chat;
+pub(crate) mod erasures;
 pub(crate) mod links;
 pub(crate) mod me;
 pub(crate) mod mesh_view;
+pub(crate) mod password;
+pub(crate) mod people;
+pub(crate) mod refresh;
 pub(crate) mod sessions;
+pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;
+pub(crate) mod sign_out_everywhere;
+pub(crate) mod sign_up;
 pub(crate) mod welcome;
 
 use std::sync::Arc;
@@ -18,7 +28,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post, put},
 };
 use serde::Serialize;
 use tower_http::compression::CompressionLayer;
@@ -28,6 +38,7 @@ use crate::{
     app::App,
     auth::{Person, role_name},
     error::ApiError,
+    guard::{self, guard},
     limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT},
     pages,
 };
@@ -50,7 +61,7 @@ pub(crate) struct PersonBody {
     id: String,
     #[schema(example = "Рита")]
     name: String,
-    /// `user` or `administrator`.
+    /// `user`, `manager`, `moderator` or `administrator`.
     role: &'static str,
 }
 
@@ -62,12 +73,6 @@ impl From<&Person> for PersonBody {
             role: role_name(&person.account),
         }
     }
-}
-
-/// A person wrapped as the API answers it.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct PersonAnswer {
-    pub(crate) person: PersonBody,
 }
 
 /// A node's id and name.
@@ -87,13 +92,72 @@ impl NodeBody {
     }
 }
 
-pub(crate) fn router(app: Arc<App>) -> Router {
-    let api = Router::new()
+/// Coming in, and what was erased.
+fn doors() -> Router<Arc<App>> {
+    Router::new()
         .route("/welcome", post(welcome::post))
         .route("/sign-in", post(sign_in::post))
         .route("/sign-out", post(sign_out::post))
+        .route("/sign-out/everywhere", post(sign_out_everywhere::post))
+        .route("/refresh", post(refresh::post))
+        .route("/sign-up", get(sign_up::terms::get).post(sign_up::ask::post))
+        .route("/sign-up/resend", post(sign_up::resend::post))
+        .route("/sign-up/confirm", post(sign_up::confirm::post))
+        .route("/password/forgot", post(password::forgot::post))
+        .route("/password/reset", post(password::reset::post))
+        .route("/erasures/{id}", get(erasures::read::get))
+        .route("/erasures/{id}/act", get(erasures::act::get))
+}
+
+/// Oneself.
+fn own_account() -> Router<Arc<App>> {
+    Router::new()
         .route("/me", get(me::get))
+        .route("/account/devices", get(account::devices::get))
+        .route("/account/devices/{id}", delete(account::sign_out_device::delete))
+        .route("/account/password", post(password::change::post))
+        .route("/account/consents", get(account::consents::get))
+        .route(
+            "/account/second-factor/begin",
+            post(account::second_factor::begin::post),
+        )
+        .route("/account/second-factor", put(account::second_factor::set::put))
+        .route("/account/second-factor/show", post(account::second_factor::show::post))
+        .route(
+            "/account/second-factor/remove",
+            post(account::second_factor::remove::post),
+        )
+        .route("/account/export", get(account::export::get))
+        .route("/account/delete", post(account::delete::post))
+}
+
+/// Other people, and what holds for the whole mesh.
+fn keeping() -> Router<Arc<App>> {
+    Router::new()
         .route("/people/links", post(links::post))
+        .route("/people", get(people::list::get))
+        .route("/people/{id}", get(people::show::get))
+        .route("/people/{id}/block", post(people::block::post))
+        .route("/people/{id}/approve", post(people::approve::post))
+        .route("/people/{id}/roles", put(people::roles::put))
+        .route("/people/{id}/reset-link", post(people::reset_link::post))
+        .route(
+            "/people/{id}/second-factor",
+            delete(people::remove_second_factor::delete),
+        )
+        .route("/settings", get(settings::read::get).put(settings::write::put))
+        .route("/settings/test-mail", post(settings::test_mail::post))
+        .route("/bans", get(bans::list::get).post(bans::put::post))
+        .route("/bans/{address}", delete(bans::remove::delete))
+        .route("/audit", get(audit::list::get))
+        .route("/audit/export", get(audit::export::get))
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let api = Router::new()
+        .merge(doors())
+        .merge(own_account())
+        .merge(keeping())
         .route("/characters", get(characters::list))
         .route("/sessions", get(sessions::list::list).post(sessions::create::create))
         .route("/sessions/{id}", get(sessions::read::read))
@@ -101,13 +165,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async { ApiError::NotFound })
         .layer(middleware::from_fn(deadline))
         // After the deadline: a socket lives as long as the person stays.
-        .route("/ws", get(chat::socket::open));
+        .route("/ws", get(chat::socket::open))
+        .layer(middleware::from_fn_with_state(app.clone(), guard));
     Router::new()
         .nest("/api/v1", api)
         .fallback(get(pages::page))
         .layer(middleware::from_fn_with_state(app.clone(), only_at_a_gateway))
         // How a node is may be asked of any.
         .route("/healthz", get(|| async { "ok" }))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::watch_addresses))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(security_headers))
         .layer(CompressionLayer::new())
@@ -137,7 +203,8 @@ async fn security_headers(request: Request, next: Next) -> Response {
     let headers = [
         (
             "content-security-policy",
-            "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; \
+             manifest-src 'self'; worker-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
         ),
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),

@@ -1,6 +1,8 @@
 //! The desk: sees to every question that this node accepted until it is answered.
 
 mod actor;
+mod memory;
+mod routing;
 
 use std::sync::Arc;
 
@@ -8,14 +10,15 @@ use crdt::{
     Store,
     records::session::{Message, MessageId},
 };
-use keys::{ContentId, NodeId};
+use keys::{ContentId, NodeId, Timestamp};
 use mesh::{Mesh, Stream};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::{
     engine::Engine,
     limits::{ANSWER_EVENT_QUEUE, ENGINE_COMMAND_QUEUE},
-    serve, swarm,
+    serve,
+    swarm::{self, route::Choice, router::BreakerEvent},
 };
 
 /// What happens to an answer, for whoever shows it.
@@ -32,7 +35,7 @@ pub struct AnswerNotice {
 /// What happens to an answer.
 #[derive(Clone, Debug)]
 pub enum AnswerEvent {
-    /// A node begins to answer; a second one for the same question starts over.
+    /// A node begins to answer. A second one for the same question goes on where the first one was, or starts over.
     Started {
         /// The question.
         question: MessageId,
@@ -42,6 +45,10 @@ pub enum AnswerEvent {
         node: NodeId,
         /// Its model.
         model: Arc<str>,
+        /// Whether it goes on with what another node has said.
+        goes_on: bool,
+        /// Why it is this one, in terms that add up.
+        choice: Option<Arc<Choice>>,
     },
     /// The next piece; indexes count from 0 without gaps.
     Text {
@@ -84,6 +91,7 @@ pub struct Desk {
     notices: broadcast::Sender<AnswerNotice>,
     engine: Engine,
     mesh: Mesh,
+    routing: routing::Routing,
 }
 
 impl Desk {
@@ -94,11 +102,14 @@ impl Desk {
         let (notices, _) = broadcast::channel(ANSWER_EVENT_QUEUE);
         tokio::spawn(swarm::announce(mesh.clone(), engine.clone()));
         tokio::spawn(serve::serve(engine.clone(), store.clone(), mesh.clone(), streams));
+        let routing = routing::Routing::default();
         let workshop = actor::Workshop {
             engine: engine.clone(),
             store,
             mesh: mesh.clone(),
             notices: notices.clone(),
+            routing: routing.clone(),
+            memory: memory::Memory::default(),
         };
         tokio::spawn(actor::run(workshop, queue));
         Self {
@@ -106,6 +117,7 @@ impl Desk {
             notices,
             engine,
             mesh,
+            routing,
         }
     }
 
@@ -126,9 +138,21 @@ impl Desk {
         self.notices.subscribe()
     }
 
-    /// Every offer known to this node, its own included.
+    /// The last changes of the breakers before nodes, oldest first: when a node was left alone, tried and trusted again.
+    #[must_use]
+    pub fn breaker_events(&self) -> Vec<(Timestamp, BreakerEvent)> {
+        self.routing.breaker_events()
+    }
+
+    /// Every offer that may be taken up now, this node's own included.
     #[must_use]
     pub fn offers(&self) -> std::collections::BTreeMap<NodeId, Vec<swarm::Offer>> {
         swarm::known_offers(self.mesh.node(), &self.engine, &self.mesh.view().borrow())
+    }
+
+    /// What this node's engine could do, whether it takes new work or not.
+    #[must_use]
+    pub fn own_offers(&self) -> Vec<swarm::Offer> {
+        swarm::own_offers(&self.engine)
     }
 }

@@ -8,6 +8,7 @@ pub mod calibration;
 pub mod gate;
 pub mod gguf;
 pub mod grammar;
+mod later;
 mod llama;
 pub mod memory;
 pub mod mock;
@@ -29,10 +30,14 @@ pub use model::{ModelError, ModelSource};
 pub use sampling::Sampling;
 
 use self::{
-    cache::Conversation, calibration::Profile, grammar::GrammarError, sampling::SamplingError, upstream::UpstreamError,
+    cache::{Conversation, TokenId},
+    calibration::Profile,
+    grammar::GrammarError,
+    sampling::SamplingError,
+    upstream::UpstreamError,
 };
 use crate::{
-    limits::{EMBEDDING_BYTES_MAX, ENGINE_COMMAND_QUEUE, GENERATION_TIMEOUT},
+    limits::{ANSWER_TOKENS_MAX, EMBEDDING_BYTES_MAX, ENGINE_COMMAND_QUEUE, GENERATION_TIMEOUT},
     template::{self, ChatFormat, ChatMessage},
 };
 
@@ -64,6 +69,8 @@ pub struct ModelInfo {
     pub context_tokens: u32,
     /// How it wants a chat written; `None` where the engine takes messages as they are.
     pub format: Option<ChatFormat>,
+    /// Whether it reports [`EngineEvent::Token`]s and goes on from them.
+    pub tells_tokens: bool,
     /// How fast it is, measured on this machine; `None` where that is not known.
     pub profile: Option<Profile>,
 }
@@ -95,6 +102,9 @@ pub struct Generation {
     pub input: Input,
     /// How to choose tokens.
     pub sampling: Sampling,
+    /// Tokens of the answer that were made elsewhere, by the same model from the same input and sampling: it goes on after them, as if
+    /// it had made them itself, and says nothing of them again. Only for engines that report [`EngineEvent::Token`].
+    pub accepted: Vec<TokenId>,
     /// It fails when it is not over after this time.
     pub deadline: Duration,
 }
@@ -123,6 +133,7 @@ pub(crate) struct Task {
     /// Where in the prompt the person's last line is, of whose answer it is the question.
     pub(crate) line: Option<Range<usize>>,
     pub(crate) sampling: Sampling,
+    pub(crate) accepted: Vec<TokenId>,
     pub(crate) deadline: Duration,
 }
 
@@ -133,6 +144,8 @@ pub enum EngineEvent {
     Text(String),
     /// The next piece of what a reasoning model thinks before it answers; never part of the answer.
     Thought(String),
+    /// A token was made; what it says came before this.
+    Token(TokenId),
     /// How likely a token was, where that was asked for.
     Probability(TokenProbability),
     /// It is finished.
@@ -234,9 +247,16 @@ pub struct Running {
     id: u64,
     events: mpsc::Receiver<EngineEvent>,
     commands: mpsc::WeakSender<Command>,
+    pulse: watch::Receiver<u64>,
 }
 
 impl Running {
+    /// Changes whenever what computes says that it lives, also while it has nothing to say of this generation.
+    #[must_use]
+    pub fn pulse(&self) -> watch::Receiver<u64> {
+        self.pulse.clone()
+    }
+
     /// The next event; `None` after the last.
     pub async fn next(&mut self) -> Option<EngineEvent> {
         self.events.recv().await
@@ -290,11 +310,28 @@ impl Engine {
                 let upstream = upstream::Upstream::new(server, &settings, table)?;
                 drop(tokio::spawn(upstream.run(queue)));
             }
-            ModelSource::BuiltIn | ModelSource::File(_) => {
+            ModelSource::Catalogue(name) => return Err(ModelError::NotFetched(name)),
+            ModelSource::BuiltIn | ModelSource::File(_) | ModelSource::Named { .. } => {
                 let prepared = model::prepare(&settings)?;
                 drop(tokio::spawn(llama::Llama::new(settings, prepared, table).run(queue)));
             }
         }
+        Ok(Self { commands, status, load })
+    }
+
+    /// Starts an engine whose model is not known yet, such as one that is being fetched: it counts as starting until then, and refuses
+    /// what it is asked. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn start_later(
+        settings: EngineSettings,
+        model: impl Future<Output = ModelSource> + Send + 'static,
+    ) -> Result<Self, ModelError> {
+        let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
+        model::check_settings(&settings)?;
+        let (table, status, load) = running::Running::new(EngineStatus::Starting, commands.downgrade());
+        drop(tokio::spawn(later::run(settings, model, table, queue)));
         Ok(Self { commands, status, load })
     }
 
@@ -352,6 +389,12 @@ impl Engine {
 
 /// Applies the model's template, if it has one, and finds out which part is the card.
 fn task(model: &ModelInfo, generation: Generation) -> Result<Task, GenerationError> {
+    if !model.tells_tokens && !generation.accepted.is_empty() {
+        return Err(GenerationError::Unsupported("going on with an answer".into()));
+    }
+    if generation.accepted.len() > ANSWER_TOKENS_MAX as usize {
+        return Err(GenerationError::Unsupported("an answer that long".into()));
+    }
     let (messages, prompt, card_bytes) = match (generation.input, &model.format) {
         (Input::Chat(messages), Some(format)) => {
             let failed = |error: template::TemplateError| GenerationError::Engine(error.to_string());
@@ -376,6 +419,7 @@ fn task(model: &ModelInfo, generation: Generation) -> Result<Task, GenerationErr
         card_bytes,
         line,
         sampling: generation.sampling,
+        accepted: generation.accepted,
         deadline: generation.deadline.min(GENERATION_TIMEOUT),
     })
 }

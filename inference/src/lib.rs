@@ -6,6 +6,8 @@
 //! ## Parts
 //! - [`engine`]: a loaded model in a child process of the same program, with continuous batching; an abort inside llama.cpp ends
 //!   that process and no node.
+//! - [`catalogue`]: from a model's file to its record in the catalogue.
+//! - [`context`]: which messages of a chat a model sees, and what stands for the rest; [`similarity`]: how alike texts are.
 //! - [`template`] and [`prompt`]: from a character and a chat to the text that the model continues.
 //! - [`swarm`]: what nodes offer, and the pure choice between them in milliseconds.
 //! - `generate`: one generation on this node, for a question of this node or of another.
@@ -19,12 +21,15 @@
 //! same id. If nobody can answer, the question waits, visibly, and is tried again when the swarm changes; after a restart the desk
 //! finds it again in the session.
 
+pub mod catalogue;
+pub mod context;
 pub mod desk;
 pub mod engine;
 mod generate;
 pub mod limits;
 pub mod prompt;
 mod serve;
+pub mod similarity;
 pub mod swarm;
 pub mod template;
 

@@ -12,6 +12,10 @@ pub const WORKER_COMMAND_QUEUE: usize = 64;
 pub const GENERATIONS_MAX: usize = 32;
 /// Sequences an engine computes at once unless configured.
 pub const SLOTS_DEFAULT: u32 = 4;
+/// An answer that another node began is computed token by token, as it was made, while that takes no longer than this: then the rest is
+/// what it would have been, to the byte. Computed as a prompt it is there several times sooner, but in the last digits of what it is
+/// other kernels' work, and a draw may fall the other way many tokens later.
+pub const REPLAY_EXACT_MAX: Duration = Duration::from_secs(1);
 /// Context of one sequence unless configured, in tokens.
 pub const CONTEXT_TOKENS_DEFAULT: u32 = 2048;
 /// Longest context that can be configured for one sequence.
@@ -25,6 +29,8 @@ pub const STEP_TARGET_GPU: Duration = Duration::from_millis(50);
 pub const PROMPT_CHUNK_MAX: usize = 512;
 /// Tokens of one answer at most.
 pub const ANSWER_TOKENS_MAX: u32 = 2048;
+/// Bytes of one answer at most: as many tokens, each of the longest that vocabularies have on average.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// How long a model may take to load; an 8B model from a cold disk took 34 s.
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// First wait before a failed engine is started again; doubles up to [`RESTART_MAX`].
@@ -39,14 +45,32 @@ pub const MEMORY_RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 pub const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
 /// Steps a chat template may take: it is foreign code and must end.
 pub const TEMPLATE_FUEL: u64 = 1_000_000;
-/// Messages of a chat that go into the prompt.
-pub const PROMPT_MESSAGES_MAX: usize = 20;
+/// Messages of a chat that a model sees, the question included.
+pub const ACTIVE_MESSAGES_MAX: usize = 20;
+/// So many are left when older ones were summed up: then four turns go by before that happens again.
+pub const ACTIVE_AFTER_FOLDING: usize = 12;
+/// The last messages that are never summed up: what "it" and "that" of a question mean.
+pub const LAST_MESSAGES_KEPT: usize = 6;
+/// Characters of a summary that is made of sentences: about 500 tokens of Russian.
+pub const EXTRACT_CHARACTERS_MAX: usize = 1200;
+/// Characters of a summary that a model writes.
+pub const WRITTEN_CHARACTERS_MAX: usize = 1500;
+/// A model's summary that is less like what it sums up than this is not about it.
+pub const WRITTEN_LIKENESS_MIN: f64 = 0.25;
+/// How long a model may take to write a summary in the background.
+pub const WRITTEN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Lengths of answers that are remembered for one character and kind of question.
+pub const NEEDS_KEPT: usize = 64;
+/// Characters and kinds of question of which they are remembered.
+pub const NEEDS_KEYS_MAX: usize = 1024;
 /// Bytes of one frame between nodes.
 pub const GENERATE_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// A generating node says at least this often that it is alive.
-pub const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-/// A generating node that says nothing for this long is given up.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// A generating node that says nothing for this long is given up, whatever its pace was.
 pub const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// And none before this: that much a loaded machine or a bad network holds things up.
+pub const SILENCE_MIN: Duration = Duration::from_millis(1000);
 /// A node that does not take a question within this is passed over: what mesh takes to suspect a dead one, and a little more.
 pub const ASK_OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// An asking node that does not read for this long loses its answer.
@@ -55,6 +79,9 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const GENERATION_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a generating node waits for the session to reach it before it leaves the recording to the gateway.
 pub const SESSION_WAIT: Duration = Duration::from_secs(2);
+/// How long the end of an answer that another node wrote is held back, so that the chat here has it when people are told.
+/// Replication takes some tens of milliseconds; past a second something is wrong, and telling is better than waiting.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// Answers that one node sees to at once, as a gateway.
 pub const ANSWERS_MAX: usize = 64;
 /// Notices of answers a slow listener may be behind.
@@ -79,8 +106,8 @@ pub const PARKED_BYTES_MAX: u64 = 512 * 1024 * 1024;
 pub const TAIL_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 /// A step that takes longer is a hang: the first decode of an 8B model from a cold disk took 10 s.
 pub const STEP_HANG: Duration = Duration::from_secs(60);
-/// An engine process says at least this often that it is alive, also while it computes.
-pub const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// An engine process says at least this often that it is alive, also while it computes: what waits for its answer hears a freeze by it.
+pub const BEAT_EVERY: Duration = Duration::from_millis(200);
 /// An engine process that says nothing for this long is killed and started again.
 pub const BEAT_SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How long an engine process whose node is gone may take to finish its step.

@@ -2,27 +2,34 @@
 
 use crdt::records::{
     character::Definition,
-    session::{Message, MessageId, Session},
+    session::{MessageId, Session},
 };
 
-use crate::{limits::PROMPT_MESSAGES_MAX, template::ChatMessage};
+use crate::{context, template::ChatMessage};
 
-/// The messages for a question: the character's prompt, then the last [`PROMPT_MESSAGES_MAX`] messages up to the question.
+/// What stands before a summary, in the language of it.
+const BEFORE_SUMMARY: (&str, &str) = ("Раньше в этом разговоре:", "Earlier in this conversation:");
+
+/// The messages for a question: the character's prompt, what stands for older messages, and the active ones up to the question (see
+/// [`context`]). The summary is a system message of its own, so that the character's prompt stays the same for everyone and is
+/// computed once.
 #[must_use]
 pub fn messages(character: &Definition, session: &Session, question: MessageId) -> Vec<ChatMessage> {
     let mut prompt = vec![ChatMessage {
         role: "system".into(),
         content: character.prompt.clone(),
     }];
-    let until: Vec<&Message> = session
-        .messages
-        .iter()
-        .take_while(|message| message.id <= question)
-        // What was erased or has no key here says nothing to the model.
-        .filter(|message| message.text.is_readable() && !session.deleted.contains(&message.id))
-        .collect();
-    let from = until.len().saturating_sub(PROMPT_MESSAGES_MAX);
-    prompt.extend(until[from..].iter().map(|message| {
+    let context = context::context(session, question);
+    if let Some(summary) = context.summary {
+        let text = summary.text.text();
+        let is_russian = text.chars().any(|c| ('а'..='я').contains(&c));
+        let before = if is_russian { BEFORE_SUMMARY.0 } else { BEFORE_SUMMARY.1 };
+        prompt.push(ChatMessage {
+            role: "system".into(),
+            content: format!("{before}\n{text}"),
+        });
+    }
+    prompt.extend(context.active.iter().map(|message| {
         let role = if message.is_from_person() { "user" } else { "assistant" };
         ChatMessage {
             role: role.into(),
@@ -35,12 +42,14 @@ pub fn messages(character: &Definition, session: &Session, question: MessageId) 
 /// Characters of a question below which it is not cut any further.
 const QUESTION_CHARACTERS_MIN: usize = 64;
 
-/// A shorter prompt for a context that is too small: without the oldest message after the system prompt; when only the question is
-/// left, with the middle of the question taken out. `None` when nothing more can go.
+/// A shorter prompt for a context that is too small: without the oldest message after the system messages, then without the summary;
+/// when only the question is left, with the middle of the question taken out. `None` when nothing more can go.
 #[must_use]
 pub fn shorter(mut messages: Vec<ChatMessage>) -> Option<Vec<ChatMessage>> {
     if messages.len() > 2 {
-        messages.remove(1);
+        let last = messages.len() - 1;
+        let oldest = messages.iter().take(last).position(|message| message.role != "system");
+        messages.remove(oldest.unwrap_or(1));
         return Some(messages);
     }
     let question = messages.last_mut()?;
@@ -59,10 +68,11 @@ pub fn shorter(mut messages: Vec<ChatMessage>) -> Option<Vec<ChatMessage>> {
 
 #[cfg(test)]
 mod tests {
-    use crdt::records::session::Ending;
+    use crdt::records::session::{Ending, Message};
     use keys::{ContentId, Timestamp};
 
     use super::*;
+    use crate::limits::ACTIVE_MESSAGES_MAX;
 
     #[test]
     fn the_newest_messages_up_to_the_question_are_taken() {
@@ -82,7 +92,12 @@ mod tests {
         let character = Definition::new("Лис", "", "", "Ты Лис.");
         let question = session.messages[40].id;
         let prompt = messages(&character, &session, question);
-        assert_eq!(prompt.len(), 1 + PROMPT_MESSAGES_MAX);
+        assert!(
+            (10..=1 + ACTIVE_MESSAGES_MAX).contains(&prompt.len()),
+            "{}",
+            prompt.len()
+        );
+        assert_eq!(prompt[1].content, "q0", "the first turn stays");
         assert_eq!(
             (prompt[0].role.as_str(), prompt[0].content.as_str()),
             ("system", "Ты Лис.")

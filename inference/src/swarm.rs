@@ -1,23 +1,27 @@
 //! The swarm: what nodes offer each other, and what they say to each other over a generation.
 
+pub mod journal;
+pub mod pace;
 pub mod route;
+pub mod router;
 
 use std::collections::BTreeMap;
 
 use crdt::records::session::{Message, MessageId};
 use keys::{ContentId, NodeId};
-use mesh::{Mesh, MeshView};
+use mesh::{Mesh, MeshView, frame};
 use serde::{Deserialize, Serialize};
 
+use self::journal::Begun;
 use crate::{
-    engine::{Engine, GenerationError, Sampling, calibration::Profile},
+    engine::{Engine, GenerationError, Sampling, cache::TokenId, calibration::Profile},
     template::ChatMessage,
 };
 
 /// The section under which offers are announced.
 pub const OFFERS: &str = "offers";
 /// First byte of offers and of every frame of a generation.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 /// Models that one node may offer.
 const OFFERS_MAX: usize = 16;
 
@@ -51,43 +55,55 @@ pub struct Request {
     pub messages: Vec<ChatMessage>,
     /// How it chooses tokens.
     pub sampling: Sampling,
+    /// The number of the attempt.
+    pub epoch: u32,
+    /// What another node has made of the answer.
+    pub begun: Option<Begun>,
 }
 
 /// From the asking node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromAsker {
-    Generate(Request),
+    Generate(Box<Request>),
     Stop,
+    /// The answer may be written: this attempt is still the one that counts.
+    Record,
 }
 
 /// From the generating node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromGenerator {
-    /// It begins, with this model.
-    Accepted { model: String },
-    /// Nothing new, but alive.
+    /// It begins or goes on, with this model, and will say something at least every so many milliseconds.
+    Accepted { model: String, beat_ms: u32 },
+    /// Nothing new, but what computes is alive.
     Progress,
-    /// The next piece of text.
-    Text { index: u32, text: String },
-    /// The whole answer, and whether it is written into the session.
-    Finished { message: Message, recorded: bool },
+    /// The prompt did not fit and is made shorter.
+    Shortened,
+    /// The next tokens, beginning with that number, and what they say.
+    Said {
+        epoch: u32,
+        from: u32,
+        tokens: Vec<TokenId>,
+        text: String,
+    },
+    /// The whole answer, and whether this node can write it into the session when it is told to.
+    Finished {
+        epoch: u32,
+        message: Message,
+        can_record: bool,
+    },
+    /// Whether it is written.
+    Recorded(bool),
     /// It failed.
     Failed(GenerationError),
 }
 
 pub(crate) fn encode(message: &impl Serialize) -> Vec<u8> {
-    // Writing into a growing vector cannot fail.
-    postcard::to_extend(message, vec![VERSION]).unwrap_or_default()
+    frame::encode(VERSION, message)
 }
 
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
-    match bytes.split_first()? {
-        (&VERSION, body) => postcard::take_from_bytes(body)
-            .ok()
-            .filter(|(_, rest)| rest.is_empty())
-            .map(|(message, _)| message),
-        _ => None,
-    }
+    frame::decode(VERSION, bytes)
 }
 
 /// What this node's engine offers now.
@@ -116,11 +132,14 @@ pub fn own_offers(engine: &Engine) -> Vec<Offer> {
     offer.into_iter().collect()
 }
 
-/// Every offer this node knows: its own and those of members within reach.
+/// Every offer that may be taken up now: this node's own and those of members within reach, but of none that takes no new work.
 #[must_use]
 pub fn known_offers(own: NodeId, engine: &Engine, view: &MeshView) -> BTreeMap<NodeId, Vec<Offer>> {
-    let mut known = BTreeMap::from([(own, own_offers(engine))]);
-    for (node, link) in view.reachable() {
+    let mut known = BTreeMap::new();
+    if view.takes_work(&own) {
+        known.insert(own, own_offers(engine));
+    }
+    for (node, link) in view.reachable().filter(|(node, _)| view.takes_work(node)) {
         known.insert(
             *node,
             link.sections

@@ -97,11 +97,11 @@ pub fn check(template: &str) -> Result<(), TemplateError> {
     render_with(template, &[user], "", "").map(drop)
 }
 
-/// How many bytes at the beginning of a rendered prompt depend on the character alone: its system message and what the template
-/// makes of it. Found by rendering it with two different first questions.
+/// How many bytes at the beginning of a rendered prompt depend on the character alone: its first system message (a further one sums a
+/// chat up) and what the template makes of it. Found by rendering it with two different first questions.
 #[must_use]
 pub fn card_bytes(format: &ChatFormat, messages: &[ChatMessage], prompt: &str) -> usize {
-    let system = messages.iter().take_while(|message| message.role == "system");
+    let system = messages.iter().take(1).filter(|message| message.role == "system");
     let system: Vec<ChatMessage> = system.cloned().collect();
     if system.is_empty() {
         return 0;
@@ -137,7 +137,34 @@ pub fn render(format: &ChatFormat, messages: &[ChatMessage]) -> Result<String, T
             content: without_control(&message.content, &format.control_tokens),
         })
         .collect();
-    render_with(&format.template, &clean, &format.begin_token, &format.end_token)
+    let with =
+        |messages: &[ChatMessage]| render_with(&format.template, messages, &format.begin_token, &format.end_token);
+    let is_system = |message: &&ChatMessage| message.role == "system";
+    let systems = clean.iter().take_while(is_system).count();
+    match with(&clean) {
+        // Some templates refuse a second system message, some leave it out without a word.
+        rendered
+            if systems > 1
+                && !rendered
+                    .as_ref()
+                    .is_ok_and(|text| contains_all(text, &clean[..systems])) =>
+        {
+            let contents: Vec<&str> = clean[..systems]
+                .iter()
+                .map(|message| message.content.as_str())
+                .collect();
+            let joined = ChatMessage {
+                role: "system".into(),
+                content: contents.join("\n\n"),
+            };
+            with(&[&[joined][..], &clean[systems..]].concat())
+        }
+        rendered => rendered,
+    }
+}
+
+fn contains_all(text: &str, messages: &[ChatMessage]) -> bool {
+    messages.iter().all(|message| text.contains(message.content.trim()))
 }
 
 fn render_with(template: &str, messages: &[ChatMessage], begin: &str, end: &str) -> Result<String, TemplateError> {

@@ -54,6 +54,7 @@ fn generation(session: u8, prompt: String, sampling: Sampling) -> Generation {
             card_bytes: CARD.len(),
         },
         sampling,
+        accepted: Vec::new(),
         deadline: PATIENCE,
     }
 }
@@ -74,6 +75,7 @@ async fn rest(mut running: Running) -> (String, Vec<EngineEvent>, Result<Finishe
             Some(EngineEvent::Text(piece)) => text.push_str(&piece),
             Some(EngineEvent::Finished(finished)) => return (text, others, Ok(finished)),
             Some(EngineEvent::Failed(error)) => return (text, others, Err(error)),
+            Some(EngineEvent::Token(_)) => {}
             Some(other) => others.push(other),
             None => return (text, others, Err(GenerationError::Died)),
         }

@@ -87,6 +87,7 @@ async fn answer(engine: &Engine, session: u16, prompt: &Prompt) -> String {
                 tokens_max: 120,
                 ..Sampling::default()
             },
+            accepted: Vec::new(),
             deadline: Duration::from_secs(60),
         };
         let mut running = engine.generate(generation).await.expect("it begins");
@@ -96,7 +97,7 @@ async fn answer(engine: &Engine, session: u16, prompt: &Prompt) -> String {
                 EngineEvent::Text(piece) => said.push_str(&piece),
                 EngineEvent::Finished(_) => break,
                 EngineEvent::Failed(error) => panic!("{error}"),
-                EngineEvent::Thought(_) | EngineEvent::Probability(_) => {}
+                EngineEvent::Token(_) | EngineEvent::Thought(_) | EngineEvent::Probability(_) => {}
             }
         }
         messages.push(message("assistant", &said));

@@ -9,7 +9,7 @@
 //! - [`membership`]: genesis, grants, redemptions and [`Certificate`](membership::Certificate)s, merged by the pure
 //!   [`Roster`](membership::Roster).
 //! - [`invite`]: the one line of text by which an operator adds a node.
-//! - [`password`], [`token`]: what people sign in with.
+//! - [`password`], [`totp`], [`token`]: what people sign in with, and what they show afterwards.
 //! - [`versioned`]: how everything that lasts is written down: a version byte, then postcard.
 //! - [`DataKey`]: what one account's texts are sealed with; to destroy it is to erase them.
 //! - [`archive`]: an encrypted stream for backups.
@@ -35,6 +35,7 @@ pub mod secret_file;
 pub mod signed;
 pub mod timestamp;
 pub mod token;
+pub mod totp;
 pub mod versioned;
 
 pub use content::ContentId;

@@ -33,8 +33,22 @@ pub const SUCCESSIONS_KEPT: usize = 16;
 pub const EVIDENCE_BYTES_MAX: usize = 4 * 1024;
 /// How far two honest clocks may differ when an expiry is judged.
 pub const CLOCK_SKEW_MILLISECONDS: u64 = 10 * 60 * 1000;
-/// A session token lives this long (the short-lived tokens with rotation of the accounts work replace it).
-pub const SESSION_TOKEN_MILLISECONDS: u64 = 14 * 24 * 3600 * 1000;
+/// An access token lives this long: what is stolen is soon worth nothing, and a page asks for another one six times an hour.
+pub const ACCESS_TOKEN_MILLISECONDS: u64 = 10 * 60 * 1000;
+/// How far two clocks may differ when the end of an access token is judged: little, so that ten minutes remain ten minutes.
+pub const ACCESS_TOKEN_SKEW_MILLISECONDS: u64 = 30 * 1000;
+/// A device that was not used for so long is signed out: two weeks of holidays.
+pub const DEVICE_IDLE_MILLISECONDS: u64 = 14 * 24 * 3600 * 1000;
+/// A link that confirms an address lives this long: a day, for letters that arrive late.
+pub const CONFIRMATION_MILLISECONDS: u64 = 24 * 3600 * 1000;
+/// A link to choose another password lives this long: it opens an account, and who asked for it sits before the letter-box.
+pub const PASSWORD_RESET_MILLISECONDS: u64 = 3600 * 1000;
+/// Bytes of a TOTP secret: the 160 bits of RFC 4226.
+pub const TOTP_SECRET_BYTES: usize = 20;
+/// Seconds for which one TOTP code is shown (RFC 6238).
+pub const TOTP_STEP_SECONDS: u64 = 30;
+/// How many steps before and after the present one are accepted: clocks of telephones differ by less.
+pub const TOTP_STEPS_AROUND: u64 = 1;
 /// A one-time link lives this long.
 pub const ONE_TIME_LINK_MILLISECONDS: u64 = 24 * 3600 * 1000;
 /// Characters of a token that are looked at; a longer one is refused before it is decoded.

@@ -1,11 +1,14 @@
-//! Session tokens and one-time links: small signed objects that any member verifies without a shared secret.
+//! Tokens of signed-in devices and one-time links: small signed objects that any member verifies without a shared secret.
+//!
+//! An [`AccessToken`] says for ten minutes who is asking; a [`RefreshToken`] gets the next one, and is good for one use: its number
+//! must be the one that the account's record has of that device. So what is stolen is found out by being used twice.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     ContentId, NodeId, NodeKey, Payload, Signed, SignedError, Timestamp,
-    limits::{CLOCK_SKEW_MILLISECONDS, TOKEN_CHARACTERS_MAX},
+    limits::{ACCESS_TOKEN_SKEW_MILLISECONDS, CLOCK_SKEW_MILLISECONDS, TOKEN_CHARACTERS_MAX},
 };
 
 /// What a person may do.
@@ -15,23 +18,81 @@ pub enum PersonRole {
     User,
     /// Looks after the mesh and its people.
     Administrator,
+    /// Makes characters.
+    Manager,
+    /// Looks after people and what they write.
+    Moderator,
 }
 
-/// Proof that a person signed in at some node.
+/// Proof that a person is signed in on a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionToken {
+pub struct AccessToken {
     /// The mesh it is for.
     pub mesh: ContentId,
     /// The person's account document.
     pub person: ContentId,
-    /// When the person signed in.
+    /// The device, as the account's record names it.
+    pub device: [u8; 16],
+    /// When it was issued.
     pub issued: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// When the person last showed a second factor on this device.
+    pub second_factor: Option<Timestamp>,
+}
+
+impl Payload for AccessToken {
+    const DOMAIN: &'static str = "starling/access-token/1";
+}
+
+/// The right of a device to a further [`AccessToken`], once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshToken {
+    /// The mesh it is for.
+    pub mesh: ContentId,
+    /// The person's account document.
+    pub person: ContentId,
+    /// The device, as the account's record names it.
+    pub device: [u8; 16],
+    /// How many were issued to the device before this one.
+    pub generation: u64,
+    /// When it ends, unless it is used before.
+    pub expires: Timestamp,
+    /// When the person last showed a second factor on this device.
+    pub second_factor: Option<Timestamp>,
+}
+
+impl Payload for RefreshToken {
+    const DOMAIN: &'static str = "starling/refresh-token/1";
+}
+
+/// What a link in a letter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccountLinkPurpose {
+    /// Whoever opens it reads letters to the address of the account.
+    ConfirmAddress,
+    /// Whoever opens it may choose another password.
+    ResetPassword,
+}
+
+/// A link about an account that exists. It is used up by what it does: an address is confirmed once, and another password counts the
+/// generation up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountLink {
+    /// The mesh it is for.
+    pub mesh: ContentId,
+    /// The account.
+    pub account: ContentId,
+    /// What it is for.
+    pub purpose: AccountLinkPurpose,
+    /// The generation of the account's credential when it was made.
+    pub generation: u64,
     /// When it ends.
     pub expires: Timestamp,
 }
 
-impl Payload for SessionToken {
-    const DOMAIN: &'static str = "starling/session-token/1";
+impl Payload for AccountLink {
+    const DOMAIN: &'static str = "starling/account-link/1";
 }
 
 /// A link that makes one account.
@@ -76,9 +137,31 @@ pub trait Expiring: Payload + DeserializeOwned {
     fn mesh(&self) -> ContentId;
     /// When it ends.
     fn expires(&self) -> Timestamp;
+    /// How far the clocks of issuer and judge may differ.
+    const SKEW_MILLISECONDS: u64 = CLOCK_SKEW_MILLISECONDS;
 }
 
-impl Expiring for SessionToken {
+impl Expiring for AccessToken {
+    fn mesh(&self) -> ContentId {
+        self.mesh
+    }
+    fn expires(&self) -> Timestamp {
+        self.expires
+    }
+    // Where clocks differ by more, the device asks for another one a little sooner; that costs one request.
+    const SKEW_MILLISECONDS: u64 = ACCESS_TOKEN_SKEW_MILLISECONDS;
+}
+
+impl Expiring for RefreshToken {
+    fn mesh(&self) -> ContentId {
+        self.mesh
+    }
+    fn expires(&self) -> Timestamp {
+        self.expires
+    }
+}
+
+impl Expiring for AccountLink {
     fn mesh(&self) -> ContentId {
         self.mesh
     }
@@ -125,7 +208,7 @@ pub fn verify<T: Expiring>(
     if !is_member(&signed.author()) {
         return Err(TokenError::UnknownIssuer);
     }
-    if token.mesh() != mesh || now > token.expires().plus(CLOCK_SKEW_MILLISECONDS) {
+    if token.mesh() != mesh || now > token.expires().plus(T::SKEW_MILLISECONDS) {
         return Err(TokenError::Expired);
     }
     Ok(token)
@@ -139,27 +222,29 @@ mod tests {
     fn a_token_counts_only_from_a_member_in_time_and_for_its_purpose() {
         let key = NodeKey::from_seed(&[1; 32]);
         let mesh = ContentId::of(b"mesh");
-        let token = SessionToken {
+        let token = AccessToken {
             mesh,
             person: ContentId([2; 32]),
+            device: [3; 16],
             issued: Timestamp(0),
             expires: Timestamp(1000),
+            second_factor: Some(Timestamp(0)),
         };
         let text = issue(&key, &token).unwrap();
         assert!(text.len() <= TOKEN_CHARACTERS_MAX);
         let member = |id: &NodeId| *id == key.id();
         assert_eq!(verify(&text, mesh, Timestamp(1000), member), Ok(token));
-        let late = Timestamp(1001 + CLOCK_SKEW_MILLISECONDS);
+        let late = Timestamp(1001 + ACCESS_TOKEN_SKEW_MILLISECONDS);
         assert_eq!(
-            verify::<SessionToken>(&text, mesh, late, member),
+            verify::<AccessToken>(&text, mesh, late, member),
             Err(TokenError::Expired)
         );
         assert_eq!(
-            verify::<SessionToken>(&text, ContentId([9; 32]), Timestamp(0), member),
+            verify::<AccessToken>(&text, ContentId([9; 32]), Timestamp(0), member),
             Err(TokenError::Expired)
         );
         assert_eq!(
-            verify::<SessionToken>(&text, mesh, Timestamp(0), |_| false),
+            verify::<AccessToken>(&text, mesh, Timestamp(0), |_| false),
             Err(TokenError::UnknownIssuer)
         );
         assert!(matches!(
@@ -167,7 +252,7 @@ mod tests {
             Err(TokenError::Signature(_))
         ));
         assert_eq!(
-            verify::<SessionToken>("%%%", mesh, Timestamp(0), member),
+            verify::<AccessToken>("%%%", mesh, Timestamp(0), member),
             Err(TokenError::Malformed)
         );
     }

@@ -3,7 +3,7 @@
 //! Reading is bounded before it is parsed, and refuses what is cut, what has something behind it, and what is of another version,
 //! each with its own error, so that a caller can try an older version.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 /// Why bytes are not the value that was asked for, or a value cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ pub fn encode<T: Serialize>(version: u8, value: &T, limit: usize) -> Result<Vec<
 ///
 /// # Errors
 /// Why the bytes are refused.
-pub fn decode<T: DeserializeOwned>(version: u8, bytes: &[u8], limit: usize) -> Result<T, VersionedError> {
+pub fn decode<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8], limit: usize) -> Result<T, VersionedError> {
     check_size(bytes.len(), limit)?;
     let Some((&found, body)) = bytes.split_first() else {
         return Err(VersionedError::Malformed);

@@ -44,7 +44,7 @@ use crate::{
     membership::{Membership, node_of, peer_of},
     scoring,
     streams::{self, News, Opener},
-    transport,
+    transport::{self, Medium},
     trust::News as TrustNews,
 };
 
@@ -97,6 +97,8 @@ enum Event {
     Heard(NodeId, u64, Heard),
     /// A control stream ended.
     Ended(NodeId, u64, LinkEnd),
+    /// A control stream ended a while ago, and perhaps no other has come instead.
+    Lapsed(NodeId, u64),
     /// Someone asks for membership or proves it.
     Asked(NodeId, Asked, oneshot::Sender<Answer>),
     /// We presented our membership.
@@ -108,6 +110,7 @@ enum Event {
 /// Where the actor publishes what it knows.
 pub(crate) struct Outputs {
     pub(crate) roster: watch::Sender<Arc<Roster>>,
+    /// Of it the links; the members are those of the task that drives the liveness core.
     pub(crate) view: watch::Sender<MeshView>,
     pub(crate) reach: watch::Sender<ReachView>,
     pub(crate) counters: Arc<Counters>,
@@ -152,9 +155,21 @@ struct Actor {
     gossip: mpsc::Sender<GossipMessage>,
 }
 
+/// Whom to dial at first.
+fn plan(settings: &MeshSettings, own: NodeId, medium: Medium) -> DialPlan {
+    let mut plan = match medium {
+        Medium::Network => DialPlan::default(),
+        Medium::Memory { dials_max } => DialPlan::few(own, dials_max),
+    };
+    for (node, address) in &settings.bootstrap {
+        plan.learn(*node, [*address], Duration::ZERO);
+    }
+    plan
+}
+
 /// Starts the actor.
 pub(crate) fn spawn(
-    settings: &MeshSettings,
+    (settings, medium): (&MeshSettings, Medium),
     (key, meters): (&NodeKey, &transport::Meters),
     outputs: Outputs,
     sections: watch::Receiver<Sections>,
@@ -171,8 +186,11 @@ pub(crate) fn spawn(
         relay: Gated::new(reach::server(peer, settings.relaying), membership.clone()),
         circuits: Gated::new(reach::client(circuits, settings.relaying), membership),
     };
-    let mut swarm = transport::swarm_with(key, settings.congestion, behaviour, meters)?;
-    transport::listen(&mut swarm, settings.listen, settings.websocket)?;
+    let mut swarm = match medium {
+        Medium::Network => transport::swarm_with(key, settings.congestion, behaviour, meters)?,
+        Medium::Memory { .. } => transport::swarm_in_memory(key, behaviour, meters)?,
+    };
+    medium.listen(&mut swarm, settings)?;
     let (events, event_queue) = mpsc::channel(LINK_EVENT_QUEUE);
     let (gossip, gossip_queue) = mpsc::channel(GOSSIP_QUEUE);
     let queues = Queues {
@@ -184,17 +202,13 @@ pub(crate) fn spawn(
         hints: take(&mut inbound, Protocol::HINTS),
         punches: take(&mut inbound, Protocol::PUNCH),
     };
-    let mut plan = DialPlan::default();
-    for (node, address) in &settings.bootstrap {
-        plan.learn(*node, [*address], Duration::ZERO);
-    }
     let actor = Actor {
         key: key.clone(),
         swarm,
         reach: reach::Reach::new(settings, outputs.reach.clone()),
         outputs,
         started: Instant::now(),
-        plan,
+        plan: plan(settings, key.id(), medium),
         own_addresses: settings.public_addresses.clone(),
         connections: HashMap::new(),
         bulk: bulk::Bulk::default(),

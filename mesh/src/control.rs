@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    frame::{FrameError, read_frame, write_frame},
+    frame::{self, FrameError, read_frame, write_frame},
     limits::{
         CONTROL_FRAME_BYTES_MAX, HEARTBEAT, LINK_SILENCE_MAX, SECTION_BYTES_MAX, SECTION_NAME_BYTES_MAX, SECTIONS_MAX,
     },
@@ -203,18 +203,11 @@ fn micros(since: Instant) -> u64 {
 }
 
 fn encode(frame: &Frame) -> Vec<u8> {
-    // Writing into a growing vector cannot fail.
-    postcard::to_extend(frame, vec![VERSION]).unwrap_or_default()
+    frame::encode(VERSION, frame)
 }
 
 fn decode(bytes: &[u8]) -> Option<Frame> {
-    match bytes.split_first()? {
-        (&VERSION, body) => postcard::take_from_bytes(body)
-            .ok()
-            .filter(|(_, rest)| rest.is_empty())
-            .map(|(frame, _)| frame),
-        _ => None,
-    }
+    frame::decode(VERSION, bytes)
 }
 
 /// For whoever tries bytes: reads a frame and writes what was read.

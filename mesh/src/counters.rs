@@ -19,6 +19,7 @@ pub(crate) struct Counters {
     pub(crate) bulk_dialled: AtomicU64,
     pub(crate) bulk_closed: AtomicU64,
     pub(crate) panics_caught: AtomicU64,
+    pub(crate) liveness_dropped: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -48,6 +49,8 @@ pub struct CounterValues {
     pub bulk_closed: u64,
     /// Panics in the mesh that were caught; each is a fault of this program.
     pub panics_caught: u64,
+    /// Frames about who is there that were dropped because their neighbour was too slow to take them.
+    pub liveness_dropped: u64,
 }
 
 impl Counters {
@@ -71,6 +74,7 @@ impl Counters {
             bulk_dialled: read(&self.bulk_dialled),
             bulk_closed: read(&self.bulk_closed),
             panics_caught: read(&self.panics_caught),
+            liveness_dropped: read(&self.liveness_dropped),
         }
     }
 }

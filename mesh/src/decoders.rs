@@ -1,6 +1,6 @@
 //! Every decoder of what comes from outside, by the name of its protocol, for whoever tries bytes on them.
 
-use crate::{blobs, control, join, topology, trust};
+use crate::{blobs, control, hints, join, liveness, punch, topology, trust};
 
 /// What bytes can be read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,12 @@ pub enum Decoder {
     Trust,
     /// A frame of a stream about links.
     Links,
+    /// A frame of a hints stream.
+    Hints,
+    /// A frame of the conversation before two nodes dial each other at once.
+    Punch,
+    /// A frame of a stream about who is there.
+    Liveness,
     /// A question about blobs.
     BlobRequest,
     /// An answer about blobs.
@@ -27,6 +33,9 @@ impl Decoder {
             Self::Control => control::again(bytes),
             Self::Trust => trust::again(bytes),
             Self::Links => topology::exchange::again(bytes),
+            Self::Hints => hints::stream::again(bytes),
+            Self::Punch => punch::again(bytes),
+            Self::Liveness => liveness::wire::again(bytes),
             Self::BlobRequest => blobs::wire::request_again(bytes),
             Self::BlobAnswer => blobs::wire::answer_again(bytes),
             Self::Join => join::request_again(bytes),
@@ -40,6 +49,9 @@ impl Decoder {
             Self::Control => control::examples(),
             Self::Trust => trust::examples(),
             Self::Links => topology::exchange::examples(),
+            Self::Hints => hints::stream::examples(),
+            Self::Punch => punch::examples(),
+            Self::Liveness => liveness::wire::examples(),
             Self::BlobRequest => blobs::wire::request_examples(),
             Self::BlobAnswer => blobs::wire::answer_examples(),
             Self::Join => join::request_examples(),

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use keys::NodeId;
+use keys::{ContentId, NodeId};
 
 use crate::{
     hints::AddressHint,
@@ -20,6 +20,13 @@ use crate::{
 
 /// Time since the mesh started.
 pub(crate) type Elapsed = Duration;
+
+/// How long to wait after so many failures in a row: twice as long after each, from `first` to `max`, and of that a random part of at
+/// least a half, so that those who lost the same node do not come back all at once. `jitter` is a random number in 0..1.
+pub(crate) fn backoff((first, max): (Duration, Duration), failures: u32, jitter: f64) -> Duration {
+    let wait = (first * 2_u32.saturating_pow(failures.min(10))).min(max);
+    wait.mul_f64(0.5 + jitter / 2.0)
+}
 
 #[derive(Debug, PartialEq)]
 enum State {
@@ -32,7 +39,10 @@ enum State {
         /// Whether the further ways are tried, too.
         further: bool,
     },
-    Connected,
+    Connected {
+        /// Whether this node dialled.
+        ours: bool,
+    },
 }
 
 /// What a node says of the ways to it.
@@ -83,7 +93,8 @@ impl Target {
     }
 
     fn has_way(&self) -> bool {
-        !self.all_addresses().is_empty() || self.further().is_some()
+        let addresses = self.addresses.is_empty() && self.nearby.is_empty() && self.hinted.addresses.is_empty();
+        !addresses || self.hinted.has_further()
     }
 
     /// The ways beside the direct one: what the node says, and a WebSocket wherever the port is that of the web.
@@ -121,13 +132,62 @@ impl Target {
     }
 }
 
+/// So many links a node keeps by dialling, and whose they are: a few others by lot, another lot for each node, so that all together are
+/// one whole.
+#[derive(Clone, Copy, Debug)]
+struct Few {
+    own: NodeId,
+    max: usize,
+}
+
+impl Few {
+    fn lot(&self, node: &NodeId) -> ContentId {
+        let mut both = [0; 64];
+        both[..32].copy_from_slice(&self.own.0);
+        both[32..].copy_from_slice(&node.0);
+        ContentId::of(&both)
+    }
+}
+
 /// The targets of a node and when each is due.
 #[derive(Debug, Default)]
 pub(crate) struct DialPlan {
     targets: BTreeMap<NodeId, Target>,
+    /// Nothing: it dials everybody.
+    few: Option<Few>,
+    /// When something is due, as long as nothing has changed since that was looked for: it is asked for all the time.
+    next: Option<Option<Elapsed>>,
 }
 
 impl DialPlan {
+    /// A plan that keeps `max` links by dialling; others may dial this node besides.
+    pub(crate) fn few(own: NodeId, max: usize) -> Self {
+        Self {
+            few: Some(Few { own, max }),
+            ..Self::default()
+        }
+    }
+
+    /// How many more may be dialled now.
+    fn room(&self) -> usize {
+        let Some(few) = &self.few else { return usize::MAX };
+        let counts = |target: &&Target| matches!(target.state, State::Dialing { .. } | State::Connected { ours: true });
+        few.max.saturating_sub(self.targets.values().filter(counts).count())
+    }
+
+    /// Who is waiting to be dialled and may be, in the order in which to.
+    fn waiting(&self, now: Elapsed) -> Vec<NodeId> {
+        let is_due =
+            |target: &Target| matches!(target.state, State::Waiting { until } if until <= now) && target.has_way();
+        let due = self.targets.iter().filter(|(_, target)| is_due(target));
+        let mut due: Vec<NodeId> = due.map(|(node, _)| *node).collect();
+        if let Some(few) = &self.few {
+            due.sort_by_cached_key(|node| few.lot(node));
+            due.truncate(self.room());
+        }
+        due
+    }
+
     /// Remembers addresses of a node; a new one is tried at once. Whether there was a new one.
     pub(crate) fn learn(
         &mut self,
@@ -135,6 +195,7 @@ impl DialPlan {
         addresses: impl IntoIterator<Item = SocketAddr>,
         now: Elapsed,
     ) -> bool {
+        self.next = None;
         let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
         let mut news = false;
         for address in addresses {
@@ -150,6 +211,7 @@ impl DialPlan {
 
     /// Remembers an address that was called out on the local network; a new one is tried at once.
     pub(crate) fn learn_nearby(&mut self, node: NodeId, address: SocketAddr, now: Elapsed) {
+        self.next = None;
         let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
         if target.nearby.contains(&address) {
             return;
@@ -163,6 +225,7 @@ impl DialPlan {
 
     /// Takes what a node says itself; it replaces what it said before. A new way is tried at once.
     pub(crate) fn hinted(&mut self, node: NodeId, ways: Ways, now: Elapsed) {
+        self.next = None;
         let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
         let news = ways != target.hinted;
         target.hinted = ways;
@@ -173,18 +236,20 @@ impl DialPlan {
 
     /// What to dial now; each is marked as being dialled.
     pub(crate) fn due(&mut self, now: Elapsed) -> Vec<(NodeId, Vec<SocketAddr>)> {
+        self.next = None;
         let mut due = Vec::new();
-        for (node, target) in &mut self.targets {
-            if matches!(target.state, State::Waiting { until } if until <= now) && target.has_way() {
-                let addresses = target.all_addresses();
-                target.state = State::Dialing {
-                    since: now,
-                    under_way: u8::from(!addresses.is_empty()),
-                    further: false,
-                };
-                if !addresses.is_empty() {
-                    due.push((*node, addresses));
-                }
+        for node in self.waiting(now) {
+            let Some(target) = self.targets.get_mut(&node) else {
+                continue;
+            };
+            let addresses = target.all_addresses();
+            target.state = State::Dialing {
+                since: now,
+                under_way: u8::from(!addresses.is_empty()),
+                further: false,
+            };
+            if !addresses.is_empty() {
+                due.push((node, addresses));
             }
         }
         due
@@ -192,6 +257,7 @@ impl DialPlan {
 
     /// Whose further ways to try now, each once in a round; whatever cannot be dialled counts as failed.
     pub(crate) fn due_further(&mut self, now: Elapsed) -> Vec<(NodeId, Ways)> {
+        self.next = None;
         let mut due = Vec::new();
         for (node, target) in &mut self.targets {
             if target.further_at().is_some_and(|at| at <= now)
@@ -207,28 +273,43 @@ impl DialPlan {
     }
 
     /// When [`DialPlan::due`] or [`DialPlan::due_further`] will next have something.
-    pub(crate) fn next(&self) -> Option<Elapsed> {
-        let untils = self
-            .targets
-            .values()
-            .filter(|target| target.has_way())
-            .filter_map(|target| match target.state {
-                State::Waiting { until } => Some(until),
-                _ => target.further_at(),
-            });
+    pub(crate) fn next(&mut self) -> Option<Elapsed> {
+        if self.next.is_none() {
+            self.next = Some(self.look_for_next());
+        }
+        self.next.flatten()
+    }
+
+    fn look_for_next(&self) -> Option<Elapsed> {
+        let room = self.room() > 0;
+        let untils = self.targets.values().filter_map(|target| match target.state {
+            State::Connected { .. } => None,
+            State::Waiting { until } => (room && target.has_way()).then_some(until),
+            State::Dialing { .. } => target.further_at(),
+        });
         untils.min()
     }
 
-    /// A link stands, whoever dialled.
-    pub(crate) fn connected(&mut self, node: &NodeId) {
+    /// A link stands; `ours` says whether this node dialled.
+    pub(crate) fn connected(&mut self, node: &NodeId, ours: bool) {
+        self.next = None;
         if let Some(target) = self.targets.get_mut(node) {
-            target.state = State::Connected;
+            target.state = State::Connected { ours };
             target.failures = 0;
+        }
+    }
+
+    /// A link stood already when something was learned of its node.
+    pub(crate) fn still_connected(&mut self, node: &NodeId) {
+        let target = self.targets.get(node);
+        if target.is_some_and(|target| !matches!(target.state, State::Connected { .. })) {
+            self.connected(node, false);
         }
     }
 
     /// A dial failed. `jitter` is a random number in 0..1.
     pub(crate) fn failed(&mut self, node: &NodeId, now: Elapsed, jitter: f64) {
+        self.next = None;
         let Some(target) = self.targets.get_mut(node) else {
             return;
         };
@@ -241,14 +322,14 @@ impl DialPlan {
             return;
         }
         target.failures = target.failures.saturating_add(1);
-        let wait = (REDIAL_FIRST * 2u32.saturating_pow(target.failures.min(10))).min(REDIAL_MAX);
         target.state = State::Waiting {
-            until: now + wait.mul_f64(0.5 + jitter / 2.0),
+            until: now + backoff((REDIAL_FIRST, REDIAL_MAX), target.failures, jitter),
         };
     }
 
     /// A link that stood is gone.
     pub(crate) fn lost(&mut self, node: &NodeId, now: Elapsed, jitter: f64) {
+        self.next = None;
         if let Some(target) = self.targets.get_mut(node) {
             target.failures = 0;
             target.state = State::Waiting {
@@ -259,6 +340,7 @@ impl DialPlan {
 
     /// The other side says that we are no member: only a person can change that, so ask seldom.
     pub(crate) fn refused(&mut self, node: &NodeId, now: Elapsed) {
+        self.next = None;
         if let Some(target) = self.targets.get_mut(node) {
             target.state = State::Waiting {
                 until: now + REDIAL_REFUSED,
@@ -268,6 +350,7 @@ impl DialPlan {
 
     /// A node is a member no longer: it is not dialled again.
     pub(crate) fn forget(&mut self, node: &NodeId) {
+        self.next = None;
         self.targets.remove(node);
     }
 
@@ -323,7 +406,7 @@ mod tests {
     fn a_lost_link_is_dialled_at_once_and_a_refusal_seldom() {
         let mut plan = plan();
         plan.due(MS(0));
-        plan.connected(&NODE);
+        plan.connected(&NODE, true);
         assert_eq!(plan.next(), None);
         plan.lost(&NODE, MS(1000), 0.0);
         assert_eq!(plan.due(MS(1000)).len(), 1);
@@ -361,7 +444,7 @@ mod tests {
         plan.failed(&NODE, again, 1.0);
         assert_eq!(plan.next(), Some(again));
         assert_eq!(plan.due_further(again), [(NODE, through(7))]);
-        plan.connected(&NODE);
+        plan.connected(&NODE, true);
         assert_eq!(plan.next(), None);
     }
 
@@ -391,6 +474,40 @@ mod tests {
             ..Ways::default()
         };
         assert_eq!(plan.due_further(FURTHER_AFTER), [(NODE, websocket)]);
+    }
+
+    #[test]
+    fn a_plan_of_few_dials_no_more_and_another_when_one_is_lost() {
+        let node = |number: u8| NodeId([number; 32]);
+        let mut plan = DialPlan::few(NODE, 3);
+        for number in 10..20 {
+            plan.learn(node(number), [SocketAddr::from(([10, 0, 0, number], 4001))], MS(0));
+        }
+        let dialled: Vec<NodeId> = plan.due(MS(0)).into_iter().map(|(node, _)| node).collect();
+        assert_eq!(dialled.len(), 3);
+        assert!(plan.due(MS(0)).is_empty());
+        assert_eq!(plan.next(), None, "nothing is due while there are enough");
+        dialled.iter().for_each(|node| plan.connected(node, true));
+        // Somebody else dialled this node: that takes nobody's place.
+        let other = (10..20).map(node).find(|node| !dialled.contains(node)).unwrap();
+        plan.connected(&other, false);
+        assert_eq!(plan.next(), None);
+        plan.still_connected(&dialled[0]);
+        assert_eq!(plan.next(), None, "it still counts as dialled");
+        plan.lost(&dialled[0], MS(1000), 1.0);
+        let again = plan.due(MS(1000));
+        assert_eq!(again.len(), 1);
+        assert!(
+            !dialled.contains(&again[0].0) && again[0].0 != other,
+            "one that is there"
+        );
+        // Each node has a lot of its own.
+        let mut elsewhere = DialPlan::few(node(2), 3);
+        for number in 10..20 {
+            elsewhere.learn(node(number), [SocketAddr::from(([10, 0, 0, number], 4001))], MS(0));
+        }
+        let others: Vec<NodeId> = elsewhere.due(MS(0)).into_iter().map(|(node, _)| node).collect();
+        assert_ne!(others, dialled);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Length-prefixed frames on a byte stream: four bytes little endian, then the body. The length is checked before anything is
-//! read or allocated.
+//! read or allocated. What is in a body: a version byte, then postcard, and nothing behind it.
 
 use std::{io, time::Duration};
 
+use keys::versioned;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Why a frame could not be read or written.
@@ -64,6 +66,31 @@ pub async fn write_frame(stream: &mut (impl AsyncWrite + Unpin), body: &[u8], li
     stream.write_all(&frame).await?;
     stream.flush().await?;
     Ok(())
+}
+
+/// Reads or writes a frame by a deadline.
+///
+/// # Errors
+/// As the frame's, and [`FrameError::Timeout`].
+pub async fn within<T>(
+    deadline: Duration,
+    frame: impl Future<Output = Result<T, FrameError>>,
+) -> Result<T, FrameError> {
+    let frame = tokio::time::timeout(deadline, frame).await;
+    frame.unwrap_or(Err(FrameError::Timeout(deadline)))
+}
+
+/// The body of a frame that says `message` in this version of a protocol.
+#[must_use]
+pub fn encode(version: u8, message: &impl Serialize) -> Vec<u8> {
+    // The messages of this project can all be written; the limit is that of the frame.
+    versioned::encode(version, message, usize::MAX).unwrap_or_default()
+}
+
+/// What [`encode`] wrote under the same version; nothing else is a message. Its length was bounded when the frame was read.
+#[must_use]
+pub fn decode<'a, T: Deserialize<'a>>(version: u8, body: &'a [u8]) -> Option<T> {
+    versioned::decode(version, body, body.len()).ok()
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Protocol,
     counters::Counters,
-    frame::{FrameError, read_frame, write_frame},
+    frame::{self, FrameError, read_frame, write_frame},
     limits::{JOIN_CERTIFICATES_MAX, JOIN_EVIDENCE_MAX, JOIN_FRAME_BYTES_MAX, JOIN_TIMEOUT},
     membership::{Membership, peer_of},
     streams::{self, OpenError, Opener, Stream},
@@ -113,21 +113,14 @@ pub enum JoinError {
 }
 
 fn encode(message: &impl Serialize) -> Vec<u8> {
-    // Writing into a growing vector cannot fail.
-    postcard::to_extend(message, vec![VERSION]).unwrap_or_default()
+    frame::encode(VERSION, message)
 }
 
 async fn receive<T: for<'de> Deserialize<'de>>(stream: &mut Stream) -> Result<T, JoinError> {
-    let frame = read_frame(stream, JOIN_FRAME_BYTES_MAX)
+    let body = read_frame(stream, JOIN_FRAME_BYTES_MAX)
         .await?
         .ok_or(JoinError::Malformed)?;
-    match frame.split_first() {
-        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
-            Ok((message, [])) => Ok(message),
-            _ => Err(JoinError::Malformed),
-        },
-        _ => Err(JoinError::Malformed),
-    }
+    frame::decode(VERSION, &body).ok_or(JoinError::Malformed)
 }
 
 async fn send(stream: &mut Stream, message: &impl Serialize) -> Result<(), JoinError> {
@@ -370,13 +363,7 @@ async fn connect(swarm: &mut Swarm<streams::Behaviour>, invite: &Invite) -> Resu
 
 /// For whoever tries bytes: reads a request and writes what was read.
 pub(crate) fn request_again(bytes: &[u8]) -> Option<Vec<u8>> {
-    match bytes.split_first() {
-        Some((&VERSION, body)) => match postcard::take_from_bytes::<Request>(body) {
-            Ok((request, [])) => Some(encode(&request)),
-            _ => None,
-        },
-        _ => None,
-    }
+    frame::decode(VERSION, bytes).map(|request: Request| encode(&request))
 }
 
 /// Requests that need no invite.

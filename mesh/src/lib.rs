@@ -14,7 +14,7 @@
 //! - `control`: one stream per link with heartbeats every 250 ms and the newest announcement of each section. Load and offers
 //!   travel here, never through gossip, where each message would cost every node CPU time.
 //! - [`blobs`]: files by their content, from several nodes at once, verified group by group, paced so that tokens keep flowing.
-//! - [`liveness`]: who is there, of members that are linked and of those that are not; a pure state machine.
+//! - [`liveness`]: who is there, of members that are linked and of those that are not; a pure state machine, driven by a task of its own.
 //! - [`topology`]: who is linked with whom in the whole mesh, and the routes through it.
 //! - `dial`: whom to dial and when; a pure state machine.
 //! - [`hints`], `relays`, `punch`, `reach`: where members can be found, reservations of nodes behind routers, links through a third
@@ -38,6 +38,9 @@ mod counters;
 pub mod decoders;
 mod dial;
 pub mod frame;
+#[cfg(test)]
+#[path = "../tests/nodes/free_address.rs"]
+mod free_address;
 mod gate;
 pub mod hints;
 mod join;
@@ -69,15 +72,17 @@ pub use protocol::Protocol;
 pub use reach::Reachability;
 pub use streams::{OpenError, Stream};
 pub use transport::{Congestion, TransportError};
-pub use view::{LinkPath, LinkView, MeshView, ReachView};
+pub use view::{LinkPath, LinkView, MemberView, MeshView, ReachView, TaskView};
 
 use crate::{
     actor::Command,
     control::Sections,
     counters::Counters,
     limits::{COMMAND_QUEUE, SECTION_BYTES_MAX, SECTIONS_MAX},
+    liveness::{Recovery, Standing},
     streams::Opener,
     topology::Topology,
+    transport::Medium,
 };
 
 /// How a node takes part in the mesh.
@@ -97,6 +102,22 @@ pub struct MeshSettings {
     pub congestion: Congestion,
     /// Whether members that cannot reach each other are linked through a third one, here and for others.
     pub relaying: bool,
+}
+
+impl MeshSettings {
+    /// Of a node that is reached where it listens, dials nobody by itself and calls out to nobody nearby.
+    #[must_use]
+    pub fn at(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            websocket: None,
+            bootstrap: Vec::new(),
+            public_addresses: Vec::new(),
+            local_discovery: false,
+            congestion: Congestion::default(),
+            relaying: true,
+        }
+    }
 }
 
 /// A gossip message that waits for its owner's judgement.
@@ -153,7 +174,10 @@ pub struct Mesh {
     view: watch::Receiver<MeshView>,
     topology: watch::Receiver<Arc<Topology>>,
     reach: watch::Receiver<ReachView>,
+    liveness: mpsc::Sender<liveness::driver::Command>,
+    liveness_status: watch::Receiver<TaskView>,
     counters: Arc<Counters>,
+    meters: transport::Meters,
 }
 
 impl Mesh {
@@ -162,6 +186,43 @@ impl Mesh {
     /// # Errors
     /// When the port is taken or the network cannot be used.
     pub fn start(settings: &MeshSettings, key: &NodeKey, roster: Roster) -> Result<(Self, Inputs), TransportError> {
+        Self::start_over(Medium::Network, settings, key, roster, Recovery::ON)
+    }
+
+    /// The same; what repairs false alarms about members can be switched off, to show what it is for.
+    ///
+    /// # Errors
+    /// When the port is taken or the network cannot be used.
+    pub fn start_with(
+        settings: &MeshSettings,
+        key: &NodeKey,
+        roster: Roster,
+        recovery: Recovery,
+    ) -> Result<(Self, Inputs), TransportError> {
+        Self::start_over(Medium::Network, settings, key, roster, recovery)
+    }
+
+    /// The same for a mesh whose nodes are all in this process: no socket is opened, addresses are places in memory, and each node keeps `dials_max`
+    /// links by dialling. For tests and measurements with more nodes than a machine has sockets for.
+    ///
+    /// # Errors
+    /// When the address is taken.
+    pub fn start_in_memory(
+        settings: &MeshSettings,
+        dials_max: usize,
+        key: &NodeKey,
+        roster: Roster,
+    ) -> Result<(Self, Inputs), TransportError> {
+        Self::start_over(Medium::Memory { dials_max }, settings, key, roster, Recovery::ON)
+    }
+
+    fn start_over(
+        medium: Medium,
+        settings: &MeshSettings,
+        key: &NodeKey,
+        roster: Roster,
+        recovery: Recovery,
+    ) -> Result<(Self, Inputs), TransportError> {
         let counters = Arc::new(Counters::default());
         let (roster_sender, roster) = watch::channel(Arc::new(roster));
         let (view_sender, view) = watch::channel(MeshView::default());
@@ -170,20 +231,36 @@ impl Mesh {
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
         let outputs = actor::Outputs {
             roster: roster_sender,
-            view: view_sender,
+            view: view_sender.clone(),
             reach: reach_sender,
             counters: counters.clone(),
         };
         let meters = transport::Meters::default();
-        let (opener, mut inputs) = actor::spawn(settings, (key, &meters), outputs, sections_seen, command_queue)?;
+        let (opener, mut inputs) = actor::spawn(
+            (settings, medium),
+            (key, &meters),
+            outputs,
+            sections_seen,
+            command_queue,
+        )?;
         let topology = topology::spread::spawn(topology::spread::Parts {
             key: key.clone(),
             opener: opener.clone(),
             roster: roster.clone(),
             view: view.clone(),
-            meters,
+            meters: meters.clone(),
             inbound: actor::take(&mut inputs.streams, Protocol::LINKS),
         });
+        let members = liveness::driver::Parts {
+            own: key.id(),
+            opener: opener.clone(),
+            roster: roster.clone(),
+            view: view_sender,
+            counters: counters.clone(),
+            recovery,
+        };
+        let inbound = actor::take(&mut inputs.streams, Protocol::LIVENESS);
+        let (liveness, liveness_status) = liveness::driver::spawn(members, inbound);
         let sections = Arc::new(sections);
         Ok((
             Self {
@@ -195,7 +272,10 @@ impl Mesh {
                 view,
                 topology,
                 reach,
+                liveness,
+                liveness_status,
                 counters,
+                meters,
             },
             inputs,
         ))
@@ -235,6 +315,24 @@ impl Mesh {
     #[must_use]
     pub fn reach(&self) -> watch::Receiver<ReachView> {
         self.reach.clone()
+    }
+
+    /// The bytes sent and received on the connections with a node that stand now.
+    #[must_use]
+    pub fn bytes(&self, node: &NodeId) -> Option<(u64, u64)> {
+        self.meters.read(node).map(|metered| (metered.sent, metered.received))
+    }
+
+    /// Says to every member what this node is ready for from now on; a mesh begins as [`Standing::Joining`].
+    pub async fn stand(&self, standing: Standing) {
+        // A stopped mesh has nobody to tell.
+        let _ = self.liveness.send(liveness::driver::Command::Stand(standing)).await;
+    }
+
+    /// How the task does that sees to who is there.
+    #[must_use]
+    pub fn liveness_task(&self) -> TaskView {
+        self.liveness_status.borrow().clone()
     }
 
     /// What was counted since the start.
@@ -332,8 +430,13 @@ impl Mesh {
         answer.await.unwrap_or_default()
     }
 
-    /// Says goodbye to every neighbour and closes the connections, within [`limits::STOP_TIMEOUT`].
+    /// Says to every member that this node is gone, then goodbye to every neighbour, and closes the connections, within
+    /// [`limits::LIVENESS_FAREWELL`] and [`limits::STOP_TIMEOUT`].
     pub async fn stop(&self) {
+        let (reply, left) = oneshot::channel();
+        let _ = self.liveness.send(liveness::driver::Command::Leave(reply)).await;
+        // An error means that the task is gone already.
+        let _ = left.await;
         let (reply, done) = oneshot::channel();
         let _ = self.commands.send(Command::Stop(reply)).await;
         // An error means that the actor is gone already.

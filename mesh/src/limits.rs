@@ -86,11 +86,14 @@ pub const EVIDENCE_WAITING_MAX: usize = 256;
 pub const JUDGE_EVERY: Duration = Duration::from_secs(60);
 /// A heartbeat on every link this often: four in a row missed make a link suspect after a second.
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
-/// A neighbour that was not heard for this long is suspect: new work goes elsewhere, but its streams are kept, because a blip is
-/// not a death. Six heartbeats: a busy machine may miss a few.
-pub const SUSPECT_AFTER: Duration = Duration::from_millis(1500);
+/// Over a link on which nothing was heard for this long no new work goes, but its streams are kept, because a blip is not a death. Six
+/// heartbeats: a busy machine may miss a few. The same time after which the neighbour is suspected when nobody else hears it.
+pub const SUSPECT_AFTER: Duration = LIVENESS_SILENT_AFTER.saturating_add(LIVENESS_ASK_FOR);
 /// A link without any frame for this long is closed and dialled again, because TCP does not notice a dead peer by itself.
 pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// A link whose control stream ended while its connection stands is lost when no other comes in this time: less than
+/// [`SUSPECT_AFTER`], and several round trips of the slowest lines.
+pub const LINK_LAPSE: Duration = Duration::from_secs(1);
 /// Bytes of one control frame.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 20 * 1024;
 /// Bytes of one announced section (load, offers, addresses).
@@ -155,6 +158,8 @@ pub const HINT_LIVES_MS: u64 = 10 * 60 * 1000;
 pub const HINT_CLOCK_SKEW_MS: u64 = keys::limits::CLOCK_SKEW_MILLISECONDS;
 /// Two hints of one node are at least so far apart: whoever says more is not forwarded.
 pub const HINT_SOONEST_MS: u64 = 500;
+/// A hint that a link brings is gossiped on while it is younger: what is older everybody has had the time to hear.
+pub const HINT_FRESH_MS: u64 = 30_000;
 /// A node waits so long between two hints of its own: longer than [`HINT_SOONEST_MS`], so that every clock agrees.
 pub const HINT_EVERY_MIN: Duration = Duration::from_secs(1);
 /// The two sides of a link compare which hints they have this often; gossip brings almost all of them before.
@@ -329,6 +334,26 @@ pub const LIVENESS_PRESENCE_MIN: Duration = Duration::from_secs(3);
 pub const LIVENESS_ISOLATED_AFTER: Duration = Duration::from_secs(5);
 /// How often it is looked at whom nobody has told of.
 pub const LIVENESS_UNHEARD_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of one frame of the liveness protocol: [`LIVENESS_RUMOURS_PER_FRAME`] of at most 44 bytes.
+pub const LIVENESS_FRAME_BYTES_MAX: usize = 20 * 1024;
+/// Frames of the liveness protocol that wait for one neighbour; one more is dropped and counted: news is told several times, and all of
+/// it when the stream is opened anew. All that a full mesh knows takes 25.
+pub const LIVENESS_QUEUE: usize = 64;
+/// Frames of all neighbours that wait for the task which drives the core; the streams wait.
+pub const LIVENESS_REPORT_QUEUE: usize = 256;
+/// A neighbour that does not take a frame for so long loses its stream: what is later is of no use to anybody.
+pub const LIVENESS_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A stream to a neighbour whose link stands is opened again after this.
+pub const LIVENESS_STREAM_AGAIN: Duration = Duration::from_millis(500);
+/// A neighbour of the release before, which knows nothing of such streams, is asked again after this.
+pub const LIVENESS_STREAM_REFUSED: Duration = Duration::from_secs(120);
+/// How long a node that stops tries to say so to its neighbours.
+pub const LIVENESS_FAREWELL: Duration = Duration::from_millis(500);
+/// After a panic in the task that drives the core it is started again after this.
+pub const LIVENESS_RESTART: Duration = Duration::from_millis(200);
+/// How far ahead of the clock an incarnation may be, in milliseconds: it begins as a time and is counted up seldom, so that one which
+/// is further ahead was made up, perhaps to be so high that its member could not contradict.
+pub const LIVENESS_AHEAD_MAX_MS: u64 = 365 * 24 * 3600 * 1000;
 /// Links that a node tells of, those with the shortest round trips: enough for a full mesh of a thousand.
 pub const LINKS_TOLD_MAX: usize = 1024;
 /// Nodes whose links are known: as many as a mesh has members.
@@ -359,6 +384,10 @@ pub const LINK_STREAM_AGAIN: Duration = Duration::from_secs(2);
 pub const LINK_STREAM_REFUSED: Duration = Duration::from_secs(120);
 /// States that wait for the task which owns the graph; the streams wait.
 pub const LINK_STATE_QUEUE: usize = 256;
+/// With fewer pairs whose routes are to be computed, starting threads takes longer than what they save.
+pub const ROUTE_PAIRS_TO_SHARE: usize = 512;
+/// Processors that share the routes of many pairs: the node has other things to do.
+pub const ROUTE_PROCESSORS_MAX: usize = 8;
 /// Messages that do not hold for which a neighbour is ignored: an honest one forwards none, unless it knows a rule that is newer here.
 pub const GOSSIP_INVALID_MAX: u32 = 8;
 /// Half of them are forgotten after this: a member that was brought up to date is heard again within the hour.

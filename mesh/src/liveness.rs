@@ -10,8 +10,14 @@
 //!   it is there, the more rarely the more members there are, so that all together say it [`PRESENCES_PER_SECOND`] times a second.
 //!
 //! Time and randomness are arguments. News carry no signature: they come from members over links that have proven their keys.
+//! `driver` feeds this core with what the mesh hears and carries its frames; `stream` and `wire` are their way.
 
+pub(crate) mod driver;
 mod rumours;
+mod stream;
+#[cfg(test)]
+mod tests;
+pub(crate) mod wire;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +25,7 @@ use std::{
 };
 
 pub use rumours::{Claim, Message, Rumour, Tag};
+use serde::{Deserialize, Serialize};
 
 use self::rumours::{Rumours, pick};
 use crate::limits::{
@@ -28,8 +35,8 @@ use crate::limits::{
     PRESENCES_PER_SECOND,
 };
 
-/// What a member says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a member says of itself. The order is that of the wire: new ones come last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
     /// It starts, or was not heard of yet.
     Joining,
@@ -58,6 +65,45 @@ pub enum State {
     Suspect,
     /// Gone: what was kept for it may go.
     Gone,
+}
+
+impl State {
+    /// The word for it in tables and in the interface between programs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
+            Self::Suspect => "suspect",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// Whether new work may go there, if it can be reached. One that starts says by what it offers whether it is ready.
+    #[must_use]
+    pub const fn takes_work(self) -> bool {
+        matches!(self, Self::Joining | Self::Serving)
+    }
+
+    /// Whether it is taken to live, whatever it does.
+    #[must_use]
+    pub const fn is_there(self) -> bool {
+        matches!(self, Self::Serving | Self::Draining | Self::Maintenance)
+    }
+}
+
+impl From<Standing> for State {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Joining => Self::Joining,
+            Standing::Serving => Self::Serving,
+            Standing::Draining => Self::Draining,
+            Standing::Maintenance => Self::Maintenance,
+            Standing::Left => Self::Gone,
+        }
+    }
 }
 
 /// What repairs false alarms. A simulation switches it off to show what it is for.
@@ -103,7 +149,10 @@ struct Member {
 #[derive(Debug)]
 struct Link {
     up: bool,
+    /// By this node itself: only this is a reason to vouch, or several that hear nothing would go on vouching to each other.
     heard: Duration,
+    /// When others were last taken at their word that it is heard, less what that is worth.
+    vouched: Duration,
     asked: Option<Duration>,
 }
 
@@ -193,13 +242,7 @@ impl Liveness {
             Health::Gone => State::Gone,
             // One's own ears count more than what others say.
             Health::Suspect { .. } if !self.hears(tag, now) => State::Suspect,
-            Health::Suspect { .. } | Health::Alive => match member.claim.standing {
-                Standing::Joining => State::Joining,
-                Standing::Serving => State::Serving,
-                Standing::Draining => State::Draining,
-                Standing::Maintenance => State::Maintenance,
-                Standing::Left => State::Gone,
-            },
+            Health::Suspect { .. } | Health::Alive => member.claim.standing.into(),
         };
         Some((state, member.since))
     }
@@ -218,14 +261,21 @@ impl Liveness {
         let link = Link {
             up: true,
             heard: now,
+            vouched: Duration::ZERO,
             asked: None,
         };
         self.links.insert(tag, link);
         self.in_touch = now;
+        self.tell_everything(tag)
+    }
+
+    /// All this node knows, for a neighbour that may have missed something.
+    #[must_use]
+    pub fn tell_everything(&self, to: Tag) -> Vec<Outgoing> {
         let known = self.members.iter().filter_map(|(tag, member)| member.as_rumour(*tag));
         let all: Vec<_> = std::iter::once(self.own_rumour()).chain(known).collect();
         all.chunks(LIVENESS_RUMOURS_PER_FRAME)
-            .map(|chunk| (tag, Message::News(chunk.to_vec())))
+            .map(|chunk| (to, Message::News(chunk.to_vec())))
             .collect()
     }
 
@@ -270,7 +320,7 @@ impl Liveness {
                     member.heard = now;
                 }
                 if let Some(link) = self.links.get_mut(&target).filter(|link| link.up) {
-                    link.heard = link.heard.max(now.saturating_sub(LIVENESS_SILENT_AFTER / 2));
+                    link.vouched = now.saturating_sub(LIVENESS_SILENT_AFTER / 2);
                     link.asked = None;
                 }
             }
@@ -322,11 +372,7 @@ impl Liveness {
         match rumour {
             Rumour::Alive(_, claim) if claim.incarnation > known || matches!(member.health, Health::Unseen) => {
                 member.heard = now;
-                if !matches!(member.health, Health::Alive) || member.claim.standing != claim.standing {
-                    member.since = now;
-                }
-                member.claim = claim;
-                member.health = Health::Alive;
+                member.speaks(claim, now);
                 self.rumours.add(rumour);
             }
             // Old news: whoever told them should know better.
@@ -417,12 +463,13 @@ impl Liveness {
         self.ticked = now;
         if slept > LIVENESS_SLEPT_AFTER {
             self.strain = (self.strain + 1).min(LIVENESS_STRAIN_MAX);
+            // Not beyond now: what has come since it woke up counts no more than that.
             for link in self.links.values_mut() {
-                link.heard += slept;
+                link.heard = (link.heard + slept).min(now);
             }
             for member in self.members.values_mut() {
                 if let Health::Suspect { since, .. } = &mut member.health {
-                    *since += slept;
+                    *since = (*since + slept).min(now);
                 }
             }
         }
@@ -438,7 +485,7 @@ impl Liveness {
         let silent = self
             .links
             .iter()
-            .filter(|(_, link)| !link.up || now.saturating_sub(link.heard) >= patience);
+            .filter(|(_, link)| !link.up || now.saturating_sub(link.heard.max(link.vouched)) >= patience);
         let silent: Vec<_> = silent.map(|(tag, link)| (*tag, link.asked)).collect();
         let mut out = Vec::new();
         for (tag, asked) in silent {
@@ -540,6 +587,19 @@ impl Liveness {
 }
 
 impl Member {
+    /// Takes what it says of itself. Whoever has stopped in order is gone, and nobody need miss it first.
+    fn speaks(&mut self, claim: Claim, now: Duration) {
+        if claim.standing == Standing::Left {
+            self.claim = claim;
+            return self.become_gone(now);
+        }
+        if !matches!(self.health, Health::Alive) || self.claim.standing != claim.standing {
+            self.since = now;
+        }
+        self.claim = claim;
+        self.health = Health::Alive;
+    }
+
     /// Notes who suspects it; whether that is news.
     fn suspect(&mut self, who: Tag, now: Duration) -> bool {
         match &mut self.health {

@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+/// The version in a protocol's name; 0 where there is none.
+pub(crate) fn version_in(name: &str) -> u16 {
+    let last = name.rsplit('/').next();
+    last.and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
 /// A protocol's name on the wire, version included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Protocol(&'static str);
@@ -15,6 +21,8 @@ impl Protocol {
     pub const CONTROL: Self = Self("/starling/control/1");
     /// Who is linked with whom, owned by this crate.
     pub const LINKS: Self = Self("/starling/links/1");
+    /// Who is there, and what each is ready for, owned by this crate.
+    pub const LIVENESS: Self = Self("/starling/liveness/1");
     /// Where members can be found, owned by this crate.
     pub const HINTS: Self = Self("/starling/hints/1");
     /// Two members with a relayed link agree to dial each other directly, owned by this crate.
@@ -34,11 +42,12 @@ impl Protocol {
     pub const BULK: Self = Self("/starling/bulk/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::JOIN,
         Self::TRUST,
         Self::CONTROL,
         Self::LINKS,
+        Self::LIVENESS,
         Self::HINTS,
         Self::PUNCH,
         Self::RECONCILE,
@@ -48,6 +57,10 @@ impl Protocol {
         Self::BLOB,
         Self::BULK,
     ];
+
+    /// The names under which the release before speaks a protocol that has changed since, the newest first. They are proposed and taken
+    /// besides, for one release, and [`crate::Stream::version`] tells which was agreed upon: so two adjacent releases make one mesh.
+    pub(crate) const FORMER: &'static [(Self, &'static str)] = &[];
 
     /// Protocols of libp2p that members speak besides: asking a relay to carry, being brought a circuit by one, and gossip in the versions
     /// that its library offers. They are gated as all are; tests walk this list, too.
@@ -62,7 +75,15 @@ impl Protocol {
 
     /// Whether a stream of it belongs to its link, and ends with it, rather than to somebody's work.
     pub(crate) fn belongs_to_the_link(self) -> bool {
-        [Self::TRUST, Self::CONTROL, Self::LINKS, Self::HINTS, Self::PUNCH].contains(&self)
+        let of_the_link = [
+            Self::TRUST,
+            Self::CONTROL,
+            Self::LINKS,
+            Self::LIVENESS,
+            Self::HINTS,
+            Self::PUNCH,
+        ];
+        of_the_link.contains(&self)
     }
 
     /// The name on the wire.
@@ -114,5 +135,6 @@ mod tests {
             assert!(document.contains(&format!("`{name}`")), "{name} is not in PROTOCOL.md");
         }
         assert_eq!(Protocol::named("/starling/nothing/1"), None);
+        assert_eq!(version_in(Protocol::RECONCILE.name()), 3);
     }
 }

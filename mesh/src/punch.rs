@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    frame::{FrameError, read_frame, write_frame},
+    frame::{self, FrameError, read_frame, write_frame},
     limits::{PUNCH_ADDRESSES_MAX, PUNCH_FRAME_BYTES_MAX, PUNCH_TALK_TIMEOUT},
 };
 
@@ -123,22 +123,27 @@ fn way(frame: Frame) -> Result<Way, PunchError> {
 }
 
 async fn write(stream: &mut (impl AsyncWrite + Unpin), frame: Frame) -> Result<(), PunchError> {
-    // Writing into a growing vector cannot fail.
-    let bytes = postcard::to_extend(&frame, vec![VERSION]).unwrap_or_default();
-    Ok(write_frame(stream, &bytes, PUNCH_FRAME_BYTES_MAX).await?)
+    Ok(write_frame(stream, &frame::encode(VERSION, &frame), PUNCH_FRAME_BYTES_MAX).await?)
 }
 
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Frame, PunchError> {
     let bytes = read_frame(stream, PUNCH_FRAME_BYTES_MAX)
         .await?
         .ok_or(PunchError::Closed)?;
-    match bytes.split_first() {
-        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
-            Ok((frame, [])) => Ok(frame),
-            _ => Err(PunchError::Malformed),
-        },
-        _ => Err(PunchError::Malformed),
-    }
+    frame::decode(VERSION, &bytes).ok_or(PunchError::Malformed)
+}
+
+/// For whoever tries bytes: reads a frame and writes what was read.
+pub(crate) fn again(bytes: &[u8]) -> Option<Vec<u8>> {
+    frame::decode::<Frame>(VERSION, bytes).map(|frame| frame::encode(VERSION, &frame))
+}
+
+/// A frame of each kind.
+pub(crate) fn examples() -> Vec<(String, Vec<u8>)> {
+    let (addresses, symmetric) = (vec![([203, 0, 113, 10], 4001).into()], true);
+    [("way", Frame::Way(Way { addresses, symmetric })), ("go", Frame::Go)]
+        .map(|(name, frame)| (name.to_owned(), frame::encode(VERSION, &frame)))
+        .into()
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@
 //! is started again. So this plan keeps reservations at up to three relays, replaces a lost one by another relay or by the same one when it is
 //! back, and never stops asking. Waits grow and have jitter, so that the homes of a relay that was restarted do not come all at once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use keys::NodeId;
 
 use crate::{
-    dial::Elapsed,
+    dial::{Elapsed, backoff},
     limits::{RELAY_ASK_TIMEOUT, RELAY_RETRY_FIRST, RELAY_RETRY_MAX, RELAYS_HELD},
 };
 
@@ -82,15 +82,16 @@ impl RelayPlan {
 }
 
 fn waiting(failures: u32, now: Elapsed, jitter: f64) -> Slot {
-    let wait: Duration = (RELAY_RETRY_FIRST * 2_u32.saturating_pow(failures.min(10))).min(RELAY_RETRY_MAX);
     Slot::Waiting {
-        until: now + wait.mul_f64(0.5 + jitter / 2.0),
+        until: now + backoff((RELAY_RETRY_FIRST, RELAY_RETRY_MAX), failures, jitter),
         failures,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const MS: fn(u64) -> Elapsed = Duration::from_millis;

@@ -40,14 +40,37 @@ const BUSY: u8 = 1;
 #[derive(Debug)]
 pub struct Stream {
     bytes: Compat<libp2p::Stream>,
+    version: u16,
     /// Counted while it lives, when tokens flow on it: bulk gives way.
     _tokens: Option<TokenStream>,
+    /// The connection on which the other side opened it.
+    inbound_on: Option<ConnectionId>,
     /// Held while it lives, when it is somebody's work: a connection that another has replaced stays for it.
     _lease: Option<Lease>,
 }
 
+impl Stream {
+    /// The version of the protocol that both sides speak here: the newest that both know.
+    #[must_use]
+    pub const fn version(&self) -> u16 {
+        self.version
+    }
+}
+
 /// Says by being held that somebody works on a connection.
 pub(crate) type Lease = Arc<()>;
+
+impl Stream {
+    /// The connection on which the other side opened it; of one that we opened, nothing.
+    pub(crate) const fn on(&self) -> Option<ConnectionId> {
+        self.inbound_on
+    }
+
+    const fn opened_on(mut self, connection: ConnectionId) -> Self {
+        self.inbound_on = Some(connection);
+        self
+    }
+}
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
@@ -90,6 +113,14 @@ pub enum OpenError {
     Stopped,
 }
 
+/// A stream that was agreed upon.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    stream: libp2p::Stream,
+    version: u16,
+    lease: Lease,
+}
+
 /// A request to open a stream, on its way to the connection's handler.
 #[derive(Debug)]
 pub(crate) struct Open {
@@ -97,7 +128,7 @@ pub(crate) struct Open {
     pub(crate) protocol: Protocol,
     /// A particular connection (the control stream of a link); otherwise any.
     pub(crate) connection: Option<ConnectionId>,
-    pub(crate) reply: oneshot::Sender<Result<(libp2p::Stream, Lease), OpenError>>,
+    pub(crate) reply: oneshot::Sender<Result<Opened, OpenError>>,
 }
 
 /// Opens streams. Cheap to clone.
@@ -135,8 +166,8 @@ impl Opener {
                 reply,
             };
             self.requests.send(request).await.map_err(|_| OpenError::Stopped)?;
-            let (stream, lease) = answer.await.map_err(|_| OpenError::NotConnected(node))??;
-            let mut stream = wrap(stream, tokens_on(protocol, &self.tokens), (protocol, lease));
+            let opened = answer.await.map_err(|_| OpenError::NotConnected(node))??;
+            let mut stream = wrap(opened, tokens_on(protocol, &self.tokens), protocol);
             match stream.read_u8().await {
                 Ok(OK) => Ok(stream),
                 Ok(_) => Err(OpenError::Busy(node, protocol)),
@@ -156,9 +187,39 @@ impl Opener {
 /// Where inbound streams of each protocol go.
 pub(crate) type Inboxes = Arc<HashMap<Protocol, mpsc::Sender<(NodeId, Stream)>>>;
 
+/// The names by which each protocol is spoken, the newest first.
+#[derive(Clone, Debug)]
+pub(crate) struct Names(Vec<(Protocol, Vec<&'static str>)>);
+
+impl Names {
+    /// As this build speaks them.
+    fn of(protocols: &[Protocol]) -> Self {
+        let names = |protocol: Protocol| {
+            let former = Protocol::FORMER.iter().filter(move |(of, _)| *of == protocol);
+            let names = std::iter::once(protocol.name()).chain(former.map(|(_, name)| *name));
+            (protocol, names.collect())
+        };
+        Self(protocols.iter().copied().map(names).collect())
+    }
+
+    /// What to propose for a protocol.
+    pub(crate) fn proposals(&self, protocol: Protocol) -> Vec<StreamProtocol> {
+        let known = self.0.iter().find(|(one, _)| *one == protocol);
+        let names = known.map_or_else(|| vec![protocol.name()], |(_, names)| names.clone());
+        names.into_iter().map(StreamProtocol::new).collect()
+    }
+
+    /// The protocol that is meant by a name.
+    pub(crate) fn meant(&self, name: &str) -> Option<Protocol> {
+        let by = self.0.iter().find(|(_, names)| names.contains(&name));
+        by.map(|(protocol, _)| *protocol)
+    }
+}
+
 /// What the behaviour needs to know about protocols.
 pub(crate) struct Offers {
     pub(crate) inboxes: Inboxes,
+    pub(crate) names: Arc<Names>,
     pub(crate) for_members: Vec<StreamProtocol>,
     pub(crate) for_strangers: Vec<StreamProtocol>,
     pub(crate) tokens: TokenStreams,
@@ -173,6 +234,12 @@ pub(crate) fn new(
     protocols: &[Protocol],
     counters: Arc<Counters>,
 ) -> (Behaviour, Opener, Inbound) {
+    speaking(membership, Names::of(protocols), counters)
+}
+
+/// The same of a build that knows other versions.
+fn speaking(membership: Membership, names: Names, counters: Arc<Counters>) -> (Behaviour, Opener, Inbound) {
+    let protocols: Vec<Protocol> = names.0.iter().map(|(protocol, _)| *protocol).collect();
     let (requests, open_requests) = mpsc::channel(OPEN_QUEUE);
     let mut inboxes = HashMap::new();
     let mut inbound = HashMap::new();
@@ -185,15 +252,22 @@ pub(crate) fn new(
     if let Some(sender) = inboxes.get(&Protocol::BLOB).cloned() {
         inboxes.insert(Protocol::BULK, sender);
     }
-    let name = |protocol: &Protocol| StreamProtocol::new(protocol.name());
+    let all = |protocols: &[Protocol]| -> Vec<StreamProtocol> {
+        protocols
+            .iter()
+            .flat_map(|protocol| names.proposals(*protocol))
+            .collect()
+    };
+    let join: &[Protocol] = if protocols.contains(&Protocol::JOIN) {
+        &[Protocol::JOIN]
+    } else {
+        &[]
+    };
     let offers = Offers {
         inboxes: Arc::new(inboxes),
-        for_members: protocols.iter().map(name).collect(),
-        for_strangers: protocols
-            .iter()
-            .filter(|protocol| **protocol == Protocol::JOIN)
-            .map(name)
-            .collect(),
+        for_members: all(&protocols),
+        for_strangers: all(join),
+        names: Arc::new(names),
         tokens: TokenStreams::default(),
     };
     let tokens = offers.tokens.clone();
@@ -206,10 +280,13 @@ pub(crate) fn new(
     (behaviour, opener, inbound)
 }
 
-fn wrap(stream: libp2p::Stream, tokens: Option<TokenStream>, (protocol, lease): (Protocol, Lease)) -> Stream {
+fn wrap(opened: Opened, tokens: Option<TokenStream>, protocol: Protocol) -> Stream {
+    let Opened { stream, version, lease } = opened;
     Stream {
         bytes: stream.compat(),
+        version,
         _tokens: tokens,
+        inbound_on: None,
         _lease: (!protocol.belongs_to_the_link()).then_some(lease),
     }
 }
@@ -218,3 +295,6 @@ fn wrap(stream: libp2p::Stream, tokens: Option<TokenStream>, (protocol, lease): 
 fn tokens_on(protocol: Protocol, tokens: &TokenStreams) -> Option<TokenStream> {
     (protocol == Protocol::GENERATE).then(|| tokens.enter())
 }
+
+#[cfg(test)]
+mod tests;

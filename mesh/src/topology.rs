@@ -37,11 +37,14 @@ use tokio::time::Instant;
 pub use self::{
     disjoint::{Disjoint, Search},
     graph::{FAR, Graph},
-    link_state::{LinkRecord, LinkState, PathKind, ShortNode, Stamp},
+    link_state::{LinkRecord, LinkState, ShortNode, Stamp},
     shortest::shortest,
     table::{RouteTable, Work},
 };
-use crate::limits::{LINK_STATE_KEPT, LINK_STATES_MAX};
+use crate::{
+    LinkPath,
+    limits::{LINK_STATE_KEPT, LINK_STATES_MAX},
+};
 
 /// Microseconds that a link costs more when it loses everything: with one packet in a hundred lost it is as if it were 2 ms longer.
 const LOSS_COST: u64 = 200_000;
@@ -75,7 +78,7 @@ pub struct Link {
     /// The larger of the two ends' shares of lost packets; `None` where the path does not tell.
     pub loss: Option<f64>,
     /// How its bytes travel.
-    pub path: PathKind,
+    pub path: LinkPath,
     /// Bytes that the first end has sent and the second has received, and the other way, as far as they were counted.
     pub bytes: (Option<u64>, Option<u64>),
     /// Age of the older of the two ends' figures.

@@ -1,6 +1,7 @@
 //! libp2p's transports as Starling uses them: QUIC first (our own, see `quic`), TCP with noise and yamux where UDP is blocked, a
 //! WebSocket over TLS where nothing but the web passes, and circuits through other members.
 
+mod memory;
 mod meter;
 mod quic;
 mod websocket;
@@ -20,8 +21,8 @@ use libp2p::{
 
 pub(crate) use self::meter::Meters;
 pub use self::quic::Congestion;
-use self::{meter::MeteredNoise, quic::QuicTransport, websocket::WebSocketTransport};
-use crate::{LinkPath, limits::IDLE_CONNECTION};
+use self::{memory::InMemory, meter::MeteredNoise, quic::QuicTransport, websocket::WebSocketTransport};
+use crate::{LinkPath, MeshSettings, limits::IDLE_CONNECTION};
 
 /// The local network could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,32 @@ pub enum TransportError {
         /// What the system said.
         reason: String,
     },
+}
+
+/// Over what the nodes of a mesh speak.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Medium {
+    /// Sockets.
+    Network,
+    /// The memory of one process, where each node keeps so many links by dialling.
+    Memory {
+        /// So many.
+        dials_max: usize,
+    },
+}
+
+impl Medium {
+    /// Listens where the settings say.
+    pub(crate) fn listen<B: NetworkBehaviour>(
+        self,
+        swarm: &mut Swarm<B>,
+        settings: &MeshSettings,
+    ) -> Result<(), TransportError> {
+        match self {
+            Self::Network => listen(swarm, settings.listen, settings.websocket),
+            Self::Memory { .. } => listen_at(swarm, ("memory", settings.listen), quic_multiaddress(&settings.listen)),
+        }
+    }
 }
 
 /// A swarm with our identity and transports around a behaviour, which is given what asks relays for circuits; nobody counts its
@@ -74,7 +101,28 @@ pub(crate) fn swarm_with<B: NetworkBehaviour>(
             Ok(quic.map(move |(peer, connection), _| (peer, connection.metered(meters.meter(peer)))))
         })
         .map_err(|error| setup(&error))?
-        .with_other_transport(|key| Ok(WebSocketTransport::new(key)?))
+        .with_other_transport(|key| Ok(WebSocketTransport::new(key, meters.clone())?))
+        .map_err(|error| setup(&error))?
+        .with_relay_client(metered_noise(meters), yamux::Config::default)
+        .map_err(|error| setup(&error))?
+        .with_behaviour(|_, client| behaviour(client))
+        .map_err(|error| setup(&error))?
+        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_CONNECTION).with_smart_dial())
+        .build();
+    Ok(swarm)
+}
+
+/// The same within one process (see `memory`).
+pub(crate) fn swarm_in_memory<B: NetworkBehaviour>(
+    key: &NodeKey,
+    behaviour: impl FnOnce(relay::client::Behaviour) -> B,
+    meters: &Meters,
+) -> Result<Swarm<B>, TransportError> {
+    let setup = |error: &dyn std::fmt::Display| TransportError::Setup(error.to_string());
+    let pair = identity::Keypair::ed25519_from_bytes(*key.seed()).map_err(|error| setup(&error))?;
+    let swarm = SwarmBuilder::with_existing_identity(pair)
+        .with_tokio()
+        .with_other_transport(|key| Ok(InMemory::new(metered_noise(meters)(key)?)))
         .map_err(|error| setup(&error))?
         .with_relay_client(metered_noise(meters), yamux::Config::default)
         .map_err(|error| setup(&error))?
@@ -106,13 +154,22 @@ pub(crate) fn listen<B: NetworkBehaviour>(
     ];
     let websocket = websocket.map(|at| ("WebSocket", at, over_websocket(&at)));
     for (kind, address, multiaddress) in direct.into_iter().chain(websocket) {
-        swarm.listen_on(multiaddress).map_err(|error| TransportError::Listen {
-            address,
-            kind,
-            reason: listen_reason(&error),
-        })?;
+        listen_at(swarm, (kind, address), multiaddress)?;
     }
     Ok(())
+}
+
+fn listen_at<B: NetworkBehaviour>(
+    swarm: &mut Swarm<B>,
+    (kind, address): (&'static str, SocketAddr),
+    multiaddress: Multiaddr,
+) -> Result<(), TransportError> {
+    let listening = swarm.listen_on(multiaddress);
+    listening.map(drop).map_err(|error| TransportError::Listen {
+        address,
+        kind,
+        reason: listen_reason(&error),
+    })
 }
 
 fn listen_reason(error: &libp2p::TransportError<std::io::Error>) -> String {

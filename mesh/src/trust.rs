@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    frame::{FrameError, read_frame, write_frame},
+    frame::{self, FrameError, read_frame, within, write_frame},
     limits::{
         TRUST_AGAIN, TRUST_EVIDENCE_BYTES, TRUST_FRAME_BYTES_MAX, TRUST_IDS_PER_FRAME, TRUST_QUEUE, TRUST_WRITE_TIMEOUT,
     },
@@ -157,10 +157,8 @@ async fn write_loop(
         for frame in frames {
             let bytes = encode(&frame);
             let written = write_frame(&mut writer, &bytes, TRUST_FRAME_BYTES_MAX);
-            match tokio::time::timeout(TRUST_WRITE_TIMEOUT, written).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return TrustEnd::Frame(error),
-                Err(_) => return TrustEnd::Frame(FrameError::Timeout(TRUST_WRITE_TIMEOUT)),
+            if let Err(error) = within(TRUST_WRITE_TIMEOUT, written).await {
+                return TrustEnd::Frame(error);
             }
         }
     }
@@ -226,18 +224,11 @@ fn short(id: &ContentId) -> ShortId {
 }
 
 fn encode(frame: &Frame) -> Vec<u8> {
-    // Writing into a growing vector cannot fail.
-    postcard::to_extend(frame, vec![VERSION]).unwrap_or_default()
+    frame::encode(VERSION, frame)
 }
 
 fn decode(bytes: &[u8]) -> Option<Frame> {
-    match bytes.split_first()? {
-        (&VERSION, body) => postcard::take_from_bytes(body)
-            .ok()
-            .filter(|(_, rest)| rest.is_empty())
-            .map(|(frame, _)| frame),
-        _ => None,
-    }
+    frame::decode(VERSION, bytes)
 }
 
 /// For whoever tries bytes: reads a frame and writes what was read.

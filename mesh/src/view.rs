@@ -3,19 +3,44 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use keys::NodeId;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{limits::SUSPECT_AFTER, reach::Reachability};
+use crate::{limits::SUSPECT_AFTER, liveness::State, reach::Reachability};
 
-/// The neighbours of this node.
+/// The neighbours of this node, and what it thinks of every member.
 #[derive(Clone, Debug, Default)]
 pub struct MeshView {
     /// Members with whom a control stream has stood since this node started, by id.
     pub links: BTreeMap<NodeId, LinkView>,
+    /// Every member of the roster by id, linked or not, this node itself among them.
+    pub members: Arc<BTreeMap<NodeId, MemberView>>,
 }
 
-/// How the bytes of a link travel.
+/// What this node thinks of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberView {
+    /// Whether it is there, and what it is ready for.
+    pub state: State,
+    /// When that became so, for this node.
+    pub since: Instant,
+    /// When there was last a sign of life, from itself or by others; of one that was never heard of, since when it is known.
+    pub heard: Instant,
+}
+
+/// A background task of the mesh.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskView {
+    /// Whether it runs.
+    pub running: bool,
+    /// Errors it met and went on.
+    pub errors: u64,
+    /// The last of them.
+    pub last_error: Option<String>,
+}
+
+/// How the bytes of a link travel, the better ones first. Nodes tell each other, by this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LinkPath {
     /// QUIC over UDP.
     Quic,
@@ -52,6 +77,11 @@ impl LinkPath {
         }
     }
 
+    /// Whether it is QUIC from end to end.
+    pub(crate) const fn is_quic(self) -> bool {
+        matches!(self, Self::Quic | Self::Punched)
+    }
+
     /// Whether no other member is between.
     #[must_use]
     pub const fn is_direct(self) -> bool {
@@ -85,6 +115,8 @@ pub struct LinkView {
     pub path: LinkPath,
     /// The last measured round trip.
     pub round_trip: Option<Duration>,
+    /// Since when this control stream stands.
+    pub since: Instant,
     /// When the last heartbeat came.
     pub heard: Instant,
     /// The newest announcement of each section. Kept after the link is lost, so that people see what a node last said.
@@ -92,7 +124,7 @@ pub struct LinkView {
 }
 
 impl LinkView {
-    /// Whether new work may go there: the link stands and was heard a moment ago. Suspicion is not death: streams that run are
+    /// Whether anything new may be sent there: the link stands and was heard a moment ago. Suspicion is not death: streams that run are
     /// kept until the link is really given up.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
@@ -101,7 +133,13 @@ impl LinkView {
 }
 
 impl MeshView {
-    /// Neighbours to whom new work may go.
+    /// Whether a member takes new work, as far as is known; whether it can be reached is another question.
+    #[must_use]
+    pub fn takes_work(&self, node: &NodeId) -> bool {
+        self.members.get(node).is_none_or(|member| member.state.takes_work())
+    }
+
+    /// Neighbours that are reached now.
     pub fn reachable(&self) -> impl Iterator<Item = (&NodeId, &LinkView)> {
         self.links.iter().filter(|(_, link)| link.is_reachable())
     }

@@ -2,39 +2,30 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "nodes/free_address.rs"]
+mod free_address;
+
 use std::{net::SocketAddr, time::Duration};
 
+use free_address::free_address;
 use keys::{
     NodeId, NodeKey, Timestamp,
     identity::random_bytes,
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{Congestion, Inputs, Mesh, MeshSettings, topology::Link};
+use mesh::{Inputs, Mesh, MeshSettings, topology::Link};
 use tokio::time::Instant;
 
 /// Generous: these tests wait for events, and a deadline only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-fn free_address() -> SocketAddr {
-    loop {
-        let address = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-}
-
 fn start(key: &NodeKey, roster: Roster, bootstrap: Vec<(NodeId, SocketAddr)>) -> (Mesh, Inputs, SocketAddr) {
     let address = free_address();
     let settings = MeshSettings {
-        listen: address,
         bootstrap,
-        public_addresses: Vec::new(),
-        local_discovery: false,
-        congestion: Congestion::default(),
         relaying: false,
-        websocket: None,
+        ..MeshSettings::at(address)
     };
     let (mesh, inputs) = Mesh::start(&settings, key, roster).unwrap();
     (mesh, inputs, address)

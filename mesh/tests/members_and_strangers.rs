@@ -2,18 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "nodes/free_address.rs"]
+mod free_address;
+
 use std::{net::SocketAddr, time::Duration};
 
+use free_address::free_address;
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
     identity::random_bytes,
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{
-    Congestion, Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol, Verdict, frame,
-    limits::INBOUND_STREAM_QUEUE,
-};
+use mesh::{Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol, Verdict, frame, limits::INBOUND_STREAM_QUEUE};
 
 /// Generous: these tests wait for events, and a deadline only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,25 +27,10 @@ struct Founder {
     inputs: Inputs,
 }
 
-fn free_address() -> SocketAddr {
-    loop {
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-}
-
 fn settings(listen: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>) -> MeshSettings {
     MeshSettings {
-        listen,
         bootstrap,
-        public_addresses: Vec::new(),
-        local_discovery: false,
-        congestion: Congestion::default(),
-        relaying: true,
-        websocket: None,
+        ..MeshSettings::at(listen)
     }
 }
 

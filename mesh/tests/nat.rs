@@ -7,6 +7,8 @@
     reason = "a test stops at the first surprise"
 )]
 
+#[path = "net/namespaces.rs"]
+mod namespaces;
 #[path = "nat/nodes.rs"]
 mod nodes;
 #[path = "nat/rig.rs"]
@@ -20,7 +22,7 @@ use std::{
 use keys::ContentId;
 use mesh::{Inputs, LinkPath, Mesh, Protocol, Reachability, frame};
 use nodes::{Members, PATIENCE, link_by, runtime};
-use rig::{Nat, Rig};
+use rig::{Nat, Passes, Rig};
 use tokio::sync::{mpsc, watch};
 
 /// What is streamed between the homes.
@@ -80,8 +82,8 @@ async fn send(mesh: &Mesh, to: keys::NodeId, content: &[u8]) -> Duration {
 }
 
 /// Starts everything; the first home says what came of it. Nothing when the homes were not linked in time.
-fn trial(nats: [Nat; 2], relaying: bool, patience: Duration) -> Option<Option<Outcome>> {
-    let rig = Rig::new(nats)?;
+fn trial((nats, passes): ([Nat; 2], Passes), relaying: bool, patience: Duration) -> Option<Option<Outcome>> {
+    let rig = Rig::new(nats, passes)?;
     let members = Arc::new(Members::new());
     let (stop, stopped) = watch::channel(false);
     let public = members.clone().run_public(&rig, relaying, stopped.clone());
@@ -133,7 +135,7 @@ fn trial(nats: [Nat; 2], relaying: bool, patience: Duration) -> Option<Option<Ou
             ..
         } = outcome;
         eprintln!(
-            "{nats:?}: linked {first:?} after {linked_after:?}, then {settled:?}; ten megabytes in {streamed_in:?}, as sent"
+            "{nats:?}, {passes:?}: linked {first:?} after {linked_after:?}, then {settled:?}; ten megabytes in {streamed_in:?}, as sent"
         );
     }
     Some(outcome)
@@ -141,7 +143,7 @@ fn trial(nats: [Nat; 2], relaying: bool, patience: Duration) -> Option<Option<Ou
 
 /// Both are linked, and the link settles on a direct or a relayed path as is expected.
 fn pair(nats: [Nat; 2], direct: bool) {
-    let Some(outcome) = trial(nats, true, PATIENCE) else {
+    let Some(outcome) = trial((nats, Passes::Everything), true, PATIENCE) else {
         return;
     };
     let outcome = outcome.expect("every pair is linked");
@@ -199,9 +201,20 @@ fn symmetric_and_symmetric_are_linked_through_a_relay() {
     pair([Nat::Symmetric, Nat::Symmetric], false);
 }
 
+/// What UDP alone comes to, with no TCP that could help.
+#[test]
+fn port_restricted_and_port_restricted_are_linked_directly_where_no_tcp_passes() {
+    let nats = [Nat::PortRestricted; 2];
+    if let Some(outcome) = trial((nats, Passes::Udp), true, PATIENCE) {
+        let outcome = outcome.expect("they are linked");
+        assert!(outcome.settled.is_direct(), "{outcome:?}");
+    }
+}
+
 #[test]
 fn control_without_relaying_port_restricted_and_symmetric_are_never_linked() {
-    let Some(outcome) = trial([Nat::PortRestricted, Nat::Symmetric], false, SETTLES) else {
+    let nats = [Nat::PortRestricted, Nat::Symmetric];
+    let Some(outcome) = trial((nats, Passes::Everything), false, SETTLES) else {
         return;
     };
     assert!(outcome.is_none(), "{outcome:?}");
@@ -255,7 +268,7 @@ fn arrived(arrivals: &mut mpsc::Receiver<Arrival>, count: usize) -> Vec<Arrival>
 
 #[test]
 fn a_direct_connection_takes_a_relayed_link_over_and_loses_no_token() {
-    let Some(rig) = Rig::new([Nat::PortRestricted; 2]) else {
+    let Some(rig) = Rig::new([Nat::PortRestricted; 2], Passes::Everything) else {
         return;
     };
     rig.part_homes();
@@ -324,6 +337,85 @@ fn a_direct_connection_takes_a_relayed_link_over_and_loses_no_token() {
     assert_eq!(last.last().map(|(number, _)| *number), Some(50));
     stop.send_replace(2);
     stop_public.send_replace(true);
+    for thread in [first, second, public] {
+        thread.join().unwrap();
+    }
+}
+
+/// What the home that stays saw of the revocation, counted from the decision.
+#[derive(Debug)]
+struct Ending {
+    /// Until the stream over the circuit was dead.
+    stream: Duration,
+    /// Until there was no link any more.
+    link: Duration,
+}
+
+/// Two homes whose link is a circuit with tokens on it; a public node decides that one of them is out.
+#[test]
+fn a_revoked_member_loses_the_circuit_that_it_uses() {
+    let Some(rig) = Rig::new([Nat::PortRestricted, Nat::Symmetric], Passes::Everything) else {
+        return;
+    };
+    let members = Arc::new(Members::new());
+    let (stop, stopped) = watch::channel(false);
+    let (decide, decided) = watch::channel(Vec::new());
+    let public = members
+        .clone()
+        .run_public_deciding(&rig, (true, decided), stopped.clone());
+    let (token, mut arrivals) = mpsc::channel(10_000);
+    let (there, mut stop_there) = (members.clone(), stopped);
+    let second = rig.at_home(1, move || {
+        runtime().block_on(async {
+            let (mesh, mut inputs) = there.start_home(1, true);
+            tokio::select! {
+                () = take_tokens(&mut inputs, token) => {}
+                _ = stop_there.wait_for(|stop| *stop) => {}
+            }
+            mesh.stop().await;
+        });
+    });
+    let (here, (ended, mut ending)) = (members.clone(), mpsc::channel(1));
+    let first = rig.at_home(0, move || {
+        runtime().block_on(async {
+            let (mesh, _inputs) = here.start_home(0, true);
+            let other = here.home(1);
+            let path = link_by(&mesh, other, |_| true, PATIENCE).await;
+            assert_eq!(path, Some(LinkPath::Relayed));
+            let mut stream = mesh.open(other, Protocol::GENERATE).await.unwrap();
+            let mut pace = tokio::time::interval(Duration::from_millis(20));
+            let mut dead = None;
+            for number in 0_u32.. {
+                pace.tick().await;
+                let mut token = [0; 100];
+                token[..4].copy_from_slice(&number.to_le_bytes());
+                if frame::write_frame(&mut stream, &token, 256).await.is_err() {
+                    dead = Some(Instant::now());
+                    break;
+                }
+            }
+            let mut view = mesh.view();
+            let gone = view.wait_for(|view| view.links.get(&other).is_none_or(|link| !link.connected));
+            gone.await.unwrap();
+            ended.send((dead.unwrap(), Instant::now())).await.unwrap();
+            mesh.stop().await;
+        });
+    });
+    // The control: as long as nobody is revoked the tokens come.
+    assert_eq!(arrived(&mut arrivals, 100).len(), 100);
+    let began = Instant::now();
+    decide.send_replace(members.revocation_of_home(1));
+    let ended = runtime().block_on(async { tokio::time::timeout(PATIENCE, ending.recv()).await });
+    let (stream, link) = ended.expect("the circuit ends").unwrap();
+    let ending = Ending {
+        stream: stream.saturating_duration_since(began),
+        link: link.saturating_duration_since(began),
+    };
+    eprintln!("a circuit in use after its member was revoked: {ending:?}");
+    assert!(ending.stream.max(ending.link) <= Duration::from_secs(2), "{ending:?}");
+    // And no other: it does not come back.
+    while arrivals.try_recv().is_ok() {}
+    stop.send_replace(true);
     for thread in [first, second, public] {
         thread.join().unwrap();
     }

@@ -7,6 +7,8 @@
     reason = "a test stops at the first surprise"
 )]
 
+#[path = "net/namespaces.rs"]
+mod namespaces;
 #[path = "net/rig.rs"]
 mod rig;
 
@@ -22,7 +24,7 @@ use keys::{
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{Congestion, Inputs, LinkPath, Mesh, MeshSettings, Protocol, frame};
+use mesh::{Inputs, LinkPath, Mesh, MeshSettings, Protocol, frame};
 use rig::{Rig, router_address, server_address, websocket_address};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -60,13 +62,8 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn settings(listen: &str, bootstrap: Vec<(NodeId, SocketAddr)>) -> MeshSettings {
     MeshSettings {
-        listen: listen.parse().unwrap(),
         bootstrap,
-        public_addresses: Vec::new(),
-        local_discovery: false,
-        congestion: Congestion::default(),
-        relaying: true,
-        websocket: None,
+        ..MeshSettings::at(listen.parse().unwrap())
     }
 }
 

@@ -6,18 +6,22 @@
     reason = "a test stops at the first surprise"
 )]
 
+#[path = "nodes/free_address.rs"]
+mod free_address;
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
+use free_address::free_address;
 use keys::{
     NodeId, NodeKey, Timestamp,
     identity::random_bytes,
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster, Target},
 };
-use mesh::{Congestion, Inputs, Mesh, MeshSettings, limits::RELAYS_HELD};
+use mesh::{Inputs, Mesh, MeshSettings, limits::RELAYS_HELD};
 
 /// Generous: a deadline only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,16 +37,6 @@ struct Trial {
     root: NodeKey,
     members: Vec<Member>,
     certificates: Vec<Certificate>,
-}
-
-fn free_address() -> SocketAddr {
-    loop {
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
 }
 
 impl Trial {
@@ -88,13 +82,9 @@ impl Trial {
         roster.insert_all(self.certificates.clone());
         let others = self.members.iter().filter(|other| other.key.id() != member.key.id());
         let settings = MeshSettings {
-            listen: member.address,
             bootstrap: others.map(|other| (other.key.id(), other.address)).collect(),
             public_addresses: public.then_some(member.address).into_iter().collect(),
-            local_discovery: false,
-            congestion: Congestion::default(),
-            relaying: true,
-            websocket: None,
+            ..MeshSettings::at(member.address)
         };
         Mesh::start(&settings, &member.key, roster).unwrap()
     }

@@ -2,18 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "nodes/free_address.rs"]
+mod free_address;
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
+use free_address::free_address;
 use keys::{
     NodeId, NodeKey, Timestamp,
     identity::random_bytes,
     invite::{Invite, Terms},
     membership::{Certificate, Out, Powers, Roles, Roster, Target},
 };
-use mesh::{Congestion, Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol};
+use mesh::{Inputs, JoinError, Mesh, MeshSettings, OpenError, Protocol};
 
 /// Generous: these tests wait for events, and a deadline only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,13 +34,8 @@ struct Node {
 impl Node {
     fn start(key: NodeKey, address: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>, roster: Roster) -> Self {
         let settings = MeshSettings {
-            listen: address,
             bootstrap,
-            public_addresses: Vec::new(),
-            local_discovery: false,
-            congestion: Congestion::default(),
-            relaying: true,
-            websocket: None,
+            ..MeshSettings::at(address)
         };
         let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
         Self {
@@ -81,16 +80,6 @@ impl Node {
         roster.take(known.evidence().map(|(_, evidence)| evidence).collect());
         self.mesh.stop().await;
         Self::start(self.key.clone(), free_address(), bootstrap, roster)
-    }
-}
-
-fn free_address() -> SocketAddr {
-    loop {
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
     }
 }
 

@@ -6,7 +6,12 @@
 //! ## Journey: a figure becomes visible
 //! The sampling thread owns `sysinfo` and NVML (both block) -> [`Load`] in a `watch` -> announced under [`SECTION`] -> another
 //! node's [`mesh::MeshView`] -> [`parse`] -> its gateway's page, with the age of the news.
+//!
+//! ## Journey: a letter leaves
+//! Somebody writes an outbox record -> every node that could send it looks whose turn it is -> one takes the lease and sends
+//! ([`mail`]).
 
+pub mod mail;
 mod sample;
 
 use std::{path::Path, time::Duration};

@@ -14,6 +14,8 @@ use crate::{
         init::{FirstNode, NewNode},
         invite::Terms,
         leave::Farewell,
+        maintenance::Maintenance,
+        model::ModelCommand,
         operator::Appointment,
         renew::Renewed,
         restore::Sources,
@@ -94,6 +96,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Keep this node from working for a while: what runs is finished, nothing new is begun, and every member is told.
+    #[command(after_help = "Examples:\n  starling maintenance on\n  starling maintenance off")]
+    Maintenance(Maintenance),
     /// Put a node, an invite or an operator out, everywhere and for ever.
     #[command(
         after_help = "Examples:\n  starling revoke pc-home --reason \"sold\"\n  starling revoke 1a2b3c4d --reason stolen --yes\n  \
@@ -145,6 +150,9 @@ enum Command {
             starling restore ARCHIVE --keys keys-1a2b3c4d.backup --key-file backup.key"
     )]
     Restore(Sources),
+    /// The catalogue of models: add a file, list, fetch, remove.
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Check this machine and this node, and say what to mend.
     #[command(after_help = "Example:\n  starling doctor")]
     Doctor,
@@ -175,6 +183,7 @@ pub fn main() -> ExitCode {
             Command::Status { json } => commands::status::run(&directory, json),
             Command::Members => commands::status::members(&directory),
             Command::Links { to, json } => commands::links::run(&directory, to.as_deref(), json),
+            Command::Maintenance(switch) => commands::maintenance::run(&directory, &switch),
             Command::Revoke(what) => commands::revoke::run(&directory, &what),
             Command::Leave(farewell) => commands::leave::run(&directory, &farewell),
             Command::Operator(appointment) => commands::operator::run(&directory, &appointment),
@@ -184,6 +193,7 @@ pub fn main() -> ExitCode {
             Command::Erasures { json } => commands::erase::list(&directory, json),
             Command::Backup(target) => commands::backup::run(&directory, &target),
             Command::Restore(sources) => commands::restore::run(&directory, &sources),
+            Command::Model(command) => commands::model::run(&directory, command),
             Command::Doctor => commands::doctor::run(&directory),
             Command::Engine => Ok(()),
         });

@@ -9,6 +9,8 @@ pub mod invite;
 pub mod join;
 pub mod leave;
 pub mod links;
+pub mod maintenance;
+pub mod model;
 pub mod operator;
 pub mod renew;
 pub mod restore;

@@ -18,6 +18,8 @@ use inference::{
 use keys::NodeId;
 use serde::Deserialize;
 
+/// What stands before the name of a model in the catalogue.
+const CATALOGUE: &str = "catalogue:";
 /// Bytes of a configuration file; ours has a few hundred.
 const BYTES_MAX: u64 = 256 * 1024;
 
@@ -127,7 +129,8 @@ impl std::fmt::Display for Bootstrap {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InferenceConfig {
-    /// `built-in`, `none`, the path of a GGUF file, or the address of a server that computes.
+    /// `built-in`, `none`, the path of a GGUF file, `catalogue:` and the name of a model there, or the address of a server that
+    /// computes.
     pub model: String,
     /// A private file with the key that such a server wants to be shown.
     pub upstream_key_file: Option<PathBuf>,
@@ -288,11 +291,20 @@ pub fn model_source(text: &str, key: Option<String>) -> Result<ModelSource, Addr
         address if address.starts_with("http://") || address.starts_with("https://") => {
             ModelSource::Upstream(Server::parse(address, key)?)
         }
+        // Its file may still have to be fetched: the start of the node sees to that.
+        name if name.starts_with(CATALOGUE) => ModelSource::Catalogue(name[CATALOGUE.len()..].to_owned()),
         other => match Script::parse(other) {
             Some(script) => ModelSource::Mock(script),
             None => ModelSource::File(other.into()),
         },
     })
+}
+
+/// Names in the catalogue that a node works with.
+#[must_use]
+pub fn catalogue_names(config: &InferenceConfig) -> Vec<String> {
+    let names = config.model.strip_prefix(CATALOGUE).map(str::to_owned);
+    names.into_iter().collect()
 }
 
 const fn default_relaying() -> bool {
@@ -323,8 +335,8 @@ pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model
          # How fast this node sends: \"bbr\" (good on long and lossy lines) or \"cubic\" (gives way to other traffic).\ncongestion = \"bbr\"\n\
          # Nodes behind home routers are linked through public ones until they reach each other directly; a public node carries such links.\nrelaying = true\n\
          # On a public node: take WebSockets over TLS here, for members whose network lets nothing but the web through.\n# websocket = \"0.0.0.0:443\"\n\n\
-         [inference]\n# \"built-in\", \"none\" (this node only asks others), the path of a GGUF file, or the address of a\n\
-         # server that computes (vLLM, llama-server, Ollama), such as \"http://127.0.0.1:8000/v1#MODEL\".\nmodel = {}\n\
+         [inference]\n# \"built-in\", \"none\" (this node only asks others), the path of a GGUF file, \"catalogue:NAME\" (see `starling model list`;\n\
+         # it is fetched when it is not here), or the address of a server that computes (vLLM, llama-server, Ollama), such as \"http://127.0.0.1:8000/v1#MODEL\".\nmodel = {}\n\
          # A private file with the key that such a server wants.\n# upstream_key_file = \"/etc/starling/upstream.key\"\n\
          slots = {SLOTS_DEFAULT}\ncontext_tokens = {CONTEXT_TOKENS_DEFAULT}\n# threads = 4\n\n\
          [backup]\n# Once a day at this time (UTC), or \"off\". Seven days and seven weeks are kept.\ndaily = \"03:15\"\n\

@@ -15,7 +15,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-use crate::{hints::here, node::Node, tasks::Tasks};
+use crate::{hints::here, models::ModelRequest, node::Node, tasks::Tasks};
 
 /// Longest request: a revocation together with a renewal for everyone in a full mesh who would fall with it.
 const REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -36,6 +36,10 @@ pub enum Request {
     Links(Option<String>),
     /// What was erased, and by which nodes.
     Erasures,
+    /// To be kept from working, or to work again.
+    Maintenance(bool),
+    /// Something about the catalogue of models.
+    Model(ModelRequest),
     /// To take in signed decisions about members and to tell everyone, each as [`keys::membership::Evidence::to_text`] writes it.
     Decide(Vec<String>),
 }
@@ -45,6 +49,19 @@ pub enum Request {
 pub struct Decided {
     /// Neighbours that have a link now, and so know of it.
     pub told: usize,
+}
+
+/// What became of a switch into maintenance or out of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MaintenanceStatus {
+    /// Whether the node is kept from working now.
+    pub on: bool,
+    /// Generations that still run here.
+    pub running: u32,
+    /// Neighbours that have a link now, and are told.
+    pub told: usize,
+    /// Other members that offer a model and take work, so that people are answered meanwhile.
+    pub others: usize,
 }
 
 /// Who is linked with whom, as a running node has heard.
@@ -222,6 +239,12 @@ pub struct MemberStatus {
     pub name: String,
     /// `this node`, `connected` or `unreachable`.
     pub state: String,
+    /// `joining`, `serving`, `draining`, `maintenance`, `suspect` or `gone`, as the whole mesh tells it.
+    #[serde(default)]
+    pub liveness: String,
+    /// For how long it has been so.
+    #[serde(default)]
+    pub liveness_ms_ago: u64,
     /// Last measured round trip.
     pub round_trip_ms: Option<f64>,
     /// Age of the last news.
@@ -323,7 +346,13 @@ async fn answer(stream: UnixStream, node: &Node) -> io::Result<()> {
         Ok(Request::Status) => encode(Ok(node.status().await)),
         Ok(Request::Erase(what)) => encode(node.erase(&what).await.map_err(|error| error.to_string())),
         Ok(Request::Decide(decrees)) => encode(node.decide(&decrees).await.map_err(|error| error.to_string())),
+        Ok(Request::Maintenance(on)) => encode(node.maintain(on).await.map_err(|error| error.to_string())),
         Ok(Request::Links(to)) => encode(node.links(to.as_deref())),
+        Ok(Request::Model(request)) => encode(
+            node.answer_about_models(&request)
+                .await
+                .map_err(|error| error.to_string()),
+        ),
         Ok(Request::Erasures) => encode(node.erasures().await.map_err(|error| error.to_string())),
         Err(error) => encode::<()>(Err(format!("unknown request: {error}"))),
     };

@@ -13,6 +13,9 @@
 //!
 //! *A node is put out*: `starling revoke` signs the decision with the keys at hand and gives it to the running node, which takes it
 //! in, writes it to the disk and tells every neighbour; each closes its connections with the node that is out.
+//!
+//! *A node is kept from working*: `starling maintenance on` notes it on the disk and tells every member; what runs is finished, and new
+//! questions are answered elsewhere until it is switched off.
 
 pub mod backups;
 pub mod banner;
@@ -26,6 +29,8 @@ mod erasing;
 pub mod hints;
 mod links;
 pub mod logging;
+mod maintenance;
+pub mod models;
 pub mod node;
 pub mod ports;
 mod repairs;

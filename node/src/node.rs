@@ -1,17 +1,20 @@
 //! The struct that lists the system: one field per part, started in order, stopped in reverse.
 
+mod start_error;
+
 use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{GatewaySettings, Surroundings};
-use inference::{Desk, Engine, EngineSettings, EngineStatus};
+use inference::{Desk, Engine, EngineSettings, EngineStatus, ModelSource};
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
     membership::{Out, Roster},
 };
 use mesh::{
     Mesh, MeshSettings, Protocol,
-    blobs::{BlobError, BlobLimits, BlobStore, Pace, Rate},
+    blobs::{BlobLimits, BlobStore, Pace, Rate},
+    liveness::Standing,
 };
 use monitor::Monitor;
 use tokio::{
@@ -20,19 +23,25 @@ use tokio::{
     time::Instant,
 };
 
+pub use self::start_error::StartError;
 use crate::{
     backups,
     config::{self, Config},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
-    data_directory::{DataDirectory, DataDirectoryError},
+    data_directory::DataDirectory,
+    maintenance,
+    models::{Catalogue, fetching::Fetching},
     repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
-    tasks::Tasks,
+    tasks::{TaskStatus, Tasks},
     wiring,
 };
 
 /// A stop takes at most this long, whatever hangs.
 const STOP_TIMEOUT: Duration = Duration::from_millis(4500);
+
+/// How long a stop waits for answers that are being generated; what is not done then goes on elsewhere.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How long a start waits to hear whether the model can be loaded.
 const FIRST_LOAD: Duration = Duration::from_secs(3);
@@ -66,6 +75,8 @@ struct Parts {
     placements: watch::Receiver<Option<Placement>>,
     /// Files by their content.
     blobs: BlobStore,
+    /// The catalogue of models, and what is being read and fetched for it.
+    models: Fetching,
     /// This machine.
     monitor: Monitor,
     /// The model, in a process of its own.
@@ -78,72 +89,13 @@ struct Parts {
     started: Instant,
 }
 
-/// Why a node does not start; each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory.
-    #[error(transparent)]
-    DataDirectory(#[from] DataDirectoryError),
-    /// It was put out, or has left.
-    #[error(
-        "this node is a member of its mesh no longer: {0}. With a new invite this machine can join again, into another data directory"
-    )]
-    NotAMember(String),
-    /// A rotation of its key was interrupted.
-    #[error("the rotation of this node's key was interrupted; finish it with: starling rotate")]
-    HalfRotated,
-    /// The mesh's port or network.
-    #[error("{0}. Choose another port with --mesh-listen or in the configuration")]
-    Mesh(#[from] mesh::TransportError),
-    /// The store.
-    #[error("the store cannot be opened: {0}")]
-    Store(#[from] crdt::StoreError),
-    /// The store of blobs.
-    #[error("the store of blobs cannot be opened: {0}")]
-    Blobs(#[from] BlobError),
-    /// The monitor.
-    #[error(transparent)]
-    Monitor(#[from] monitor::MonitorError),
-    /// The model.
-    #[error("{0}")]
-    Model(#[from] inference::engine::ModelError),
-    /// The key for the upstream server.
-    #[error("the file upstream_key_file of the configuration cannot be read: {0}")]
-    UpstreamKey(#[source] std::io::Error),
-    /// The model is there but cannot be loaded.
-    #[error(
-        "the model {model} cannot be used: {reason}. Is the file whole? Choose another with --model or in the configuration"
-    )]
-    Engine {
-        /// What was configured.
-        model: String,
-        /// What the engine said.
-        reason: String,
-    },
-    /// The page's port.
-    #[error("cannot serve the page on {address}: {reason}. Choose another port with --http or in the configuration")]
-    Http {
-        /// What was asked for.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        reason: String,
-    },
-    /// The control socket.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// The program's own path.
-    #[error("the program does not know where it is: {0}")]
-    Program(std::io::Error),
-}
-
 impl Node {
     /// Starts every part in order; logs each step.
     ///
     /// # Errors
     /// The first part that does not start; what has started is stopped by being dropped.
     pub async fn start(directory: DataDirectory, config: Config) -> Result<Self, StartError> {
-        let lock = directory.lock()?;
-        let key = directory.key()?;
+        let (lock, key) = (directory.lock()?, directory.key()?);
         let roster = own_roster(&directory, &key)?;
         let mesh_id = roster.mesh();
         tracing::info!(node = %key.id().short(), directory = %directory.path().display(), "start: data directory");
@@ -154,7 +106,6 @@ impl Node {
         let (store, outputs, repaired) = open_store(&directory, &key, &mesh).await?;
         let tasks = Tasks::default();
         let mut streams = |protocol| streams_of(&mut inputs.streams, protocol);
-        let generations = streams(Protocol::GENERATE);
         let (saved, saved_roster) = watch::channel(ContentId([0; 32]));
         let placer = wiring::Placer::start(mesh.clone(), store.clone()).await?;
         let placements = placer.placements();
@@ -177,12 +128,12 @@ impl Node {
         if directory.root_key()?.is_some() {
             seed::first_character(&store).await?;
         }
-        let monitor = Monitor::start(directory.path())?;
-        tasks.spawn("load announcements", monitor.clone().announce(mesh.clone()));
+        let monitor = start_monitor(&tasks, &directory, &mesh)?;
         back_up_daily(&tasks, &directory, &config, (mesh_id, key.id()), &monitor);
         tracing::info!("start: monitor");
-        let engine = Engine::start(engine_settings(&config, &directory)?)?;
-        let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), generations);
+        let models = Fetching::new(Catalogue::new(&store, &blobs), &tasks, &mesh);
+        let engine = start_engine(engine_settings(&config, &directory)?, models.clone()).await?;
+        let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), streams(Protocol::GENERATE));
         tracing::info!(model = config.inference.model, "start: engine");
         let (gateway_stop, gateway_stopping) = watch::channel(false);
         let parts = Parts {
@@ -198,6 +149,7 @@ impl Node {
             repaired,
             placements,
             blobs,
+            models,
             monitor,
             engine,
             desk,
@@ -205,10 +157,28 @@ impl Node {
             started: Instant::now(),
         };
         let node = Self(Arc::new(parts));
+        node.send_letters();
         node.serve_people(listener, gateway_stopping);
         node.serve_commands()?;
+        node.0.mesh.stand(maintenance::standing(node.0.directory.path())).await;
         tracing::info!(http = %node.0.config.gateway.listen, "start: gateway; the node is up");
         Ok(node)
+    }
+
+    /// Letters leave through this node, too, while it keeps what persons write.
+    fn send_letters(&self) {
+        const TASK: &str = "letters";
+        let (mesh, tasks) = (self.0.mesh.clone(), self.0.tasks.clone());
+        let able = move || {
+            let roster = mesh.roster();
+            let keeps = |node: &NodeId| roster.get(node).is_some_and(|member| member.roles.holds_data_keys());
+            let view = mesh.view();
+            let view = view.borrow();
+            let reachable = view.reachable().map(|(node, _)| *node).filter(keeps);
+            reachable.chain([mesh.node()]).collect()
+        };
+        let deliver = monitor::mail::deliver(self.0.store.clone(), able, move |error| tasks.note_error(TASK, error));
+        self.0.tasks.spawn(TASK, deliver);
     }
 
     fn serve_commands(&self) -> Result<(), ControlError> {
@@ -256,10 +226,18 @@ impl Node {
         }
     }
 
-    /// Stops every part in reverse order, each step logged, within five seconds.
+    /// Takes nothing new, finishes what runs if that is soon done, and stops every part in reverse order, each step logged, within five
+    /// seconds.
     pub async fn stop(self) {
         let parts = &self.0;
         let orderly = async {
+            tracing::info!("stop: draining");
+            parts.mesh.stand(Standing::Draining).await;
+            let mut load = parts.engine.load();
+            let idle = load.wait_for(|load| load.generations == 0);
+            if tokio::time::timeout(DRAIN_TIMEOUT, idle).await.is_err() {
+                tracing::info!("stop: an answer is cut; it goes on elsewhere");
+            }
             tracing::info!("stop: gateway");
             parts.gateway_stop.send_replace(true);
             tracing::info!("stop: mesh");
@@ -281,6 +259,7 @@ impl Node {
             mesh: parts.mesh.clone(),
             monitor: parts.monitor.clone(),
             desk: parts.desk.clone(),
+            tasks: parts.tasks.clone(),
         }
     }
 
@@ -326,6 +305,16 @@ impl Node {
         &self.0.blobs
     }
 
+    /// Background work.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    /// The catalogue of models, and what is being read and fetched for it.
+    pub(crate) fn models(&self) -> &Fetching {
+        &self.0.models
+    }
+
     /// What people call a node.
     #[must_use]
     pub fn name_of(&self, node: &NodeId) -> String {
@@ -335,6 +324,33 @@ impl Node {
     /// The digest of the roster on the disk, which a start would read.
     pub(crate) fn saved_roster(&self) -> watch::Receiver<ContentId> {
         self.0.saved_roster.clone()
+    }
+
+    /// Offers that may be taken up now.
+    pub(crate) fn offers(&self) -> std::collections::BTreeMap<NodeId, Vec<inference::swarm::Offer>> {
+        self.0.desk.offers()
+    }
+
+    /// Generations that run or wait here.
+    pub(crate) fn generations(&self) -> u32 {
+        self.0.engine.load().borrow().generations
+    }
+
+    /// Background tasks, those of the mesh among them.
+    fn tasks_status(&self) -> serde_json::Value {
+        let mut tasks = self.0.tasks.status();
+        let mesh::TaskView {
+            running,
+            errors,
+            last_error,
+        } = self.0.mesh.liveness_task();
+        let liveness = TaskStatus {
+            running,
+            errors,
+            last_error,
+        };
+        tasks.insert("liveness", liveness);
+        serde_json::to_value(tasks).unwrap_or_default()
     }
 
     fn members_status(&self, surroundings: &MeshSurroundings) -> Vec<MemberStatus> {
@@ -399,7 +415,7 @@ impl Node {
             changes,
             root,
             mesh: serde_json::to_value(parts.mesh.counters()).unwrap_or_default(),
-            tasks: serde_json::to_value(parts.tasks.status()).unwrap_or_default(),
+            tasks: self.tasks_status(),
         }
     }
 }
@@ -416,6 +432,8 @@ fn member_status(view: gateway::NodeView, placement: Option<&Placement>, roster:
         node_id: view.node.to_string(),
         name: view.name,
         state: state.to_owned(),
+        liveness: view.liveness.to_owned(),
+        liveness_ms_ago: view.liveness_ms_ago,
         round_trip_ms: view.round_trip_ms,
         heard_ms_ago: view.heard_ms_ago,
         path: view.path.map(str::to_owned),
@@ -568,6 +586,12 @@ async fn serve_blobs(
     Ok(blobs)
 }
 
+fn start_monitor(tasks: &Tasks, directory: &DataDirectory, mesh: &Mesh) -> Result<Monitor, StartError> {
+    let monitor = Monitor::start(directory.path())?;
+    tasks.spawn("load announcements", monitor.clone().announce(mesh.clone()));
+    Ok(monitor)
+}
+
 fn back_up_daily(
     tasks: &Tasks,
     directory: &DataDirectory,
@@ -599,6 +623,21 @@ fn mesh_settings(config: &Config) -> MeshSettings {
         congestion: config.mesh.congestion,
         relaying: config.mesh.relaying,
         websocket: config.mesh.websocket,
+    }
+}
+
+/// A model of the catalogue may still have to be fetched: the node is up meanwhile.
+async fn start_engine(mut settings: EngineSettings, fetching: Fetching) -> Result<Engine, StartError> {
+    let ModelSource::Catalogue(name) = &settings.model else {
+        return Ok(Engine::start(settings)?);
+    };
+    let name = name.clone();
+    match fetching.here(&name).await {
+        Some(model) => {
+            settings.model = model;
+            Ok(Engine::start(settings)?)
+        }
+        None => Ok(Engine::start_later(settings, fetching.bring(name))?),
     }
 }
 

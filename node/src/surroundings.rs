@@ -1,14 +1,15 @@
 //! What the gateway is told of the mesh.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use gateway::{NodeView, ServesNobody, Surroundings};
 use inference::{Desk, swarm};
 use keys::NodeId;
-use mesh::Mesh;
+use mesh::{LinkView, MemberView, Mesh, liveness::State};
 use monitor::Monitor;
+use tokio::time::Instant;
 
-use crate::standing;
+use crate::{standing, tasks::Tasks};
 
 /// The mesh, the monitor and the desk as the gateway sees them.
 pub struct MeshSurroundings {
@@ -18,6 +19,21 @@ pub struct MeshSurroundings {
     pub monitor: Monitor,
     /// This node's offers.
     pub desk: Desk,
+    /// Names and states of background work.
+    pub tasks: Tasks,
+}
+
+/// In milliseconds.
+fn age(of: Instant) -> u64 {
+    u64::try_from(of.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// When there was last a sign of a member's life, over its link or by what others said.
+fn last_heard(link: Option<&LinkView>, known: Option<&MemberView>) -> Option<u64> {
+    let told = known.filter(|known| known.state != State::Joining);
+    let told = told.map(|known| age(known.heard));
+    let heard = link.map(|link| age(link.heard));
+    [told, heard].into_iter().flatten().min()
 }
 
 impl Surroundings for MeshSurroundings {
@@ -37,9 +53,13 @@ impl Surroundings for MeshSurroundings {
             .map_or_else(|| node.short(), |member| member.name.clone())
     }
 
+    fn spawn(&self, name: &'static str, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.tasks.spawn(name, work);
+    }
+
     fn nodes(&self) -> Vec<NodeView> {
         let roster = self.mesh.roster();
-        let own_offers = self.desk.offers().remove(&self.mesh.node()).unwrap_or_default();
+        let own_offers = self.desk.own_offers();
         let view = self.mesh.view();
         let view = view.borrow();
         let mut nodes: Vec<_> = roster
@@ -47,17 +67,18 @@ impl Surroundings for MeshSurroundings {
             .map(|member| {
                 let is_self = member.node == self.mesh.node();
                 let link = view.links.get(&member.node);
+                let known = view.members.get(&member.node);
+                let state = known.map_or(State::Joining, |known| known.state);
+                let lost = matches!(state, State::Suspect | State::Gone);
                 let section = |name: &str| link.and_then(|link| link.sections.get(name)).map(Arc::clone);
                 NodeView {
                     node: member.node,
                     name: member.name.clone(),
                     is_self,
-                    connected: is_self || link.is_some_and(mesh::LinkView::is_reachable),
-                    heard_ms_ago: if is_self {
-                        Some(0)
-                    } else {
-                        link.map(|link| u64::try_from(link.heard.elapsed().as_millis()).unwrap_or(u64::MAX))
-                    },
+                    connected: is_self || (!lost && link.is_some_and(LinkView::is_reachable)),
+                    liveness: state.word(),
+                    liveness_ms_ago: known.map_or(0, |known| age(known.since)),
+                    heard_ms_ago: if is_self { Some(0) } else { last_heard(link, known) },
                     round_trip_ms: link
                         .and_then(|link| link.round_trip)
                         .map(|round_trip| round_trip.as_secs_f64() * 1000.0),

@@ -23,7 +23,7 @@ use keys::{
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{Congestion, Mesh, MeshSettings, Protocol, Stream, frame};
+use mesh::{Mesh, MeshSettings, Protocol, Stream, frame};
 use node::{tasks::Tasks, wiring};
 use tokio::sync::mpsc;
 
@@ -53,13 +53,8 @@ fn free_address() -> SocketAddr {
 async fn start(key: NodeKey, roster: Roster, bootstrap: Vec<(NodeId, SocketAddr)>) -> Running {
     let address = free_address();
     let settings = MeshSettings {
-        listen: address,
         bootstrap,
-        public_addresses: Vec::new(),
-        local_discovery: false,
-        congestion: Congestion::default(),
-        relaying: true,
-        websocket: None,
+        ..MeshSettings::at(address)
     };
     let (mesh, mut inputs) = Mesh::start(&settings, &key, roster).unwrap();
     let directory = tempfile::tempdir().unwrap();

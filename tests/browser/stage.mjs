@@ -20,7 +20,7 @@ export const DESKTOP = { viewport: { width: 1280, height: 800 } };
 export const PASSWORD = "correct horse battery";
 
 /** The page asks who is signed in; "nobody" is an answer, but the browser writes every 401 to its console. */
-const NOBODY = /\/api\/v1\/me\b.*\b401\b/;
+const NOBODY = /\/api\/v1\/(me|refresh)\b.*\b401\b/;
 /** What the browser writes while a node is away. */
 export const NODE_AWAY = /net::ERR_|WebSocket connection to/;
 

@@ -5,6 +5,7 @@
 
 mod document;
 mod hint;
+mod liveness;
 mod records;
 mod trust;
 
@@ -125,18 +126,37 @@ fn an_invite() {
 }
 
 #[test]
-fn a_session_token_and_a_one_time_link() {
+fn tokens_and_links_of_people() {
     let mesh = ContentId([5; 32]);
-    let session = token::SessionToken {
+    let access = token::AccessToken {
         mesh,
         person: ContentId([6; 32]),
-        issued: Timestamp(7),
-        expires: Timestamp(8),
+        device: [7; 16],
+        issued: Timestamp(8),
+        expires: Timestamp(9),
+        second_factor: Some(Timestamp(10)),
+    };
+    golden("access-token-1.txt", token::issue(&key(2), &access).unwrap().as_bytes());
+    let refresh = token::RefreshToken {
+        mesh,
+        person: ContentId([6; 32]),
+        device: [7; 16],
+        generation: 8,
+        expires: Timestamp(9),
+        second_factor: None,
     };
     golden(
-        "session-token-1.txt",
-        token::issue(&key(2), &session).unwrap().as_bytes(),
+        "refresh-token-1.txt",
+        token::issue(&key(2), &refresh).unwrap().as_bytes(),
     );
+    let link = token::AccountLink {
+        mesh,
+        account: ContentId([6; 32]),
+        purpose: token::AccountLinkPurpose::ResetPassword,
+        generation: 7,
+        expires: Timestamp(8),
+    };
+    golden("account-link-1.txt", token::issue(&key(2), &link).unwrap().as_bytes());
     let link = token::OneTimeLink {
         mesh,
         role: PersonRole::Administrator,
@@ -246,6 +266,20 @@ fn a_fetch_frame() {
     };
     golden("fetch-1.bin", &ask.encode());
     assert_eq!(FetchFrame::decode(&kept("fetch-1.bin")), Ok(ask));
+}
+
+#[test]
+fn a_calibration_profile() {
+    use inference::engine::calibration::{Profile, decode, encode};
+    let profile = Profile {
+        threads: 4,
+        is_unified: true,
+        prefill: 87.5,
+        decode: 28.25,
+        decode_eight: 39.0,
+    };
+    golden("calibration-profile-1.bin", &encode(&profile));
+    assert_eq!(decode(&kept("calibration-profile-1.bin")), Some(profile));
 }
 
 #[test]

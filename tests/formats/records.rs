@@ -12,6 +12,7 @@ use crdt::records::{
     claim::{Claim, ClaimKind},
     credential::{Credential, CredentialEdit, Recovery},
     member::Member,
+    model::{Licence, Model, ModelShape, ModelTemplate},
     outbox::{Attempt, Channel, Lease, Outbox},
     report::{Report, ReportFormat, ReportKind},
     service::{Scope, Stop, StopKind},
@@ -305,6 +306,51 @@ fn records_of_nobody() {
         ..Audit::new(AT, Some(continuation))
     };
     check("audit-document-1.bin", &audit, Owner::Nobody);
+}
+
+#[test]
+fn a_model_in_the_catalogue() {
+    let model = Model {
+        name: "Qwen3-8B-Q4_K_M".into(),
+        blob: ContentId([6; 32]),
+        bytes: 5_027_783_488,
+        shape: ModelShape {
+            architecture: "qwen3".into(),
+            parameters: 8_190_735_360,
+            weight_bytes: 5_020_000_000,
+            layers: 36,
+            width: 4096,
+            inner_width: 12_288,
+            heads: 32,
+            key_heads: 8,
+            key_length: 128,
+            value_length: 128,
+            context_tokens: 40_960,
+            vocabulary: 151_936,
+        },
+        quantisation: "Q4_K_M".into(),
+        template: ModelTemplate::Text("{% for message in messages %}...{% endfor %}".into()),
+        licence: Licence {
+            name: "apache-2.0".into(),
+            text: "Apache License, Version 2.0".into(),
+        },
+        added: AT,
+        removed: false,
+    };
+    check("model-document-1.bin", &model, Owner::Nobody);
+    let templates = [ModelTemplate::None, ModelTemplate::Long(ContentId([5; 32]))];
+    for (number, template) in templates.into_iter().enumerate() {
+        let model = Model {
+            template,
+            removed: true,
+            ..model.clone()
+        };
+        check(
+            &format!("model-document-1-template-{number}.bin"),
+            &model,
+            Owner::Nobody,
+        );
+    }
 }
 
 /// Changes that come after the first: an edit of each record that has composed values of its own.

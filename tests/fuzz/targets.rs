@@ -6,6 +6,7 @@ mod change;
 mod envelope;
 mod evidence;
 mod fetch;
+mod hint;
 mod invite;
 mod journal;
 mod mesh;
@@ -83,6 +84,26 @@ pub const TARGETS: &[Target] = &[
         name: "links",
         run: mesh::links,
         seeds: || Decoder::Links.examples(),
+    },
+    Target {
+        name: "hints",
+        run: mesh::hints,
+        seeds: || Decoder::Hints.examples(),
+    },
+    Target {
+        name: "hint",
+        run: hint::run,
+        seeds: hint::seeds,
+    },
+    Target {
+        name: "punch",
+        run: mesh::punch,
+        seeds: || Decoder::Punch.examples(),
+    },
+    Target {
+        name: "liveness",
+        run: mesh::liveness,
+        seeds: || Decoder::Liveness.examples(),
     },
     Target {
         name: "join",

@@ -9,6 +9,9 @@
 
 mod backup;
 mod command_line;
+mod failover;
+mod liveness;
+mod models;
 mod roles;
 mod rotation;
 mod strangers;

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use crdt::keyring::KeyFrame;
 use keys::{ContentId, NodeId, NodeKey};
 use mesh::{
-    Congestion, Mesh, MeshSettings, Protocol,
+    Mesh, MeshSettings, Protocol,
     frame::{read_frame, write_frame},
 };
 use serde_json::{Value, json};
@@ -222,13 +222,8 @@ async fn asked_for_keys(b: &NodeProcess, id: NodeId, invite: &str) -> KeyFrame {
         .roster(&key)
         .unwrap();
     let settings = MeshSettings {
-        listen: free_address(),
         bootstrap: vec![(id, b.mesh)],
-        public_addresses: Vec::new(),
-        local_discovery: false,
-        congestion: Congestion::default(),
-        relaying: true,
-        websocket: None,
+        ..MeshSettings::at(free_address())
     };
     let (mesh, _inputs) = Mesh::start(&settings, &key, roster).unwrap();
     let mut view = mesh.view();

@@ -287,15 +287,35 @@ impl NodeProcess {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the engine can be signalled");
     }
 
+    /// Stops the node in its tracks, as a machine that sleeps does; nothing is said and no connection closed.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets a frozen node go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let child = self.child.as_ref().expect("the node runs");
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, signal).expect("the node can be signalled");
+    }
+
     /// Asks the node to stop and waits for it; returns how it ended and how long that took.
     ///
     /// # Panics
     /// When it was not running or does not end.
     pub fn terminate(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
-        let child = self.child.as_mut().expect("the node runs");
-        let pid = rustix::process::Pid::from_child(child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the node can be signalled");
+        self.signal(rustix::process::Signal::TERM);
         let status = self.wait_for("the node ends", |node| node.child.as_mut()?.try_wait().ok().flatten());
         self.child = None;
         (status, began.elapsed())

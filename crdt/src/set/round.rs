@@ -239,7 +239,13 @@ impl<'a, R: Replica> Round<'a, R> {
             return;
         }
         theirs.iter().for_each(|(part, _)| self.tell(*part));
-        self.lack(ours.into_keys().collect());
+        let ours = ours.into_keys();
+        if prefix.nibbles() >= Prefix::GROUP_NIBBLES && !theirs.is_empty() {
+            // The rest of the document is known a frame later. Sent now, these would come before what they depend on.
+            ours.for_each(|part| self.tell(part));
+        } else {
+            self.lack(ours.collect());
+        }
     }
 
     /// Says one by one what this side holds in a region; whether there was not too much of it.

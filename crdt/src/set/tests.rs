@@ -211,6 +211,33 @@ fn some_shards() -> impl Strategy<Value = Option<ShardSet>> {
     prop_oneof![Just(None), some]
 }
 
+/// Two sides that take envelopes of a document only in their order, and hold so many of each document, exchange little more than
+/// what moves.
+fn arrive_in_one_talk(documents: Vec<(u64, u64)>, longest: (u64, u64), salt: u64) -> Result<(), TestCaseError> {
+    let mut pair = [Memory::default(), Memory::default()];
+    for (document, (left, right)) in documents.into_iter().chain([longest]).enumerate() {
+        for (side, length) in pair.iter_mut().zip([left, right]) {
+            for number in 0..length {
+                side.add(Lane::Envelopes, group(document as u64), number, 550);
+            }
+        }
+    }
+    let lacking = pair.each_ref().map(|side| side.sets[1].len());
+    let [a, b] = &mut pair;
+    for side in [&mut *a, &mut *b] {
+        (side.arranges, side.in_sequence) = (true, true);
+    }
+    let cost = talk(a, b, salt);
+    prop_assert_eq!(a.roots(), b.roots());
+    let moved = 2 * a.sets[1].len() - lacking.iter().sum::<usize>();
+    prop_assert!(
+        cost.pieces() <= moved * 550 * 11 / 10,
+        "{} sent for {moved}",
+        cost.pieces() / 550
+    );
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -268,23 +295,7 @@ proptest! {
     fn documents_whose_envelopes_need_each_other_arrive_in_one_talk(
         documents in prop::collection::vec((0_u64..300, 0_u64..300), 1..12), longest in (0_u64..2500, 0_u64..2500), salt in any::<u64>(),
     ) {
-        let mut pair = [Memory::default(), Memory::default()];
-        for (document, (left, right)) in documents.into_iter().chain([longest]).enumerate() {
-            for (side, length) in pair.iter_mut().zip([left, right]) {
-                for number in 0..length {
-                    side.add(Lane::Envelopes, group(document as u64), number, 550);
-                }
-            }
-        }
-        let lacking = pair.each_ref().map(|side| side.sets[1].len());
-        let [a, b] = &mut pair;
-        for side in [&mut *a, &mut *b] {
-            (side.arranges, side.in_sequence) = (true, true);
-        }
-        let cost = talk(a, b, salt);
-        prop_assert_eq!(a.roots(), b.roots());
-        let moved = 2 * a.sets[1].len() - lacking.iter().sum::<usize>();
-        prop_assert!(cost.pieces() <= moved * 550 * 11 / 10, "{} sent for {moved}", cost.pieces() / 550);
+        arrive_in_one_talk(documents, longest, salt)?;
     }
 
     #[test]
@@ -517,4 +528,11 @@ fn a_node_that_holds_no_shard_hands_over_what_it_wrote() {
     let cost = talk(&mut a, &mut b, 1);
     assert!(cost.agreed() && cost.frames.len() == 2);
     assert_eq!((a.sets[1].len(), b.sets[1].len()), (1, 2));
+}
+
+/// One side holds more of a document than can be listed in a frame, and the other nothing of one of its parts.
+#[test]
+fn a_document_too_large_to_be_listed_arrives_in_one_talk() {
+    let documents = vec![(0, 0), (0, 0), (0, 0), (0, 0), (0, 1)];
+    arrive_in_one_talk(documents, (65, 2049), 0).unwrap();
 }

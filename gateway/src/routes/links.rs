@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
-use crdt::records::account::Role;
-use keys::token::PersonRole;
+use keys::{Timestamp, token::PersonRole};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,6 +12,7 @@ use crate::{
     app::App,
     auth::{self, Person},
     error::{ApiError, ErrorBody},
+    guard::require_code,
 };
 
 /// The role of the account that the link makes.
@@ -20,6 +20,8 @@ use crate::{
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LinkRole {
     User,
+    Manager,
+    Moderator,
     Administrator,
 }
 
@@ -35,9 +37,9 @@ pub(crate) struct LinkRequest {
 pub(crate) struct LinkAnswer {
     /// Path and token; valid at every gateway of the mesh.
     #[schema(example = "/welcome#AQ...")]
-    path: String,
+    pub(crate) path: String,
     /// Milliseconds since the Unix epoch.
-    expires_at: u64,
+    pub(crate) expires_at: u64,
 }
 
 #[utoipa::path(post, path = "/api/v1/people/links", request_body = LinkRequest, responses(
@@ -49,13 +51,16 @@ pub(crate) async fn post(
     person: Person,
     Json(request): Json<LinkRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
-    if !person.account.roles.contains(Role::Administrator) {
-        return Err(ApiError::NotAllowed);
-    }
     let role = match request.role {
         LinkRole::User => PersonRole::User,
+        LinkRole::Manager => PersonRole::Manager,
+        LinkRole::Moderator => PersonRole::Moderator,
         LinkRole::Administrator => PersonRole::Administrator,
     };
+    // To hand out power is a dangerous act; to let a person in is not.
+    if role != PersonRole::User {
+        require_code(&person, Timestamp::now())?;
+    }
     let (path, expires) = auth::link_path(&app.key, app.mesh, role, false).ok_or(ApiError::StorageUnavailable)?;
     Ok((
         StatusCode::CREATED,

@@ -28,8 +28,14 @@ pub(crate) struct NodeRow {
     #[schema(example = "pc-home")]
     name: String,
     is_self: bool,
-    /// `connected` or `unreachable`.
+    /// `connected` or `unreachable`, from the node that answers.
     state: &'static str,
+    /// `joining`, `serving`, `draining` (it takes nothing new because it stops), `maintenance` (a person keeps it from working), `suspect`
+    /// (perhaps gone) or `gone`.
+    #[schema(example = "serving")]
+    liveness: &'static str,
+    /// For how long it has been so.
+    liveness_ms_ago: u64,
     heard_ms_ago: Option<u64>,
     round_trip_ms: Option<f64>,
     /// `quic` or `tcp`.
@@ -110,6 +116,8 @@ impl From<NodeView> for NodeRow {
             name: view.name,
             is_self: view.is_self,
             state: if view.connected { "connected" } else { "unreachable" },
+            liveness: view.liveness,
+            liveness_ms_ago: view.liveness_ms_ago,
             heard_ms_ago: view.heard_ms_ago,
             round_trip_ms: view.round_trip_ms,
             path: view.path,

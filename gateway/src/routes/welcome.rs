@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{ConnectInfo, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::IntoResponse,
 };
 use crdt::records::{Record, account::Account, credential::Credential};
@@ -15,10 +15,14 @@ use keys::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Json, PersonAnswer};
+use super::Json;
 use crate::{
     app::App,
-    auth::{self, Person},
+    auth::{
+        self,
+        devices::{self, SignedInAnswer},
+        passwords,
+    },
     error::{ApiError, ErrorBody},
     idle::Peer,
 };
@@ -36,13 +40,14 @@ pub(crate) struct WelcomeRequest {
 }
 
 #[utoipa::path(post, path = "/api/v1/welcome", request_body = WelcomeRequest, responses(
-    (status = 201, body = PersonAnswer, description = "The account is made and signed in by a cookie"),
+    (status = 201, body = SignedInAnswer, description = "The account is made and signed in, by two cookies"),
     (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody),
     (status = 413, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody),
 ))]
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
     Json(request): Json<WelcomeRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     super::sign_in::rate_limit(&app, peer, Instant::now())?;
@@ -53,20 +58,14 @@ pub(crate) async fn post(
     let account = Account::new(&name, link.role.into(), Timestamp::now(), link.nonce);
     account.validate().map_err(|_| ApiError::NameInvalid)?;
     check_unused(&app, &link).await?;
-    if auth::find_account(&app.store, &name).await?.is_some() {
+    if app.people.named(&name).await?.is_some() {
         return Err(ApiError::NameTaken);
     }
-    let password_hash = auth::hash_password(&app, request.password).await?;
-    let id = app.store.create(account.clone()).await?;
+    let password_hash = passwords::hash(&app, request.password).await?;
+    let id = app.people.create(account).await?;
     app.store.create(Credential::new(id, password_hash)).await?;
-    let answer = PersonAnswer {
-        person: (&Person { id, account }).into(),
-    };
-    Ok((
-        StatusCode::CREATED,
-        [(header::SET_COOKIE, auth::session_cookie(&app, id)?)],
-        Json(answer),
-    ))
+    let (cookies, answer) = devices::sign_in(&app, id, devices::label(&headers), None).await?;
+    Ok((StatusCode::CREATED, cookies, Json(answer)))
 }
 
 async fn check_unused(app: &App, link: &OneTimeLink) -> Result<(), ApiError> {

@@ -82,12 +82,12 @@ export function meshNow() {
     temperature_celsius: 71,
   };
   const model = (name, slots, busy, speed) => ({ name, slots, busy, decode_tokens_per_second: speed });
-  const other = (id, name, rest) => ({ id, name, is_self: false, state: "connected", heard_ms_ago: 240, round_trip_ms: 0.8, path: "quic", load: null, models: [], ...rest });
+  const other = (id, name, rest) => ({ id, name, is_self: false, state: "connected", liveness: "serving", liveness_ms_ago: 5_400_000, heard_ms_ago: 240, round_trip_ms: 0.8, path: "quic", load: null, models: [], ...rest });
   return [
-    { id: "mock-a", name: "mock-dacha", is_self: true, state: "connected", heard_ms_ago: null, round_trip_ms: null, path: null, load: load(12.5, 0.41, []), models: [model("built-in", 4, 1, 900)] },
+    { id: "mock-a", name: "mock-dacha", is_self: true, state: "connected", liveness: "serving", liveness_ms_ago: 7_200_000, heard_ms_ago: null, round_trip_ms: null, path: null, load: load(12.5, 0.41, []), models: [model("built-in", 4, 1, 900)] },
     other("mock-b", "mock-garage", { load: load(78.2, 0.93, [gpu]), models: [model("built-in", 4, 0, 870), model("qwen3-8b-q4", 2, 2, 41.5)] }),
     other("mock-c", "mock-office-rack-12", { heard_ms_ago: 1800, round_trip_ms: 34.6, path: "tcp", load: load(95.4, 0.62, []), models: [model("built-in", 2, 1, 410)] }),
-    other("mock-d", "mock-attic", { state: "unreachable", heard_ms_ago: 11_520_000, round_trip_ms: null, path: null }),
+    other("mock-d", "mock-attic", { state: "unreachable", liveness: "gone", liveness_ms_ago: 11_517_000, heard_ms_ago: 11_520_000, round_trip_ms: null, path: null }),
     other("mock-e", "mock-neighbour", { heard_ms_ago: 90, round_trip_ms: 4.2 }),
   ];
 }

@@ -3,14 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
+    time::Instant,
 };
 
 use crdt::{
     Store, StoreError,
     records::{
         character::{Character, Definition},
-        session::{MessageId, Session, SessionEdit, Speaker, answer_id},
+        session::{Ending, Message, MessageId, Session, SessionEdit, Speaker, answer_id},
     },
 };
 use futures::{FutureExt, future::Fuse};
@@ -22,16 +22,22 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{AnswerEvent, AnswerNotice, Command, WaitReason};
+use super::{
+    AnswerEvent, AnswerNotice, Command, WaitReason,
+    memory::{self, Memory},
+    routing::{self, Routing},
+};
 use crate::{
     engine::{Engine, GenerationError, Sampling},
     generate,
-    limits::{ANSWER_TOKENS_MAX, ANSWERS_MAX, ATTEMPTS_MAX, RETRY_EVERY},
+    limits::{ANSWER_TOKENS_MAX, ANSWER_WAIT, ANSWERS_MAX, ATTEMPTS_MAX, RETRY_EVERY},
     prompt,
     serve::{self, AskError},
     swarm::{
-        self, FromGenerator, Request,
-        route::{self, Candidate, Work},
+        self, FromAsker, FromGenerator, Request,
+        journal::{Journal, JournalError},
+        route::Choice,
+        router::Ended,
     },
 };
 
@@ -42,6 +48,8 @@ pub(super) struct Workshop {
     pub(super) store: Store,
     pub(super) mesh: Mesh,
     pub(super) notices: broadcast::Sender<AnswerNotice>,
+    pub(super) routing: Routing,
+    pub(super) memory: Memory,
 }
 
 /// Why one node did not answer.
@@ -53,6 +61,8 @@ enum TryError {
     Ask(#[from] AskError),
     #[error("{0}")]
     Generation(GenerationError),
+    #[error("{0}")]
+    Journal(#[from] JournalError),
     #[error("it answered another question")]
     AnotherQuestion,
     #[error("its answer could not be written: {0}")]
@@ -61,18 +71,51 @@ enum TryError {
     NoAnswer,
 }
 
+impl TryError {
+    /// What it says of the node that was asked: a full node is none that fails, and what this node could not write is not its fault.
+    const fn says_of_the_node(&self) -> Ended {
+        match self {
+            Self::Busy => Ended::Busy,
+            Self::Record(_) => Ended::Stopped,
+            Self::Ask(_) | Self::Generation(_) | Self::Journal(_) | Self::AnotherQuestion | Self::NoAnswer => {
+                Ended::Failed
+            }
+        }
+    }
+}
+
 /// How an attempt ended.
 enum Outcome {
     /// Answered, or no longer to be answered.
     Done,
-    /// Nobody could answer.
-    Waiting,
+    /// Nobody could answer now; this is what there is of an answer.
+    Waiting(Journal),
+}
+
+/// An attempt on one node.
+struct Following<'run> {
+    node: NodeId,
+    request: &'run Request,
+    choice: Option<Arc<Choice>>,
+}
+
+/// How far an attempt has come.
+enum Follow {
+    /// It is under way.
+    Goes,
+    /// The answer is whole, and its node may write it.
+    Finished(Message),
+    /// Its node has written it.
+    Recorded(Message),
+    /// Its node cannot write it.
+    Unrecorded(Message),
+    Failed(TryError),
 }
 
 struct Actor {
     workshop: Workshop,
     /// Questions that nobody could answer at the last try.
-    waiting: BTreeMap<MessageId, ContentId>,
+    waiting: BTreeMap<MessageId, (ContentId, Journal)>,
     /// Questions that are being answered, with the way to stop them.
     running: HashMap<MessageId, (ContentId, Option<oneshot::Sender<()>>)>,
     attempts: JoinSet<Outcome>,
@@ -102,7 +145,7 @@ pub(super) async fn run(workshop: Workshop, mut commands: mpsc::Receiver<Command
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Ask { session, question }) => actor.try_now(question, session),
+                Some(Command::Ask { session, question }) => actor.try_now(question, session, Journal::default()),
                 Some(Command::Stop { session }) => actor.handle_stop(session),
                 None => return,
             },
@@ -140,17 +183,17 @@ impl Actor {
     }
 
     fn try_all(&mut self) {
-        for (question, session) in std::mem::take(&mut self.waiting) {
-            self.try_now(question, session);
+        for (question, (session, journal)) in std::mem::take(&mut self.waiting) {
+            self.try_now(question, session, journal);
         }
     }
 
-    fn try_now(&mut self, question: MessageId, session: ContentId) {
+    fn try_now(&mut self, question: MessageId, session: ContentId, journal: Journal) {
         if self.running.contains_key(&question) {
             return;
         }
         if self.running.len() >= ANSWERS_MAX {
-            self.waiting.insert(question, session);
+            self.waiting.insert(question, (session, journal));
             return;
         }
         let (stop, stopped) = oneshot::channel();
@@ -158,7 +201,7 @@ impl Actor {
         let workshop = self.workshop.clone();
         let task = self
             .attempts
-            .spawn(async move { workshop.attempt(session, question, stopped).await });
+            .spawn(async move { workshop.attempt(session, question, journal, stopped).await });
         self.asked.insert(task.id(), (question, session));
     }
 
@@ -179,15 +222,15 @@ impl Actor {
             Err(error) => {
                 // The question is kept: it is tried again like one that nobody could answer.
                 tracing::error!(%error, "an attempt to answer ended abnormally");
-                (error.id(), Outcome::Waiting)
+                (error.id(), Outcome::Waiting(Journal::default()))
             }
         };
         let Some((question, session)) = self.asked.remove(&id) else {
             return;
         };
         self.running.remove(&question);
-        if matches!(outcome, Outcome::Waiting) {
-            self.waiting.insert(question, session);
+        if let Outcome::Waiting(journal) = outcome {
+            self.waiting.insert(question, (session, journal));
             // Those that are able now have just failed: only a further one is news.
             self.able = self.able_now();
         }
@@ -195,12 +238,12 @@ impl Actor {
 }
 
 /// Questions of this node that a stop or a crash left without an answer. They are here: who writes keeps it for a while.
-async fn unanswered(store: &Store) -> Result<BTreeMap<MessageId, ContentId>, StoreError> {
+async fn unanswered(store: &Store) -> Result<BTreeMap<MessageId, (ContentId, Journal)>, StoreError> {
     let mut waiting = BTreeMap::new();
     for (id, session) in store.list_here::<Session>().await? {
         for question in session.unanswered() {
             if matches!(question.speaker, Speaker::Person { gateway } if gateway == Some(store.node())) {
-                waiting.insert(question.id, id);
+                waiting.insert(question.id, (id, Journal::default()));
             }
         }
     }
@@ -208,8 +251,15 @@ async fn unanswered(store: &Store) -> Result<BTreeMap<MessageId, ContentId>, Sto
 }
 
 impl Workshop {
-    /// Tries to get one question answered, on at most [`ATTEMPTS_MAX`] nodes.
-    async fn attempt(&self, session: ContentId, question: MessageId, stop: oneshot::Receiver<()>) -> Outcome {
+    /// Tries to get one question answered, on at most [`ATTEMPTS_MAX`] nodes. What one of them has made before it failed, the next one
+    /// goes on with, if it has the same model.
+    async fn attempt(
+        &self,
+        session: ContentId,
+        question: MessageId,
+        mut journal: Journal,
+        stop: oneshot::Receiver<()>,
+    ) -> Outcome {
         // Fused: a stop is heard once, also when it is another node's turn afterwards.
         let mut stop = stop.fuse();
         let (chat, character) = match self.read(session).await {
@@ -225,15 +275,39 @@ impl Workshop {
         if !chat.is_unanswered(asked) {
             return Outcome::Done;
         }
-        let request = request(session, &chat, &character, question);
-        let account = chat.account;
-        let candidates = self.candidates(&request);
+        let asked = asked.text.text().to_owned();
+        let chat = memory::fold(&self.store, session, chat, question).await;
+        let mut request = request(session, &chat, &character, question);
+        let allowed = request.sampling.tokens_max;
+        request.sampling.tokens_max = self.memory.tokens_max(chat.character, &asked, allowed);
+        let (question_to_route, mut decision) = self.routing.decide(&self.engine, &self.mesh, &request);
         let mut reason = WaitReason::NoNode;
-        for candidate in candidates.into_iter().take(ATTEMPTS_MAX) {
-            let node = candidate.node;
-            match self.try_node(node, account, &request, &mut stop).await {
-                Ok(()) => return Outcome::Done,
+        for place in 0..decision.order.len().min(ATTEMPTS_MAX) {
+            if let Some(begun) = journal.begun() {
+                decision.prefer(place, &begun.model);
+            }
+            let Some(priced) = decision.order.get(place) else { break };
+            let node = priced.0.node;
+            let goes_on = journal.begun().filter(|begun| begun.model == priced.0.offer.model);
+            request.begun = goes_on.cloned();
+            request.epoch = journal.next_epoch();
+            let choice = decision.choice(place).map(Arc::new);
+            let watched = self.routing.began(question_to_route, priced);
+            let began = Instant::now();
+            let following = Following {
+                node,
+                request: &request,
+                choice,
+            };
+            match self.try_node(following, &mut journal, &mut stop).await {
+                Ok(message) => {
+                    self.routing
+                        .ended(watched, routing::answered(&message, began.elapsed()));
+                    self.remember(session, chat.character, &asked, question).await;
+                    return Outcome::Done;
+                }
                 Err(error) => {
+                    self.routing.ended(watched, error.says_of_the_node());
                     if matches!(error, TryError::Busy) {
                         reason = WaitReason::AllBusy;
                     }
@@ -241,8 +315,23 @@ impl Workshop {
                 }
             }
         }
-        self.notify(session, account, AnswerEvent::Waiting { question, reason });
-        Outcome::Waiting
+        self.notify(&request, AnswerEvent::Waiting { question, reason });
+        Outcome::Waiting(journal)
+    }
+
+    /// Notes how long the answer became, and has the summary written better when nobody waits.
+    async fn remember(&self, session: ContentId, character: ContentId, asked: &str, question: MessageId) {
+        let Ok(chat) = self.store.read::<Session>(session).await else {
+            return;
+        };
+        let id = answer_id(question);
+        if let Some(answer) = chat.messages.iter().find(|message| message.id == id) {
+            let was_cut = matches!(&answer.speaker, Speaker::Character { ending, .. } if *ending == Ending::Length);
+            self.memory.note(character, asked, answer.text.text(), was_cut);
+        }
+        if generate::writes_answers(&self.mesh) {
+            self.memory.write_later(&self.engine, &self.store, session);
+        }
     }
 
     async fn read(&self, session: ContentId) -> Result<(Session, Definition), StoreError> {
@@ -252,87 +341,59 @@ impl Workshop {
         Ok((chat, definition))
     }
 
-    /// Nodes that could answer, cheapest first.
-    fn candidates(&self, request: &Request) -> Vec<Candidate> {
-        let own = self.mesh.node();
-        let view = self.mesh.view();
-        let view = view.borrow();
-        let mut candidates = Vec::new();
-        for (node, offers) in swarm::known_offers(own, &self.engine, &view) {
-            let round_trip = view
-                .links
-                .get(&node)
-                .and_then(|link| link.round_trip)
-                .unwrap_or(Duration::ZERO);
-            let round_trip_ms = round_trip.as_secs_f64() * 1000.0;
-            candidates.extend(offers.into_iter().map(|offer| Candidate {
-                node,
-                offer,
-                round_trip_ms,
-            }));
-        }
-        drop(view);
-        let characters: usize = request
-            .messages
-            .iter()
-            .map(|message| message.content.chars().count())
-            .sum();
-        // Three characters a token is near the truth for Russian and English alike.
-        let work = Work {
-            prompt_tokens: characters as f64 / 3.0,
-            answer_tokens: 100.0,
-        };
-        route::rank(candidates, work)
-            .into_iter()
-            .map(|(candidate, _)| candidate)
-            .collect()
-    }
-
     /// One attempt on one node, to the end.
     async fn try_node(
         &self,
-        node: NodeId,
-        account: ContentId,
-        request: &Request,
+        following: Following<'_>,
+        journal: &mut Journal,
         stop: &mut Fuse<oneshot::Receiver<()>>,
-    ) -> Result<(), TryError> {
+    ) -> Result<Arc<Message>, TryError> {
+        let (node, request) = (following.node, following.request);
         let (report, mut reports) = mpsc::channel(64);
-        let (stop_sender, stopped) = oneshot::channel();
+        let (orders, mut to_node) = mpsc::channel(2);
         let work = async {
             if node == self.mesh.node() {
                 let stopped = async {
-                    if stopped.await.is_err() {
+                    if to_node.recv().await.is_none() {
                         std::future::pending::<()>().await;
                     }
                 };
-                let writes = generate::writes_answers(&self.mesh);
-                generate::run(&self.engine, (&self.store, writes), request.clone(), &report, stopped).await;
+                if let Some(message) = generate::run(&self.engine, request, &report, stopped).await {
+                    let finished = FromGenerator::Finished {
+                        epoch: request.epoch,
+                        message,
+                        can_record: false,
+                    };
+                    // The listener beside this ends after it.
+                    let _ = report.send(finished).await;
+                }
                 drop(report);
                 Ok(())
             } else {
-                let result = serve::ask(&self.mesh, node, request.clone(), &report, stopped).await;
+                let result = serve::ask(&self.mesh, node, request.clone(), &report, to_node).await;
                 drop(report);
                 result
             }
         };
         let follow = async {
-            let mut stop_sender = Some(stop_sender);
-            let mut last = Err(TryError::NoAnswer);
+            let mut is_stopped = false;
+            let mut follow = Follow::Goes;
             loop {
                 tokio::select! {
                     biased;
-                    Ok(()) = &mut *stop, if stop_sender.is_some() => {
-                        if let Some(sender) = stop_sender.take() {
-                            let _ = sender.send(());
-                        }
+                    Ok(()) = &mut *stop, if !is_stopped => {
+                        is_stopped = true;
+                        // There is room for both orders; a node that is gone needs none.
+                        let _ = orders.try_send(FromAsker::Stop);
                     }
                     event = reports.recv() => match event {
                         Some(event) => {
-                            if let Some(result) = self.handle_report(node, account, request, event).await {
-                                last = result;
+                            follow = self.handle_report(&following, journal, follow, event);
+                            if matches!(follow, Follow::Finished(_)) {
+                                let _ = orders.try_send(FromAsker::Record);
                             }
                         }
-                        None => return last,
+                        None => return follow,
                     },
                 }
             }
@@ -340,64 +401,115 @@ impl Workshop {
         let (worked, followed): (Result<(), AskError>, _) = tokio::join!(work, follow);
         match (worked, followed) {
             // What broke the conversation says more than that it ended.
-            (Err(broken), Err(TryError::NoAnswer)) => Err(broken.into()),
-            (_, followed) => followed,
+            (Err(broken), Follow::Goes) => Err(broken.into()),
+            (_, followed) => self.conclude(&following, followed).await,
         }
     }
 
-    /// Passes a report on to whoever shows it; `Some` when it was the last.
-    async fn handle_report(
+    /// Passes a report on to whoever shows it.
+    fn handle_report(
         &self,
-        node: NodeId,
-        account: ContentId,
-        request: &Request,
+        following: &Following<'_>,
+        journal: &mut Journal,
+        follow: Follow,
         report: FromGenerator,
-    ) -> Option<Result<(), TryError>> {
-        let (session, question) = (request.session, request.question);
-        let answer = answer_id(question);
+    ) -> Follow {
+        let request = following.request;
+        let answer = answer_id(request.question);
         match report {
-            FromGenerator::Accepted { model } => {
+            // After the first thing that went wrong nothing else is taken.
+            _ if matches!(follow, Follow::Failed(_)) => follow,
+            FromGenerator::Accepted { model, .. } => {
+                let goes_on = request.begun.is_some();
+                journal.accepted(&model, goes_on);
                 let event = AnswerEvent::Started {
-                    question,
+                    question: request.question,
                     answer,
-                    node,
+                    node: following.node,
                     model: model.into(),
+                    goes_on,
+                    choice: following.choice.clone(),
                 };
-                self.notify(session, account, event);
-                None
+                self.notify(request, event);
+                follow
             }
-            FromGenerator::Progress => None,
-            FromGenerator::Text { index, text } => {
-                self.notify(
-                    session,
-                    account,
-                    AnswerEvent::Text {
-                        answer,
-                        index,
-                        text: text.into(),
-                    },
-                );
-                None
+            FromGenerator::Progress => follow,
+            FromGenerator::Shortened => {
+                journal.shortened();
+                follow
             }
-            FromGenerator::Failed(GenerationError::Busy) => Some(Err(TryError::Busy)),
-            FromGenerator::Failed(error) => Some(Err(TryError::Generation(error))),
-            FromGenerator::Finished { message, .. } if message.id != answer => Some(Err(TryError::AnotherQuestion)),
-            FromGenerator::Finished { message, recorded } => {
-                let edit = SessionEdit::PutMessage(message.clone());
-                if !recorded && let Err(error) = self.store.edit(session, edit).await {
-                    return Some(Err(error.into()));
+            FromGenerator::Said {
+                epoch,
+                from,
+                tokens,
+                text,
+            } => match journal.said(epoch, from, &tokens, &text) {
+                Ok(None) => follow,
+                Ok(Some(index)) => {
+                    let text = text.into();
+                    self.notify(request, AnswerEvent::Text { answer, index, text });
+                    follow
                 }
-                self.notify(session, account, AnswerEvent::Finished(Arc::new(message)));
-                Some(Ok(()))
+                Err(error) => Follow::Failed(error.into()),
+            },
+            FromGenerator::Failed(GenerationError::Busy) => Follow::Failed(TryError::Busy),
+            FromGenerator::Failed(error) => Follow::Failed(TryError::Generation(error)),
+            FromGenerator::Finished { message, .. } if message.id != answer => {
+                Follow::Failed(TryError::AnotherQuestion)
             }
+            FromGenerator::Finished {
+                epoch,
+                message,
+                can_record,
+            } => match journal.check(epoch) {
+                Err(error) => Follow::Failed(error.into()),
+                Ok(()) if can_record => Follow::Finished(message),
+                Ok(()) => Follow::Unrecorded(message),
+            },
+            FromGenerator::Recorded(is_recorded) => match follow {
+                Follow::Finished(message) if is_recorded => Follow::Recorded(message),
+                Follow::Finished(message) => Follow::Unrecorded(message),
+                other => other,
+            },
         }
     }
 
-    fn notify(&self, session: ContentId, account: ContentId, event: AnswerEvent) {
+    /// An answer that another node wrote travels here by replication, its end over the stream, which is faster: who is told of
+    /// the end and reads the chat again must not find the question still waiting.
+    async fn wait_for_answer(&self, session: ContentId, answer: MessageId) {
+        let arrived = |chat: Result<Session, StoreError>| match chat {
+            Ok(chat) => chat.messages.iter().any(|message| message.id == answer).then_some(true),
+            Err(_) => Some(false),
+        };
+        // Later is no loss: the one who waits was told the text.
+        let _ = generate::chat_settles(&self.store, session, ANSWER_WAIT, arrived).await;
+    }
+
+    /// The end of an attempt: an answer that its node did not write is written here.
+    async fn conclude(&self, following: &Following<'_>, followed: Follow) -> Result<Arc<Message>, TryError> {
+        let message = match followed {
+            Follow::Goes => return Err(TryError::NoAnswer),
+            Follow::Failed(error) => return Err(error),
+            Follow::Recorded(message) => {
+                self.wait_for_answer(following.request.session, message.id).await;
+                message
+            }
+            Follow::Finished(message) | Follow::Unrecorded(message) => {
+                let edit = SessionEdit::PutMessage(message.clone());
+                self.store.edit(following.request.session, edit).await?;
+                generate::signed(&message, following.node)
+            }
+        };
+        let message = Arc::new(message);
+        self.notify(following.request, AnswerEvent::Finished(Arc::clone(&message)));
+        Ok(message)
+    }
+
+    fn notify(&self, request: &Request, event: AnswerEvent) {
         // Nobody listening is usual: the person may have closed the page.
         let _ = self.notices.send(AnswerNotice {
-            session,
-            account,
+            session: request.session,
+            account: request.account,
             event,
         });
     }
@@ -421,5 +533,7 @@ fn request(session: ContentId, chat: &Session, character: &Definition, question:
             characters_max,
             ..Sampling::default()
         },
+        epoch: 0,
+        begun: None,
     }
 }

@@ -211,6 +211,7 @@ impl Llama {
                 begin_token: loaded.begin_token,
                 end_token: loaded.end_token,
             }),
+            tells_tokens: true,
             profile: Some(loaded.profile),
         };
         let Profile {
@@ -302,6 +303,7 @@ impl Llama {
                     card_bytes,
                     line,
                     sampling,
+                    accepted,
                     deadline,
                     ..
                 } = *task;
@@ -312,6 +314,7 @@ impl Llama {
                     card_bytes: u32::try_from(card_bytes).unwrap_or(0),
                     line: line.and_then(|line| Some((u32::try_from(line.start).ok()?, u32::try_from(line.end).ok()?))),
                     sampling,
+                    accepted,
                     deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
                 })))
             }
@@ -321,8 +324,20 @@ impl Llama {
     /// Passes an event on; when nobody listens any more, the answer is to stop that generation.
     fn handle_event(&mut self, event: FromWorker) -> Option<ToWorker> {
         let (id, event) = match event {
-            FromWorker::Text { id, text } => (id, EngineEvent::Text(text)),
-            FromWorker::Thought { id, text } => (id, EngineEvent::Thought(text)),
+            FromWorker::Said {
+                id,
+                token,
+                text,
+                thought,
+            } => {
+                let thought = (!thought.is_empty()).then_some(EngineEvent::Thought(thought));
+                let text = (!text.is_empty()).then_some(EngineEvent::Text(text));
+                let token = token.map(EngineEvent::Token);
+                let mut events = [thought, text, token].into_iter().flatten();
+                return events
+                    .any(|event| self.running.deliver(id, event))
+                    .then_some(ToWorker::Stop { id });
+            }
             FromWorker::Probability { id, token } => (id, EngineEvent::Probability(token)),
             FromWorker::Finished { id, finished } => (id, EngineEvent::Finished(finished)),
             FromWorker::Failed { id, error } => (id, EngineEvent::Failed(error)),
@@ -337,7 +352,11 @@ impl Llama {
                 self.running.change_model(|model| model.profile = Some(profile));
                 return None;
             }
-            FromWorker::Beat | FromWorker::Ready(_) | FromWorker::LoadFailed { .. } => return None,
+            FromWorker::Beat => {
+                self.running.beat();
+                return None;
+            }
+            FromWorker::Ready(_) | FromWorker::LoadFailed { .. } => return None,
         };
         self.running.deliver(id, event).then_some(ToWorker::Stop { id })
     }
@@ -353,7 +372,8 @@ impl Llama {
     }
 }
 
-fn refuse(command: Command) {
+/// Answers what cannot be done while no model is loaded.
+pub(super) fn refuse(command: Command) {
     match command {
         Command::Generate(_, reply) => drop(reply.send(Err(GenerationError::NotReady))),
         Command::Embed(_, reply) => drop(reply.send(Err(GenerationError::NotReady))),

@@ -61,6 +61,7 @@ impl Backend for Mock {
             slots: u32::try_from(GENERATIONS_MAX).unwrap_or(1),
             context_tokens: 8192,
             format: None,
+            tells_tokens: true,
             profile: None,
         };
         self.running.set_status(EngineStatus::Ready(Arc::new(model)));
@@ -119,9 +120,15 @@ async fn answer(
         count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
     });
     let mut pace = rate.map(|rate| tokio::time::interval(Duration::from_secs(1) / rate));
+    let accepted = u32::try_from(task.accepted.len()).unwrap_or(u32::MAX);
     let mut said = 0;
     let mut reason = FinishReason::Complete;
-    for word in words(question) {
+    for (number, word) in (0..).zip(words(question)) {
+        // What was made elsewhere is not said again; a word's number is its token.
+        if said < accepted {
+            said += 1;
+            continue;
+        }
         if fails_after == Some(said) {
             return Some(EngineEvent::Failed(GenerationError::Engine(
                 "the mock was asked to fail".into(),
@@ -140,6 +147,7 @@ async fn answer(
         }
         let text = if said == 0 { word } else { format!(" {word}") };
         events.try_send(EngineEvent::Text(text)).ok()?;
+        events.try_send(EngineEvent::Token(number)).ok()?;
         said += 1;
     }
     Some(EngineEvent::Finished(Finished {

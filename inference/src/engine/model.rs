@@ -28,6 +28,15 @@ pub enum ModelSource {
     BuiltIn,
     /// A GGUF file.
     File(PathBuf),
+    /// A file that is called otherwise than it is named, such as one of the catalogue.
+    Named {
+        /// What people call the model.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+    },
+    /// A model of the catalogue whose file has to be found or fetched first; see [`Engine::start_later`](super::Engine::start_later).
+    Catalogue(String),
     /// A server that the operator runs already.
     Upstream(Server),
     /// None at all: prepared answers, for tests. It says so wherever it shows.
@@ -72,6 +81,9 @@ pub enum ModelError {
         /// What would fit.
         advice: String,
     },
+    /// Its file was not looked for yet.
+    #[error("the model {0} of the catalogue is not on this machine")]
+    NotFetched(String),
     /// The address of an upstream server makes no sense.
     #[error("{0}")]
     Upstream(#[from] super::upstream::AddressError),
@@ -118,6 +130,8 @@ pub(crate) fn check_settings(settings: &EngineSettings) -> Result<(), ModelError
 pub(crate) fn prepare(settings: &EngineSettings) -> Result<Prepared, ModelError> {
     let (path, name) = match &settings.model {
         ModelSource::File(path) => (path.clone(), stem(path)),
+        ModelSource::Named { name, path } => (path.clone(), name.clone()),
+        ModelSource::Catalogue(name) => return Err(ModelError::NotFetched(name.clone())),
         _ => (unpack(&settings.models_directory)?, "built-in".to_owned()),
     };
     let (header, bytes) = read_header(&path)?;
@@ -149,7 +163,7 @@ fn stem(path: &Path) -> String {
 }
 
 /// The header of a whole model file, and the file's size.
-fn read_header(path: &Path) -> Result<(Header, u64), ModelError> {
+pub(crate) fn read_header(path: &Path) -> Result<(Header, u64), ModelError> {
     let unreadable = |source| ModelError::Unreadable {
         path: path.to_owned(),
         source,

@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Finished, GenerationError, TokenProbability, cache::Conversation, calibration::Profile, sampling::Sampling,
+    Finished, GenerationError, TokenProbability,
+    cache::{Conversation, TokenId},
+    calibration::Profile,
+    sampling::Sampling,
 };
 
 /// First byte of every frame. Both ends are the same program, unless it was replaced while the node ran.
@@ -50,6 +53,8 @@ pub(crate) struct Order {
     /// Bytes of the prompt that are the person's last line, from and to.
     pub(crate) line: Option<(u32, u32)>,
     pub(crate) sampling: Sampling,
+    /// Tokens of the answer that were made elsewhere: it goes on after them.
+    pub(crate) accepted: Vec<TokenId>,
     /// It must be over after so many milliseconds.
     pub(crate) deadline_ms: u64,
 }
@@ -65,10 +70,14 @@ pub(crate) enum FromWorker {
     Measured(Profile),
     /// Nothing new, but alive.
     Beat,
-    /// The next piece of an answer.
-    Text { id: u64, text: String },
-    /// The next piece of the thoughts before it.
-    Thought { id: u64, text: String },
+    /// A token, and what came of it: together, so that no text is ever there without its token, nor twice. The end of an answer may say
+    /// what was held back without a token.
+    Said {
+        id: u64,
+        token: Option<TokenId>,
+        text: String,
+        thought: String,
+    },
     /// How likely a token was.
     Probability { id: u64, token: TokenProbability },
     /// A generation is finished.

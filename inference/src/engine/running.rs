@@ -14,6 +14,7 @@ pub(super) struct Running {
     commands: mpsc::WeakSender<Command>,
     events: HashMap<u64, mpsc::Sender<EngineEvent>>,
     next_id: u64,
+    pulse: watch::Sender<u64>,
 }
 
 impl Running {
@@ -29,6 +30,7 @@ impl Running {
             commands,
             events: HashMap::new(),
             next_id: 0,
+            pulse: watch::Sender::new(0),
         };
         (running, status, load)
     }
@@ -58,13 +60,14 @@ impl Running {
         }
         self.next_id += 1;
         let id = self.next_id;
-        // Room for a text, a thought and a probability of every token and for the end, so that the engine never waits for a slow
+        // Room for a text, a thought, a probability and the number of every token and for the end, so that the engine never waits for a slow
         // reader.
-        let (sender, events) = mpsc::channel(tokens_max as usize * 2 + 4);
+        let (sender, events) = mpsc::channel(tokens_max as usize * 4 + 8);
         let handle = Handle {
             id,
             events,
             commands: self.commands.clone(),
+            pulse: self.pulse.subscribe(),
         };
         if reply.send(Ok(handle)).is_err() {
             return None;
@@ -106,6 +109,11 @@ impl Running {
             let _ = events.try_send(EngineEvent::Failed(error.clone()));
         }
         self.publish(0);
+    }
+
+    /// What computes has said that it lives.
+    pub(super) fn beat(&self) {
+        self.pulse.send_modify(|beats| *beats = beats.wrapping_add(1));
     }
 
     pub(super) fn count_restart(&self) {

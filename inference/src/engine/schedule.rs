@@ -65,7 +65,12 @@ enum Phase {
     /// Not yet begun.
     Waiting,
     /// With so many prompt tokens left, of which so many belong to the card and are computed apart.
-    Prefilling { remaining: usize, card: usize },
+    /// The last ones of them may be an answer's, to be computed one by one as they were when they were made.
+    Prefilling {
+        remaining: usize,
+        card: usize,
+        replay: usize,
+    },
     /// Gets a token in every step.
     Generating,
 }
@@ -159,9 +164,14 @@ impl Scheduler {
     }
 
     /// Begins a waiting generation. So much of its prompt is not yet computed, of which so much belongs to the card.
-    pub fn admit(&mut self, id: u64, remaining: usize, card: usize) {
+    /// The last `replay` tokens are computed one by one.
+    pub fn admit(&mut self, id: u64, remaining: usize, card: usize, replay: usize) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.phase = Phase::Prefilling { remaining, card };
+            entry.phase = Phase::Prefilling {
+                remaining,
+                card,
+                replay,
+            };
         }
     }
 
@@ -178,9 +188,17 @@ impl Scheduler {
                     tokens: 1,
                     is_prompt: false,
                 }),
-                Phase::Prefilling { remaining, card } => {
+                Phase::Prefilling {
+                    remaining,
+                    card,
+                    replay,
+                } => {
                     // What is computed apart ends its share, so that the rest can build on it.
-                    let most = if card > 0 { card } else { remaining };
+                    let most = match remaining.saturating_sub(replay) {
+                        _ if card > 0 => card,
+                        0 => 1,
+                        before => before,
+                    };
                     prompts.push((self.urgency(remaining, entry.arrived, now), id, most));
                 }
             }
@@ -203,18 +221,16 @@ impl Scheduler {
 
     /// A step was computed and took so long.
     pub fn computed(&mut self, shares: &[Share], took: Duration) {
-        let prompt: usize = shares
-            .iter()
-            .filter(|share| share.is_prompt)
-            .map(|share| share.tokens)
-            .sum();
-        let generated = shares.iter().filter(|share| !share.is_prompt).count();
+        let is_prompt = |share: &&Share| share.is_prompt && !self.is_replay(share.id);
+        let prompt: usize = shares.iter().filter(is_prompt).map(|share| share.tokens).sum();
+        // One by one, tokens of an answer take as long as when they were made.
+        let generated = shares.iter().filter(|share| !is_prompt(share)).count();
         self.speeds.observe(generated, prompt, took);
         for share in shares.iter().filter(|share| share.is_prompt) {
             let Some(entry) = self.entries.get_mut(&share.id) else {
                 continue;
             };
-            if let Phase::Prefilling { remaining, card } = &mut entry.phase {
+            if let Phase::Prefilling { remaining, card, .. } = &mut entry.phase {
                 *remaining = remaining.saturating_sub(share.tokens);
                 *card = card.saturating_sub(share.tokens);
                 if *remaining == 0 {
@@ -222,6 +238,11 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    fn is_replay(&self, id: u64) -> bool {
+        let phase = self.entries.get(&id).map(|entry| entry.phase);
+        matches!(phase, Some(Phase::Prefilling { remaining, card: 0, replay }) if remaining <= replay)
     }
 
     /// How long parts of a step take lately.

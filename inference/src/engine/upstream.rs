@@ -176,6 +176,7 @@ impl Upstream {
                     slots: self.slots,
                     context_tokens: self.context_tokens,
                     format: None,
+                    tells_tokens: false,
                     profile: None,
                 })));
             }

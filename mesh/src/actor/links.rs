@@ -18,8 +18,8 @@ use crate::{
     LinkPath, LinkView, Protocol, Stream,
     control::{self, Heard, LinkEnd},
     limits::{
-        ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, NEARBY_FOUND_MAX, REDIAL_FIRST, REDIAL_REFUSED,
-        TRUST_FIRST, TRUST_STREAMS_MAX,
+        ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, LINK_EVENT_QUEUE, LINK_LAPSE, NEARBY_FOUND_MAX, REDIAL_FIRST,
+        REDIAL_REFUSED, TRUST_FIRST, TRUST_STREAMS_MAX,
     },
     membership::{node_of, peer_of},
     streams::{OpenError, Opener},
@@ -69,7 +69,7 @@ impl Actor {
             path,
             remote: endpoint.get_remote_address().clone(),
         });
-        self.plan.connected(&node);
+        self.plan.connected(&node, dialled_by_us);
         self.replace_worse(node, endpoint, id);
         self.keep_one_connection(node);
         if dialled_by_us && self.has_connection(&node, id) {
@@ -113,6 +113,9 @@ impl Actor {
             return;
         }
         match connections.first() {
+            // A spare one has gone, and the control stream may well be on the one that stays: to open another would tear it. If it was on
+            // the one that is gone it ends in a moment, and is opened anew then.
+            Some(_) if self.controls.get(&node).is_some_and(|(_, task)| !task.is_finished()) => {}
             Some(remaining) if remaining.dialled_by_us => {
                 let remaining = remaining.id;
                 self.open_control(node, remaining, Duration::ZERO);
@@ -272,6 +275,11 @@ impl Actor {
                     self.handle_heard(node, heard);
                 }
             }
+            Event::Lapsed(node, control) => {
+                if self.controls.get(&node).is_some_and(|(present, _)| *present == control) {
+                    self.drop_control(&node);
+                }
+            }
             Event::Ended(node, control, end) => self.handle_link_end(node, control, &end),
             Event::Asked(node, asked, reply) => {
                 let _ = reply.send(self.judge_join(node, asked));
@@ -290,6 +298,9 @@ impl Actor {
         else {
             return;
         };
+        if let Some(id) = stream.on() {
+            self.abandon_older(node, id);
+        }
         self.next_control += 1;
         let control = self.next_control;
         let task = self.spawn_link(node, control, stream);
@@ -304,12 +315,28 @@ impl Actor {
                 connected: true,
                 path,
                 round_trip: None,
+                since: Instant::now(),
                 heard: Instant::now(),
                 sections,
             };
             view.links.insert(node, link);
         });
         self.publish_sections();
+    }
+
+    /// The other side dialled anew and says that its link is there: it has forgotten connections that it dialled before, perhaps with the life
+    /// in which it did. Without this they would stand here until QUIC gives them up, and what runs on them would wait for nobody.
+    fn abandon_older(&mut self, node: NodeId, id: ConnectionId) {
+        let Some(connections) = self.connections.get_mut(&node) else {
+            return;
+        };
+        let Some(place) = connections.iter().position(|one| one.id == id && !one.dialled_by_us) else {
+            return;
+        };
+        let older: Vec<_> = connections.extract_if(..place, |one| !one.dialled_by_us).collect();
+        for connection in older {
+            self.retire(node, connection.id, true);
+        }
     }
 
     fn spawn_link(&self, node: NodeId, control: u64, stream: Stream) -> tokio::task::AbortHandle {
@@ -354,13 +381,22 @@ impl Actor {
             return;
         }
         tracing::debug!(node = %self.name(&node), reason = %end, "control stream ended");
-        self.drop_control(&node);
         let broken = matches!(end, LinkEnd::Silent | LinkEnd::Malformed | LinkEnd::Left);
         let ours = self
             .connections
             .get(&node)
             .and_then(|all| all.iter().find(|one| one.dialled_by_us))
             .map(|one| one.id);
+        if broken || !self.connections.contains_key(&node) {
+            self.drop_control(&node);
+        } else {
+            // Mostly one that another has replaced, which is here in a moment: the link is not lost for that.
+            let events = self.events.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LINK_LAPSE).await;
+                let _ = events.send(Event::Lapsed(node, control)).await;
+            });
+        }
         match (broken, ours, peer_of(&node)) {
             // The stream went with a spare connection, or was reset: the side that dialled opens another.
             (false, Some(id), _) => self.open_control(node, id, REDIAL_FIRST),
@@ -385,7 +421,7 @@ impl Actor {
             let addresses = addresses.into_iter().take(ADDRESSES_PER_NODE_MAX);
             news |= self.plan.learn(node, addresses, self.started.elapsed());
             if linked {
-                self.plan.connected(&node);
+                self.plan.still_connected(&node);
             }
         }
         // The neighbours may not know it either; what is known goes no further, so that this ends.

@@ -24,7 +24,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Actor, Event, HINTS_TOPIC, jitter};
+use super::{Actor, Connection, Event, HINTS_TOPIC, jitter};
 use crate::{
     LinkPath, MeshSettings, Protocol, ReachView, Stream,
     dial::{Elapsed, Ways},
@@ -33,7 +33,7 @@ use crate::{
         stream::{self, Ends, Heard, HintsEnd},
     },
     limits::{
-        ADDRESSES_PER_NODE_MAX, BETTER_FIRST, HINT_EVERY_MIN, HINT_REFRESH, HINTS_REOPEN, JUDGE_EVERY,
+        ADDRESSES_PER_NODE_MAX, BETTER_FIRST, HINT_EVERY_MIN, HINT_FRESH_MS, HINT_REFRESH, HINTS_REOPEN, JUDGE_EVERY,
         LINK_EVENT_QUEUE, PUNCH_AGAIN_FIRST, PUNCH_AGAIN_MAX, RELAYS_HELD, RETIRED_MIN,
     },
     membership::peer_of,
@@ -144,6 +144,11 @@ impl Reach {
             retired: HashMap::new(),
             view,
         }
+    }
+
+    /// Whether this is the present hints stream of a link, and not one that it has replaced.
+    fn is_present(&self, node: &NodeId, number: u64) -> bool {
+        self.streams.get(node).is_some_and(|stream| stream.number == number)
     }
 
     /// Whether this connection was dialled through two routers; it is no dial under way any more.
@@ -271,10 +276,9 @@ impl Actor {
                 let ways = self.reach.book.get(&node).map(Ways::from).unwrap_or_default();
                 let before = self.plan.all_addresses(&node);
                 self.plan.hinted(node, ways, self.started.elapsed());
-                if let Some(connections) = self.connections.get(&node) {
-                    self.plan.connected(&node);
-                    let relayed = connections.iter().all(|one| !one.path.is_direct());
-                    if relayed && self.plan.all_addresses(&node) != before {
+                if self.connections.contains_key(&node) {
+                    self.plan.still_connected(&node);
+                    if self.is_relayed(&node) && self.plan.all_addresses(&node) != before {
                         // It has said more of itself since the link began.
                         self.dial_again(node, LinkPath::Relayed);
                     }
@@ -340,11 +344,10 @@ impl Actor {
     /// Where a node that dialled us is seen; a relayed or TCP connection says nothing about that.
     fn seen_of(&self, node: &NodeId) -> Option<SocketAddr> {
         let connections = self.connections.get(node)?;
-        let quic = |path| matches!(path, LinkPath::Quic | LinkPath::Punched);
         let theirs = connections
             .iter()
             .rev()
-            .find(|one| quic(one.path) && !one.dialled_by_us)?;
+            .find(|one| one.path.is_quic() && !one.dialled_by_us)?;
         transport::quic_address(&theirs.remote)
     }
 
@@ -388,22 +391,12 @@ impl Actor {
                 }
             }
             ReachEvent::Heard(node, number, heard) => {
-                if self
-                    .reach
-                    .streams
-                    .get(&node)
-                    .is_some_and(|stream| stream.number == number)
-                {
+                if self.reach.is_present(&node, number) {
                     self.handle_hints_heard(node, heard);
                 }
             }
             ReachEvent::HintsEnded(node, number, end) => {
-                if self
-                    .reach
-                    .streams
-                    .get(&node)
-                    .is_none_or(|stream| stream.number != number)
-                {
+                if !self.reach.is_present(&node, number) {
                     return;
                 }
                 tracing::debug!(node = %self.name(&node), reason = %end, "hints stream ended");
@@ -422,9 +415,7 @@ impl Actor {
         match heard {
             Heard::Seen(address) => {
                 // Only over a QUIC connection that we dialled does it say something: there is one socket for all of those.
-                let dialled = |connection: &super::Connection| {
-                    connection.dialled_by_us && matches!(connection.path, LinkPath::Quic | LinkPath::Punched)
-                };
+                let dialled = |connection: &super::Connection| connection.dialled_by_us && connection.path.is_quic();
                 if self.connections.get(&node).is_some_and(|all| all.iter().any(dialled)) {
                     let news = self.reach.observations.saw(node, address);
                     if news {
@@ -440,7 +431,7 @@ impl Actor {
                             news = true;
                             // Its author may have had no neighbours for gossip yet. What is older everybody has had the time to hear.
                             let made = self.reach.book.get(&author).map(|hint| hint.made);
-                            if made.is_some_and(|made| Timestamp::now().since(made) < 30_000) {
+                            if made.is_some_and(|made| Timestamp::now().since(made) < HINT_FRESH_MS) {
                                 self.gossip_hint(bytes);
                             }
                         }
@@ -459,6 +450,17 @@ impl Actor {
                 }
             }
         }
+    }
+
+    /// The direct connection of a link that has one.
+    fn direct_connection(&self, node: &NodeId) -> Option<&Connection> {
+        let connections = self.connections.get(node)?;
+        connections.iter().find(|one| one.path.is_direct())
+    }
+
+    /// Whether a link stands, and only through others.
+    fn is_relayed(&self, node: &NodeId) -> bool {
+        self.connections.contains_key(node) && self.direct_connection(node).is_none()
     }
 
     pub(super) fn has_connection(&self, node: &NodeId, id: ConnectionId) -> bool {

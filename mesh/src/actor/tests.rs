@@ -17,7 +17,9 @@ use super::{Behaviour, BehaviourEvent, gossip, reach};
 use crate::{
     Mesh, MeshSettings, Protocol,
     counters::Counters,
+    free_address::free_address,
     gate::Gated,
+    liveness::{Standing, State},
     membership::{Membership, peer_of},
     streams::{self, OpenError},
     transport,
@@ -27,10 +29,6 @@ fn founder(seed: u8) -> (NodeKey, Roster) {
     let key = NodeKey::from_seed(&[seed; 32]);
     let certificate = Certificate::found(&key, key.id(), "node", random_bytes(), Timestamp::now()).unwrap();
     (key, Roster::new(certificate).unwrap())
-}
-
-fn free_address() -> SocketAddr {
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Dials `victim` with a swarm that takes everyone for a member, opens every protocol there is, subscribes to gossip, and returns
@@ -83,13 +81,8 @@ async fn cheat(
 fn start(key: &NodeKey, roster: Roster, public: bool) -> (Mesh, crate::Inputs, SocketAddr) {
     let address = free_address();
     let settings = MeshSettings {
-        listen: address,
-        bootstrap: vec![],
         public_addresses: public.then_some(address).into_iter().collect(),
-        local_discovery: false,
-        congestion: transport::Congestion::default(),
-        relaying: true,
-        websocket: None,
+        ..MeshSettings::at(address)
     };
     let (mesh, inputs) = Mesh::start(&settings, key, roster).unwrap();
     (mesh, inputs, address)
@@ -140,13 +133,9 @@ async fn second(first: &NodeKey, roster: &Roster, address: SocketAddr) -> (Mesh,
     let key = NodeKey::generate();
     let roster = crate::join(&key, &invite, "second").await.unwrap();
     let settings = MeshSettings {
-        listen: free_address(),
         bootstrap: vec![(first.id(), address)],
-        public_addresses: vec![],
-        local_discovery: false,
-        congestion: transport::Congestion::default(),
         relaying: false,
-        websocket: None,
+        ..MeshSettings::at(free_address())
     };
     let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
     linked(&mesh, &first.id()).await;
@@ -186,6 +175,39 @@ async fn a_panic_in_the_swarm_task_is_over_within_a_second() {
         .unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(10), mesh.commands.closed()).await;
     assert!(ended.is_ok() && mesh.listen_addresses().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_the_task_of_liveness_is_told_and_the_members_are_known_again() {
+    let (key, roster) = founder(1);
+    let (mesh, _inputs, address) = start(&key, roster.clone(), false);
+    let (other, _other_inputs, other_key) = second(&key, &roster, address).await;
+    other.stand(Standing::Serving).await;
+    let knows = async |state| {
+        let mut view = mesh.view();
+        let known = view.wait_for(|view| {
+            let member = view.members.get(&other_key.id());
+            member.is_some_and(|member| member.state == state)
+        });
+        tokio::time::timeout(Duration::from_secs(20), known)
+            .await
+            .unwrap()
+            .map(drop)
+            .unwrap();
+    };
+    knows(State::Serving).await;
+    mesh.liveness
+        .send(crate::liveness::driver::Command::Panic)
+        .await
+        .unwrap();
+    let mut task = mesh.liveness_status.clone();
+    let told = task.wait_for(|task| task.errors == 1).await.unwrap().clone();
+    assert_eq!(
+        (told.running, told.last_error.as_deref()),
+        (true, Some("a test wants it"))
+    );
+    knows(State::Joining).await;
+    knows(State::Serving).await;
 }
 
 /// How many of a member's messages a node hears that judges each so, and whether it hears another member afterwards.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Stream,
-    frame::{FrameError, read_frame, write_frame},
+    frame::{FrameError, read_frame, within, write_frame},
     limits::{
         BLOB_ASKS_MAX, BLOB_BUSY_TIMEOUT, BLOB_FRAME_BYTES_MAX, BLOB_FRAME_TIMEOUT, BLOB_IDLE, BLOB_READ_GROUPS,
         BLOB_REQUEST_BYTES_MAX, BLOB_UPLOADS_MAX,
@@ -155,9 +155,7 @@ async fn have(writer: &mut (impl AsyncWrite + Unpin), store: &BlobStore, blob: B
 
 async fn say(writer: &mut (impl AsyncWrite + Unpin), answer: &Answer<'_>) -> Result<(), UploadError> {
     let frame = wire::answer(answer);
-    let written = write_frame(writer, &frame, BLOB_FRAME_BYTES_MAX);
-    let written = tokio::time::timeout(BLOB_FRAME_TIMEOUT, written).await;
-    Ok(written.map_err(|_| FrameError::Timeout(BLOB_FRAME_TIMEOUT))??)
+    Ok(within(BLOB_FRAME_TIMEOUT, write_frame(writer, &frame, BLOB_FRAME_BYTES_MAX)).await?)
 }
 
 /// Answers one question.

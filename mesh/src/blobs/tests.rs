@@ -21,8 +21,9 @@ use super::{
     *,
 };
 use crate::{
-    Congestion, Inputs, Mesh, MeshSettings, Protocol, Stream,
+    Inputs, Mesh, MeshSettings, Protocol, Stream,
     frame::{read_frame, write_frame},
+    free_address::free_address,
     limits::{BLOB_FRAME_BYTES_MAX, BLOB_PIECE_GROUPS, BLOB_REQUEST_BYTES_MAX, BLOB_UPLOADS_MAX},
 };
 
@@ -30,16 +31,6 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 const MIB: u64 = 1024 * 1024;
 const HUNDRED_MBIT: Rate = Rate::BytesPerSecond(12_500_000.0);
-
-fn free_address() -> SocketAddr {
-    loop {
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-}
 
 struct Node {
     id: NodeId,
@@ -53,13 +44,8 @@ struct Node {
 impl Node {
     fn start(key: &NodeKey, listen: SocketAddr, bootstrap: Vec<(NodeId, SocketAddr)>, roster: Roster) -> Self {
         let settings = MeshSettings {
-            listen,
             bootstrap,
-            public_addresses: Vec::new(),
-            local_discovery: false,
-            congestion: Congestion::default(),
-            relaying: true,
-            websocket: None,
+            ..MeshSettings::at(listen)
         };
         let (mesh, mut inputs) = Mesh::start(&settings, key, roster).unwrap();
         let directory = tempfile::tempdir().unwrap();

@@ -10,7 +10,10 @@ use super::{
     groups::Groups,
     tree::{GROUP_BYTES, groups_of},
 };
-use crate::limits::{BLOB_ASK_GROUPS_MAX, BLOB_BYTES_MAX, BLOB_RUNS_MAX};
+use crate::{
+    frame,
+    limits::{BLOB_ASK_GROUPS_MAX, BLOB_BYTES_MAX, BLOB_RUNS_MAX},
+};
 
 /// First byte of every frame.
 const VERSION: u8 = 1;
@@ -73,18 +76,11 @@ pub(super) fn answer(answer: &Answer<'_>) -> Vec<u8> {
 }
 
 fn encode(message: &impl Serialize) -> Vec<u8> {
-    // Writing into a growing vector cannot fail.
-    postcard::to_stdvec(&(VERSION, message)).unwrap_or_default()
+    frame::encode(VERSION, message)
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    match bytes.split_first()? {
-        (&VERSION, body) => postcard::take_from_bytes(body)
-            .ok()
-            .filter(|(_, rest)| rest.is_empty())
-            .map(|(message, _)| message),
-        _ => None,
-    }
+    frame::decode(VERSION, bytes)
 }
 
 /// Reads a question; what no honest node asks is nothing.

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::Shared;
 use crate::{
-    frame::{FrameError, read_frame, write_frame},
+    frame::{self, FrameError, read_frame, within, write_frame},
     limits::{
         HINT_BYTES_MAX, HINTS_AGAIN, HINTS_FRAME_BYTES_MAX, HINTS_PER_FRAME, HINTS_QUEUE, HINTS_SILENCE_MAX,
         HINTS_WRITE_TIMEOUT,
@@ -160,10 +160,8 @@ async fn write_loop(
         for frame in frames {
             let bytes = encode(&frame);
             let written = write_frame(&mut writer, &bytes, HINTS_FRAME_BYTES_MAX);
-            match tokio::time::timeout(HINTS_WRITE_TIMEOUT, written).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return HintsEnd::Frame(error),
-                Err(_) => return HintsEnd::Frame(FrameError::Timeout(HINTS_WRITE_TIMEOUT)),
+            if let Err(error) = within(HINTS_WRITE_TIMEOUT, written).await {
+                return HintsEnd::Frame(error);
             }
         }
     }
@@ -194,18 +192,29 @@ fn short(node: &NodeId) -> ShortId {
 }
 
 fn encode(frame: &Frame) -> Vec<u8> {
-    // Writing into a growing vector cannot fail.
-    postcard::to_extend(frame, vec![VERSION]).unwrap_or_default()
+    frame::encode(VERSION, frame)
 }
 
 fn decode(bytes: &[u8]) -> Option<Frame> {
-    match bytes.split_first()? {
-        (&VERSION, body) => postcard::take_from_bytes(body)
-            .ok()
-            .filter(|(_, rest)| rest.is_empty())
-            .map(|(frame, _)| frame),
-        _ => None,
-    }
+    frame::decode(VERSION, bytes)
+}
+
+/// For whoever tries bytes: reads a frame and writes what was read.
+pub(crate) fn again(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode(bytes).map(|frame| encode(&frame))
+}
+
+/// A frame of each kind.
+pub(crate) fn examples() -> Vec<(String, Vec<u8>)> {
+    let seen = SocketAddr::from(([203, 0, 113, 10], 4001));
+    [
+        ("seen", Frame::Seen(Some(seen))),
+        ("unseen", Frame::Seen(None)),
+        ("have", Frame::Have(vec![([1; 8], 7), ([2; 8], 1_800_000_000_001)])),
+        ("tell", Frame::Tell(vec![vec![1, 2, 3]])),
+    ]
+    .map(|(name, frame)| (name.to_owned(), encode(&frame)))
+    .into()
 }
 
 const _: () = assert!(

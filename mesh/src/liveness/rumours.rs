@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::Standing;
 use crate::limits::{LIVENESS_RUMOURS_PER_FRAME, LIVENESS_TELLINGS};
 
@@ -9,7 +11,7 @@ use crate::limits::{LIVENESS_RUMOURS_PER_FRAME, LIVENESS_TELLINGS};
 pub type Tag = [u8; 16];
 
 /// What a member says of itself; the higher incarnation is the newer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// Only the member itself counts it up.
     pub incarnation: u64,
@@ -18,7 +20,7 @@ pub struct Claim {
 }
 
 /// One piece of news. It carries no age: whoever hears of a suspicion gives the suspect its full time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rumour {
     /// A member says that it is there.
     Alive(Tag, Claim),
@@ -41,13 +43,13 @@ pub enum Rumour {
 }
 
 impl Rumour {
-    pub(super) const fn about(&self) -> Tag {
+    pub(crate) const fn about(&self) -> Tag {
         match self {
             Self::Alive(about, _) | Self::Suspect { about, .. } | Self::Gone { about, .. } => *about,
         }
     }
 
-    pub(super) const fn incarnation(&self) -> u64 {
+    pub(crate) const fn incarnation(&self) -> u64 {
         match self {
             Self::Alive(_, claim) => claim.incarnation,
             Self::Suspect { incarnation, .. } | Self::Gone { incarnation, .. } => *incarnation,
@@ -55,8 +57,8 @@ impl Rumour {
     }
 }
 
-/// What one node sends to a neighbour.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What one node sends to a neighbour. The order is that of the wire, here and in what it holds: new ones come last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
     /// News of members.
     News(Vec<Rumour>),

@@ -134,11 +134,13 @@ impl Behaviour {
         };
         Ok(Handler {
             node,
+            connection,
             member,
             bulk: self.bulk.contains(&connection),
             bulk_news: false,
             offer: Offer(offered.clone()),
             inboxes: self.offers.inboxes.clone(),
+            names: self.offers.names.clone(),
             opens: VecDeque::new(),
             answering: FuturesUnordered::new(),
             counters: self.counters.clone(),

@@ -14,15 +14,15 @@ use futures::{AsyncWriteExt, Future, StreamExt, stream::FuturesUnordered};
 use keys::NodeId;
 use libp2p::{
     StreamProtocol,
-    core::{UpgradeInfo, upgrade::ReadyUpgrade},
+    core::UpgradeInfo,
     swarm::{
-        ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
+        ConnectionHandler, ConnectionHandlerEvent, ConnectionId, StreamUpgradeError, SubstreamProtocol,
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
 
-use super::{BUSY, Inboxes, Lease, OK, Open, OpenError, tokens_on, wrap};
-use crate::{Protocol, blobs::TokenStreams, counters::Counters, limits::ANSWERING_STREAMS_MAX};
+use super::{BUSY, Inboxes, Lease, Names, OK, Open, OpenError, Opened, tokens_on, wrap};
+use crate::{Protocol, blobs::TokenStreams, counters::Counters, limits::ANSWERING_STREAMS_MAX, protocol::version_in};
 
 /// The protocols offered on this connection.
 #[derive(Clone)]
@@ -45,6 +45,16 @@ impl libp2p::core::upgrade::InboundUpgrade<libp2p::Stream> for Offer {
     }
 }
 
+/// The names that are proposed for a stream, the newest first: the other side takes the first that it knows.
+impl libp2p::core::upgrade::OutboundUpgrade<libp2p::Stream> for Offer {
+    type Output = (StreamProtocol, libp2p::Stream);
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Output, Infallible>>;
+    fn upgrade_outbound(self, stream: libp2p::Stream, protocol: StreamProtocol) -> Self::Future {
+        ready(Ok((protocol, stream)))
+    }
+}
+
 type Answering = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// The other side opened a stream by which it says that this connection is for blobs and nothing else.
@@ -53,12 +63,14 @@ pub(crate) struct CarriesBlobs;
 
 pub(crate) struct Handler {
     pub(super) node: NodeId,
+    pub(super) connection: ConnectionId,
     pub(super) member: bool,
     /// It is for blobs, and closes when nothing uses it.
     pub(super) bulk: bool,
     pub(super) bulk_news: bool,
     pub(super) offer: Offer,
     pub(super) inboxes: Inboxes,
+    pub(super) names: Arc<Names>,
     pub(super) opens: VecDeque<Open>,
     pub(super) answering: FuturesUnordered<Answering>,
     pub(super) counters: Arc<Counters>,
@@ -68,7 +80,7 @@ pub(crate) struct Handler {
 
 impl Handler {
     fn on_inbound(&mut self, (name, mut stream): (StreamProtocol, libp2p::Stream)) {
-        let protocol = Protocol::named(name.as_ref());
+        let protocol = self.names.meant(name.as_ref());
         let inbox = protocol.and_then(|protocol| self.inboxes.get(&protocol));
         let (Some(protocol), Some(inbox), true) = (protocol, inbox, self.answering.len() < ANSWERING_STREAMS_MAX)
         else {
@@ -77,17 +89,18 @@ impl Handler {
         if protocol == Protocol::BULK && !self.bulk {
             (self.bulk, self.bulk_news) = (true, true);
         }
-        let node = self.node;
+        let (node, connection) = (self.node, self.connection);
         // Dropping the future (when the connection goes) resets the stream, so nothing waits for ever.
         match inbox.clone().try_reserve_owned() {
             Ok(room) => {
                 Counters::increment(&self.counters.streams_accepted);
                 let tokens = tokens_on(protocol, &self.tokens);
-                let lease = self.lease.clone();
+                let (lease, version) = (self.lease.clone(), version_in(name.as_ref()));
                 self.answering.push(Box::pin(async move {
                     stream.write_all(&[OK]).await?;
                     stream.flush().await?;
-                    room.send((node, wrap(stream, tokens, (protocol, lease))));
+                    let opened = Opened { stream, version, lease };
+                    room.send((node, wrap(opened, tokens, protocol).opened_on(connection)));
                     Ok(())
                 }));
             }
@@ -106,7 +119,7 @@ impl ConnectionHandler for Handler {
     type FromBehaviour = Open;
     type ToBehaviour = CarriesBlobs;
     type InboundProtocol = Offer;
-    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type OutboundProtocol = Offer;
     type InboundOpenInfo = ();
     type OutboundOpenInfo = Open;
 
@@ -129,8 +142,8 @@ impl ConnectionHandler for Handler {
         }
         match self.opens.pop_front() {
             Some(open) => {
-                let upgrade = ReadyUpgrade::new(StreamProtocol::new(open.protocol.name()));
-                let protocol = SubstreamProtocol::new(upgrade, open);
+                let proposals = Offer(self.names.proposals(open.protocol));
+                let protocol = SubstreamProtocol::new(proposals, open);
                 Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
             }
             None => Poll::Pending,
@@ -148,8 +161,10 @@ impl ConnectionHandler for Handler {
                 self.on_inbound(protocol)
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info: open }) => {
+                let (name, stream) = protocol;
+                let (version, lease) = (version_in(name.as_ref()), self.lease.clone());
                 // A caller who gave up meanwhile drops the stream, which resets it.
-                let _ = open.reply.send(Ok((protocol, self.lease.clone())));
+                let _ = open.reply.send(Ok(Opened { stream, version, lease }));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: open, error }) => {
                 let error = match error {

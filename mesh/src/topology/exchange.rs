@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{Held, LinkState, ShortNode, Stamp, Topology, verified};
 use crate::{
-    frame::{FrameError, read_frame, write_frame},
+    frame::{self, FrameError, read_frame, within, write_frame},
     limits::{
         LINK_STATE_ASK_AGAIN, LINK_STATE_FRAME_BYTES, LINK_STATE_FRAME_BYTES_MAX, LINK_STATE_KEPT,
         LINK_STATE_STAMPS_MAX, LINK_STATE_TICK, TRUST_WRITE_TIMEOUT,
@@ -157,19 +157,23 @@ async fn write_loop(mut writer: impl AsyncWrite + Unpin, mut ends: Ends, shared:
     let mut waits = false;
     let mut untold = true;
     loop {
+        // Hundreds of links tick in a dense mesh, and hardly ever is there something to say: then none of them wakes.
         let is_tick = tokio::select! {
             biased;
             () = shared.news.notified() => false,
-            _ = tick.tick() => true,
+            changed = ends.topology.changed(), if !untold && !waits => match changed {
+                Ok(()) => {
+                    untold = true;
+                    continue;
+                }
+                Err(_) => return ExchangeEnd::Gone,
+            },
+            _ = tick.tick(), if untold || waits => true,
         };
         let Ok(changed) = ends.topology.has_changed() else {
             return ExchangeEnd::Gone;
         };
         untold |= changed;
-        // Hundreds of links tick in a dense mesh, nearly always for nothing.
-        if is_tick && !untold && !waits {
-            continue;
-        }
         let topology = ends.topology.borrow_and_update().clone();
         let now = Instant::now();
         let mut frames = shared.with(|heard| answers(&topology, &mut heard.wanted, now));
@@ -182,10 +186,8 @@ async fn write_loop(mut writer: impl AsyncWrite + Unpin, mut ends: Ends, shared:
         for frame in frames {
             let bytes = encode(&frame);
             let written = write_frame(&mut writer, &bytes, LINK_STATE_FRAME_BYTES_MAX);
-            match tokio::time::timeout(TRUST_WRITE_TIMEOUT, written).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return ExchangeEnd::Frame(error),
-                Err(_) => return ExchangeEnd::Frame(FrameError::Timeout(TRUST_WRITE_TIMEOUT)),
+            if let Err(error) = within(TRUST_WRITE_TIMEOUT, written).await {
+                return ExchangeEnd::Frame(error);
             }
         }
     }
@@ -248,18 +250,11 @@ fn news(topology: &Topology, theirs: &mut HashMap<ShortNode, Stamp>) -> Vec<Fram
 }
 
 fn encode(frame: &Frame) -> Vec<u8> {
-    // Writing into a growing vector cannot fail.
-    postcard::to_extend(frame, vec![VERSION]).unwrap_or_default()
+    frame::encode(VERSION, frame)
 }
 
 fn decode(bytes: &[u8]) -> Option<Frame> {
-    match bytes.split_first()? {
-        (&VERSION, body) => postcard::take_from_bytes(body)
-            .ok()
-            .filter(|(_, rest)| rest.is_empty())
-            .map(|(frame, _)| frame),
-        _ => None,
-    }
+    frame::decode(VERSION, bytes)
 }
 
 /// For whoever tries bytes: reads a frame and writes what was read.

@@ -3,7 +3,7 @@
 use keys::{ContentId, NodeId, Payload, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::LINKS_TOLD_MAX;
+use crate::{LinkPath, limits::LINKS_TOLD_MAX};
 
 /// The beginning of a node's id: it names a member wherever the roster is known, at a quarter of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,35 +28,6 @@ pub struct Stamp {
     pub sequence: u64,
 }
 
-/// How the bytes of a link travel, the better ones first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum PathKind {
-    /// QUIC over UDP.
-    Quic,
-    /// QUIC through two home routers that both sides opened.
-    Punched,
-    /// TCP.
-    Tcp,
-    /// A WebSocket over TLS.
-    WebSocket,
-    /// Through a member that relays.
-    Relayed,
-}
-
-impl PathKind {
-    /// The word for it in tables.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Quic => "quic",
-            Self::Punched => "punched",
-            Self::Tcp => "tcp",
-            Self::WebSocket => "websocket",
-            Self::Relayed => "relayed",
-        }
-    }
-}
-
 /// One link, as the node at one of its ends sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkRecord {
@@ -67,7 +38,7 @@ pub struct LinkRecord {
     /// Lost packets in ten thousand, where the path tells.
     pub loss: Option<u16>,
     /// How its bytes travel.
-    pub path: PathKind,
+    pub path: LinkPath,
     /// Bytes sent and received since the connection stands, where they are counted.
     pub bytes: Option<(u64, u64)>,
 }

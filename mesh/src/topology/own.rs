@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use keys::NodeId;
 
-use super::link_state::{LinkRecord, PathKind, ShortNode};
-use crate::limits::{LINK_STATE_AGAIN, LINK_STATE_DRIFT_GAP, LINK_STATE_GAP, LINKS_TOLD_MAX};
+use super::link_state::{LinkRecord, ShortNode};
+use crate::{
+    LinkPath,
+    limits::{LINK_STATE_AGAIN, LINK_STATE_DRIFT_GAP, LINK_STATE_GAP, LINKS_TOLD_MAX},
+};
 
 /// A link as it is measured now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Measured {
-    pub(crate) path: PathKind,
+    pub(crate) path: LinkPath,
     pub(crate) round_trip: Option<Duration>,
     pub(crate) loss: Option<f64>,
     pub(crate) bytes: Option<(u64, u64)>,
@@ -89,7 +92,7 @@ mod tests {
 
     fn link(millis: u64) -> Measured {
         Measured {
-            path: PathKind::Quic,
+            path: LinkPath::Quic,
             round_trip: Some(Duration::from_millis(millis)),
             loss: Some(0.0),
             bytes: Some((1, 2)),

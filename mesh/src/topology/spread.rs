@@ -13,12 +13,12 @@ use tokio::{
 };
 
 use super::{
-    Held, LinkState, PathKind, Stamp, Topology,
+    Held, LinkState, Stamp, Topology,
     exchange::{self, Asked, Ends},
     own::{Measured, OwnLinks},
 };
 use crate::{
-    LinkPath, MeshView, Protocol, Stream,
+    MeshView, Protocol, Stream,
     limits::{LINK_STATE_QUEUE, LINK_STREAM_AGAIN, LINK_STREAM_REFUSED, LINKS_LOOK},
     streams::{OpenError, Opener},
     transport::Meters,
@@ -160,7 +160,7 @@ impl Spread {
             .map(|(node, link)| {
                 let metered = self.parts.meters.read(node);
                 let measured = Measured {
-                    path: kind(link.path),
+                    path: link.path,
                     round_trip: link.round_trip,
                     loss: metered.and_then(|metered| metered.loss),
                     bytes: metered.map(|metered| (metered.sent, metered.received)),
@@ -236,16 +236,5 @@ impl Spread {
             asked: self.asked.clone(),
             report: self.report.clone(),
         }
-    }
-}
-
-/// The same in what travels.
-const fn kind(path: LinkPath) -> PathKind {
-    match path {
-        LinkPath::Quic => PathKind::Quic,
-        LinkPath::Punched => PathKind::Punched,
-        LinkPath::Tcp => PathKind::Tcp,
-        LinkPath::WebSocket => PathKind::WebSocket,
-        LinkPath::Relayed => PathKind::Relayed,
     }
 }

@@ -7,6 +7,7 @@ use super::{
     disjoint::{Disjoint, Search},
     graph::{FAR, Graph},
 };
+use crate::limits::{ROUTE_PAIRS_TO_SHARE, ROUTE_PROCESSORS_MAX};
 
 /// Disjoint routes between every two ends.
 #[derive(Debug)]
@@ -174,18 +175,53 @@ impl RouteTable {
     }
 
     fn compute_stale(&mut self) -> usize {
-        let mut computed = 0;
-        for number in 0..self.pairs.len() {
-            if !std::mem::take(&mut self.stale[number]) {
-                continue;
+        let numbers = 0..self.pairs.len();
+        let stale: Vec<usize> = numbers
+            .filter(|number| std::mem::take(&mut self.stale[*number]))
+            .collect();
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        if stale.len() < ROUTE_PAIRS_TO_SHARE || processors == 1 {
+            let mut search = std::mem::take(&mut self.search);
+            for number in &stale {
+                self.pairs[*number] = self.compute(*number, &mut search);
             }
-            let (from, to) = ends_of(number);
-            let pair = (self.ends[from], self.ends[to]);
-            let found = self.search.disjoint(&self.graph, pair, self.count, &self.distances[to]);
-            self.pairs[number] = found;
-            computed += 1;
+            self.search = search;
+        } else {
+            self.compute_together(&stale, processors.min(ROUTE_PROCESSORS_MAX));
         }
-        computed
+        stale.len()
+    }
+
+    fn compute(&self, number: usize, search: &mut Search) -> Disjoint {
+        let (from, to) = ends_of(number);
+        let pair = (self.ends[from], self.ends[to]);
+        search.disjoint(&self.graph, pair, self.count, &self.distances[to])
+    }
+
+    /// Shares the pairs among the processors: no pair needs another.
+    fn compute_together(&mut self, stale: &[usize], processors: usize) {
+        let table = &*self;
+        let share = |numbers: &[usize]| -> Vec<(usize, Disjoint)> {
+            let mut search = Search::default();
+            let found = numbers
+                .iter()
+                .map(|number| (*number, table.compute(*number, &mut search)));
+            found.collect()
+        };
+        let found: Vec<(usize, Disjoint)> = std::thread::scope(|scope| {
+            let shares = stale.chunks(stale.len().div_ceil(processors));
+            let shares: Vec<_> = shares
+                .map(|numbers| (numbers, scope.spawn(|| share(numbers))))
+                .collect();
+            let found = shares.into_iter().map(|(numbers, share_of)| {
+                // A search that panicked elsewhere panics here, too, where its caller sees it.
+                share_of.join().unwrap_or_else(|_| share(numbers))
+            });
+            found.flatten().collect()
+        });
+        for (number, routes) in found {
+            self.pairs[number] = routes;
+        }
     }
 }
 

@@ -205,7 +205,7 @@ impl Teller {
             to: ShortNode([9; 8]),
             round_trip: Some(1000),
             loss: None,
-            path: PathKind::Quic,
+            path: LinkPath::Quic,
             bytes: None,
         }];
         let state = LinkState {

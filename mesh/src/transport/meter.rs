@@ -130,17 +130,20 @@ fn counted<C: Send + 'static>(
     upgrade: impl Future<Output = Result<(PeerId, noise::Output<C>), noise::Error>> + Send + 'static,
     meters: Meters,
 ) -> Upgrading<C> {
-    let proven = move |(peer, stream)| {
-        let meter = meters.meter(peer);
-        (peer, Counted { stream, meter })
-    };
+    let proven = move |(peer, stream)| (peer, Counted::new(stream, meters.meter(peer)));
     upgrade.map_ok(proven).boxed()
 }
 
 /// A byte stream that counts.
-pub(super) struct Counted<S> {
+pub(crate) struct Counted<S> {
     stream: S,
     meter: Arc<Meter>,
+}
+
+impl<S> Counted<S> {
+    pub(super) const fn new(stream: S, meter: Arc<Meter>) -> Self {
+        Self { stream, meter }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {

@@ -36,6 +36,7 @@ use tokio_tungstenite::{
 };
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
+use super::meter::{Counted, Meters};
 use crate::limits::{HANDSHAKE_TIMEOUT, WEBSOCKET_MESSAGE_BYTES_MAX, WEBSOCKET_WRITE_BYTES};
 
 /// Where the conversation begins; the name says nothing, because the certificate says who is there.
@@ -61,7 +62,7 @@ pub(crate) enum WebSocketError {
 }
 
 type Tcp = Compat<TlsStream<tcp::tokio::TcpStream>>;
-type Connected = Result<(PeerId, yamux::Muxer<Bytes>), WebSocketError>;
+type Connected = Result<(PeerId, yamux::Muxer<Counted<Bytes>>), WebSocketError>;
 type Upgrade = BoxFuture<'static, Connected>;
 type Event = TransportEvent<Upgrade, WebSocketError>;
 
@@ -70,11 +71,12 @@ pub(crate) struct WebSocketTransport {
     tcp: tcp::tokio::Transport,
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
+    meters: Meters,
 }
 
 impl WebSocketTransport {
-    /// A transport of the node with this key.
-    pub(crate) fn new(key: &Keypair) -> Result<Self, WebSocketError> {
+    /// A transport of the node with this key, whose connections are counted.
+    pub(crate) fn new(key: &Keypair, meters: Meters) -> Result<Self, WebSocketError> {
         let mut client = libp2p::tls::make_client_config(key, None).map_err(|_| WebSocketError::Setup)?;
         let mut server = libp2p::tls::make_server_config(key).map_err(|_| WebSocketError::Setup)?;
         client.alpn_protocols = vec![ALPN.to_vec()];
@@ -83,6 +85,7 @@ impl WebSocketTransport {
             tcp: tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)),
             client: Arc::new(client),
             server: Arc::new(server),
+            meters,
         })
     }
 }
@@ -124,7 +127,7 @@ fn identity(stream: &TlsStream<tcp::tokio::TcpStream>) -> Result<PeerId, WebSock
     Ok(certificate.peer_id())
 }
 
-async fn dialled(stream: tcp::tokio::TcpStream, client: Arc<ClientConfig>) -> Connected {
+async fn dialled(stream: tcp::tokio::TcpStream, client: Arc<ClientConfig>, meters: Meters) -> Connected {
     // Without a name nothing is told to the network; the swarm compares the certificate's key with the one it dialled.
     let nobody = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0; 4])));
     let stream = TlsConnector::from(client).connect(nobody, stream).await?;
@@ -132,18 +135,18 @@ async fn dialled(stream: tcp::tokio::TcpStream, client: Arc<ClientConfig>) -> Co
     let peer = identity(&stream)?;
     let (socket, _) = client_async_with_config(REQUEST, stream.compat(), Some(settings())).await?;
     let muxer = yamux::Config::default()
-        .upgrade_outbound(Bytes::new(socket), YAMUX)
+        .upgrade_outbound(Counted::new(Bytes::new(socket), meters.meter(peer)), YAMUX)
         .await?;
     Ok((peer, muxer))
 }
 
-async fn accepted(stream: tcp::tokio::TcpStream, server: Arc<ServerConfig>) -> Connected {
+async fn accepted(stream: tcp::tokio::TcpStream, server: Arc<ServerConfig>, meters: Meters) -> Connected {
     let stream = TlsAcceptor::from(server).accept(stream).await?;
     let stream = TlsStream::from(stream);
     let peer = identity(&stream)?;
     let socket = accept_async_with_config(stream.compat(), Some(settings())).await?;
     let muxer = yamux::Config::default()
-        .upgrade_inbound(Bytes::new(socket), YAMUX)
+        .upgrade_inbound(Counted::new(Bytes::new(socket), meters.meter(peer)), YAMUX)
         .await?;
     Ok((peer, muxer))
 }
@@ -153,7 +156,7 @@ fn map_error(error: TransportError<io::Error>) -> TransportError<WebSocketError>
 }
 
 impl Transport for WebSocketTransport {
-    type Output = (PeerId, yamux::Muxer<Bytes>);
+    type Output = (PeerId, yamux::Muxer<Counted<Bytes>>);
     type Error = WebSocketError;
     type ListenerUpgrade = Upgrade;
     type Dial = Upgrade;
@@ -174,15 +177,17 @@ impl Transport for WebSocketTransport {
             return Err(TransportError::MultiaddrNotSupported(address));
         };
         let dial = self.tcp.dial(below, options).map_err(map_error)?;
-        let client = self.client.clone();
-        Ok(Box::pin(in_time(async move { dialled(dial.await?, client).await })))
+        let (client, meters) = (self.client.clone(), self.meters.clone());
+        Ok(Box::pin(in_time(
+            async move { dialled(dial.await?, client, meters).await },
+        )))
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Event> {
         let event = ready!(Pin::new(&mut self.tcp).poll(cx));
-        let server = self.server.clone();
+        let (server, meters) = (self.server.clone(), self.meters.clone());
         let event = event.map_err(WebSocketError::from).map_upgrade(|upgrade| {
-            let upgrade = in_time(async move { accepted(upgrade.await?, server).await });
+            let upgrade = in_time(async move { accepted(upgrade.await?, server, meters).await });
             Box::pin(upgrade) as Upgrade
         });
         Poll::Ready(match event {
@@ -277,17 +282,4 @@ impl AsyncWrite for Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_those_of_tcp_with_something_above() {
-        let tcp: Multiaddr = "/ip4/192.0.2.1/tcp/443".parse().unwrap();
-        let websocket: Multiaddr = "/ip4/192.0.2.1/tcp/443/tls/ws".parse().unwrap();
-        assert_eq!(above(tcp.clone()), websocket);
-        assert_eq!(below(&websocket), Some(tcp.clone()));
-        assert_eq!(below(&websocket.with(Part::P2p(PeerId::random()))), Some(tcp.clone()));
-        assert_eq!(below(&tcp), None);
-        assert_eq!(below(&"/ip4/192.0.2.1/udp/443/quic-v1".parse().unwrap()), None);
-    }
-}
+mod tests;

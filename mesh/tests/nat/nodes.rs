@@ -6,9 +6,9 @@ use keys::{
     NodeId, NodeKey, Timestamp,
     identity::random_bytes,
     invite::{Invite, Terms},
-    membership::{Certificate, Roles, Roster},
+    membership::{Certificate, Decree, Roles, Roster, Target},
 };
-use mesh::{Congestion, Inputs, LinkPath, Mesh, MeshSettings};
+use mesh::{Inputs, LinkPath, Mesh, MeshSettings};
 use tokio::sync::{oneshot, watch};
 
 /// Generous: a deadline only turns a hang into a failure.
@@ -18,6 +18,7 @@ pub const PUBLIC: usize = 3;
 
 /// Keys and rosters of all members: the public ones first, then the homes.
 pub struct Members {
+    root: NodeKey,
     pub keys: Vec<NodeKey>,
     certificates: Vec<Certificate>,
 }
@@ -39,7 +40,18 @@ impl Members {
                 .unwrap();
         }
         let certificates = roster.certificates().cloned().collect();
-        Self { keys, certificates }
+        Self {
+            root,
+            keys,
+            certificates,
+        }
+    }
+
+    /// The root's word that a home is out.
+    pub fn revocation_of_home(&self, home: usize) -> Vec<Decree> {
+        let target = Target::Node(self.home(home));
+        let roster = self.roster(0);
+        roster.revoke(&self.root, target, "stolen", Timestamp::now()).unwrap()
     }
 
     fn roster(&self, number: usize) -> Roster {
@@ -64,20 +76,17 @@ impl Members {
     fn start(&self, number: usize, relaying: bool) -> (Mesh, Inputs) {
         let home = number >= PUBLIC;
         let others = (0..PUBLIC).filter(|other| *other != number);
+        let listen = if home {
+            "0.0.0.0:4001".parse().unwrap()
+        } else {
+            Self::public_address(number)
+        };
         let settings = MeshSettings {
-            listen: if home {
-                "0.0.0.0:4001".parse().unwrap()
-            } else {
-                Self::public_address(number)
-            },
             bootstrap: others
                 .map(|other| (self.keys[other].id(), Self::public_address(other)))
                 .collect(),
-            public_addresses: Vec::new(),
-            local_discovery: false,
-            congestion: Congestion::default(),
             relaying,
-            websocket: None,
+            ..MeshSettings::at(listen)
         };
         Mesh::start(&settings, &self.keys[number], self.roster(number)).unwrap()
     }
@@ -87,6 +96,17 @@ impl Members {
         self: std::sync::Arc<Self>,
         rig: &super::rig::Rig,
         relaying: bool,
+        stop: watch::Receiver<bool>,
+    ) -> JoinHandle<()> {
+        let (_, nothing) = watch::channel(Vec::new());
+        self.run_public_deciding(rig, (relaying, nothing), stop)
+    }
+
+    /// The same, and the last of them decides what it is told to.
+    pub fn run_public_deciding(
+        self: std::sync::Arc<Self>,
+        rig: &super::rig::Rig,
+        (relaying, mut decide): (bool, watch::Receiver<Vec<Decree>>),
         mut stop: watch::Receiver<bool>,
     ) -> JoinHandle<()> {
         let (ready, is_ready) = oneshot::channel();
@@ -94,7 +114,18 @@ impl Members {
             runtime().block_on(async {
                 let meshes: Vec<(Mesh, Inputs)> = (0..PUBLIC).map(|number| self.start(number, relaying)).collect();
                 ready.send(()).unwrap();
-                let _ = stop.wait_for(|stop| *stop).await;
+                let deciding = async {
+                    // Where nobody can decide anything any more, there is nothing to wait for.
+                    while decide.changed().await.is_ok() {
+                        let decrees = decide.borrow_and_update().clone();
+                        meshes[PUBLIC - 1].0.decide(decrees).await.unwrap();
+                    }
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    () = deciding => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
                 for (mesh, _) in meshes {
                     mesh.stop().await;
                 }

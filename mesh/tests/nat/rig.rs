@@ -6,19 +6,11 @@
 //! home 1 192.168.8.2 -- router 203.0.113.20 --+
 //! ```
 //!
-//! An open home has an address of the public network (198.51.100.x) behind a router that only forwards. The routers let no TCP through: what
-//! they do to UDP is what is asked.
+//! An open home has an address of the public network (198.51.100.x) behind a router that only forwards.
 
-use std::{
-    fs::File,
-    io::Write,
-    process::{Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-    thread::JoinHandle,
-};
+use std::thread::JoinHandle;
 
-/// Several rigs of one process have different names.
-static RIGS: AtomicU32 = AtomicU32::new(0);
+use super::namespaces::{begin, must, name, remove, rules, within};
 
 /// What a home's router does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,32 +25,20 @@ pub enum Nat {
     Symmetric,
 }
 
+/// What the routers let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passes {
+    /// UDP and TCP.
+    Everything,
+    /// No TCP, so that what the router does to UDP is all there is.
+    Udp,
+}
+
 /// The namespaces; they go with it, also when a test fails.
 pub struct Rig {
     bridge: String,
     routers: [String; 2],
     homes: [String; 2],
-}
-
-fn run(words: &[&str]) -> std::io::Result<Output> {
-    Command::new(words[0]).args(&words[1..]).output()
-}
-
-fn must(words: &str) {
-    let words: Vec<&str> = words.split_whitespace().collect();
-    let output = run(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words:?}: {said}");
-}
-
-fn rules(namespace: &str, rules: &str) {
-    let mut nft = Command::new("ip")
-        .args(["netns", "exec", namespace, "nft", "-f", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-    assert!(nft.wait().unwrap().success(), "{rules}");
 }
 
 /// The router's address in the public network.
@@ -75,17 +55,14 @@ fn inside(home: usize, nat: Nat) -> String {
 
 impl Rig {
     /// Makes the namespaces; `None`, with a word on standard error, where this process may not.
-    pub fn new(nats: [Nat; 2]) -> Option<Self> {
-        let name = format!("sn{}x{}", std::process::id(), RIGS.fetch_add(1, Ordering::Relaxed));
+    pub fn new(nats: [Nat; 2], passes: Passes) -> Option<Self> {
+        let name = name("sn");
         let rig = Self {
             bridge: format!("{name}n"),
             routers: [format!("{name}q"), format!("{name}r")],
             homes: [format!("{name}h"), format!("{name}i")],
         };
-        let allowed = run(&["ip", "netns", "add", &rig.bridge]).is_ok_and(|output| output.status.success())
-            && run(&["nft", "--version"]).is_ok_and(|output| output.status.success());
-        if !allowed {
-            eprintln!("SKIPPED: network namespaces need root, ip and nft");
+        if !begin(&rig.bridge) {
             return None;
         }
         let bridge = &rig.bridge;
@@ -97,6 +74,7 @@ impl Rig {
         must(&format!("ip -n {bridge} link set lo up"));
         for (home, nat) in nats.into_iter().enumerate() {
             rig.wire(&name, home, nat);
+            rig.let_through(home, passes);
         }
         for (home, nat) in nats.into_iter().enumerate().filter(|(_, nat)| *nat == Nat::Open) {
             let way = format!("route add {}.0/24 via {}", inside(home, nat), outside(home));
@@ -169,6 +147,25 @@ impl Rig {
         );
     }
 
+    fn let_through(&self, home: usize, passes: Passes) {
+        let dropped = match passes {
+            Passes::Everything => return,
+            Passes::Udp => "tcp",
+        };
+        rules(
+            &self.routers[home],
+            &format!(
+                "table ip kinds {{
+                    chain forward {{
+                        type filter hook forward priority 1
+                        meta l4proto {dropped} drop
+                    }}
+                }}
+                "
+            ),
+        );
+    }
+
     /// The first home's router lets nothing through to the other's and back.
     pub fn part_homes(&self) {
         let other = outside(1);
@@ -209,18 +206,6 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        for namespace in self.homes.iter().chain(&self.routers).chain([&self.bridge]) {
-            // Some may not be there yet when setting up failed.
-            let _ = run(&["ip", "netns", "del", namespace]);
-        }
+        remove(self.homes.iter().chain(&self.routers).chain([&self.bridge]));
     }
-}
-
-fn within<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let file = File::open(format!("/var/run/netns/{namespace}")).unwrap();
-    std::thread::spawn(move || {
-        let network = Some(rustix::thread::LinkNameSpaceType::Network);
-        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), network).unwrap();
-        work()
-    })
 }

@@ -7,20 +7,12 @@
 //! The router masquerades. Taking its outside address away makes it forget every mapping, as a router does when its line comes back
 //! with another address.
 
-use std::{
-    fs::File,
-    io::Write,
-    net::SocketAddr,
-    process::{Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-    thread::JoinHandle,
-};
+use std::{net::SocketAddr, thread::JoinHandle};
+
+use super::namespaces::{begin, must, name, remove, rules, within};
 
 /// Where the server listens.
 pub const SERVER: &str = "203.0.113.1:4001";
-
-/// Several rigs of one process have different names.
-static RIGS: AtomicU32 = AtomicU32::new(0);
 
 /// The namespaces; they go with it, also when a test fails.
 pub struct Rig {
@@ -32,21 +24,10 @@ pub struct Rig {
     address: u8,
 }
 
-fn run(words: &[&str]) -> std::io::Result<Output> {
-    Command::new(words[0]).args(&words[1..]).output()
-}
-
-fn must(words: &str) {
-    let words: Vec<&str> = words.split_whitespace().collect();
-    let output = run(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words:?}: {said}");
-}
-
 impl Rig {
     /// Makes the namespaces; `None`, with a word on standard error, where this process may not.
     pub fn new() -> Option<Self> {
-        let name = format!("st{}x{}", std::process::id(), RIGS.fetch_add(1, Ordering::Relaxed));
+        let name = name("st");
         let rig = Self {
             server: format!("{name}s"),
             router: format!("{name}r"),
@@ -54,10 +35,7 @@ impl Rig {
             outside: format!("{name}o"),
             address: 10,
         };
-        let allowed = run(&["ip", "netns", "add", &rig.server]).is_ok_and(|output| output.status.success())
-            && run(&["nft", "--version"]).is_ok_and(|output| output.status.success());
-        if !allowed {
-            eprintln!("SKIPPED: network namespaces need root, ip and nft");
+        if !begin(&rig.server) {
             return None;
         }
         rig.wire(&name);
@@ -95,8 +73,10 @@ impl Rig {
         ] {
             must(&command);
         }
-        self.rules(&format!(
-            "table ip nat {{
+        rules(
+            router,
+            &format!(
+                "table ip nat {{
                 chain post {{
                     type nat hook postrouting priority 100
                     oifname \"{outside}\" masquerade
@@ -108,17 +88,8 @@ impl Rig {
                 }}
             }}
             "
-        ));
-    }
-
-    fn rules(&self, rules: &str) {
-        let mut nft = Command::new("ip")
-            .args(["netns", "exec", &self.router, "nft", "-f", "-"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-        assert!(nft.wait().unwrap().success(), "{rules}");
+            ),
+        );
     }
 
     /// The router's line comes back with another address.
@@ -132,12 +103,12 @@ impl Rig {
 
     /// The router drops what matches; for example `meta l4proto udp`.
     pub fn block(&self, what: &str) {
-        self.rules(&format!("add rule ip guard forward {what} drop"));
+        rules(&self.router, &format!("add rule ip guard forward {what} drop"));
     }
 
     /// The router lets everything through again.
     pub fn unblock(&self) {
-        self.rules("flush chain ip guard forward");
+        rules(&self.router, "flush chain ip guard forward");
     }
 
     /// Runs `work` in a thread whose sockets are the server's.
@@ -158,20 +129,8 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        for namespace in [&self.server, &self.router, &self.home] {
-            // Some may not be there yet when setting up failed.
-            let _ = run(&["ip", "netns", "del", namespace]);
-        }
+        remove([&self.server, &self.router, &self.home]);
     }
-}
-
-fn within<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let file = File::open(format!("/var/run/netns/{namespace}")).unwrap();
-    std::thread::spawn(move || {
-        let network = Some(rustix::thread::LinkNameSpaceType::Network);
-        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), network).unwrap();
-        work()
-    })
 }
 
 /// The router's address on the home's local network.

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use keys::Timestamp;
 
-use super::CommandError;
+use super::{CommandError, status::duration};
 use crate::{
     backups, config,
-    control::{self, ReachStatus},
+    control::{self, MemberStatus, ReachStatus},
     data_directory::DataDirectory,
 };
 
@@ -109,9 +109,34 @@ fn check_running(list: &mut Checklist, path: &Path) {
         Err("no other member is connected: is the mesh port (UDP and TCP) open, and are the others running?".to_owned())
     };
     list.check("links", links);
+    list.check("members", presence(&status.members, &status.node_id));
     if others > 0 {
         list.check("reachability", reachability(&status.reach));
     }
+}
+
+/// Who is not there, and whether this node works. A member that is off is its operator's decision, and nothing to mend here.
+fn presence(members: &[MemberStatus], own: &str) -> Result<String, String> {
+    let mut words = Vec::new();
+    for member in members {
+        let since = duration(member.liveness_ms_ago);
+        let of = |what: &str| format!("{} {what} for {since}", member.name);
+        match (member.liveness.as_str(), member.node_id == own) {
+            ("serving", _) => {}
+            ("maintenance", true) => words.push(format!(
+                "this node is in maintenance for {since} and takes no work; to end it: starling maintenance off"
+            )),
+            (state, true) => words.push(format!("this node is {state} for {since}")),
+            ("gone", false) => words.push(of("is gone")),
+            ("suspect", false) => words.push(of("is not heard and perhaps gone")),
+            ("joining", false) => words.push(of("has not been heard of since this node started,")),
+            (state, false) => words.push(of(&format!("is in {state}"))),
+        }
+    }
+    Ok(match words.len() {
+        0 => "all of them serve".to_owned(),
+        _ => words.join("; "),
+    })
 }
 
 /// Nobody behind a router must do anything as long as relays carry the first contact; the words say what would be better.

@@ -90,6 +90,17 @@ pub fn members(path: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// A time in the largest unit that is not zero.
+pub(crate) fn duration(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 fn print_members(status: &Status) {
     if let Some(out) = &status.out {
         println!("  this node is a member of its mesh no longer: {out}");
@@ -120,8 +131,13 @@ fn print_members(status: &Status) {
             .residency
             .as_ref()
             .map_or_else(String::new, |label| format!(" in {label}"));
+        let liveness = format!("{} for {}", member.liveness, duration(member.liveness_ms_ago));
+        let heard = match (member.state.as_str(), member.heard_ms_ago) {
+            ("unreachable", Some(ago)) => format!(", last heard of {} ago", duration(ago)),
+            _ => String::new(),
+        };
         println!(
-            "  {:<20} {}{path}{round_trip}; {models}; {}{residency}{shards}{certificate}",
+            "  {:<20} {liveness}; {}{path}{round_trip}{heard}; {models}; {}{residency}{shards}{certificate}",
             member.name, member.state, member.roles
         );
     }

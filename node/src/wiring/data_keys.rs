@@ -12,7 +12,7 @@ use crdt::{
 use keys::{ContentId, NodeId, membership::Roster};
 use mesh::{
     Mesh, Protocol, Stream,
-    frame::{FrameError, read_frame, write_frame},
+    frame::{FrameError, read_frame, within, write_frame},
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -186,13 +186,11 @@ async fn ask(mesh: &Mesh, store: &Store, node: NodeId, accounts: Vec<ContentId>)
 }
 
 async fn read(stream: &mut Stream) -> Result<KeyFrame, KeyTalkError> {
-    let read = tokio::time::timeout(FRAME_TIMEOUT, read_frame(stream, KEY_FRAME_BYTES_MAX)).await;
-    let bytes = read.unwrap_or(Err(FrameError::Timeout(FRAME_TIMEOUT)))?;
+    let bytes = within(FRAME_TIMEOUT, read_frame(stream, KEY_FRAME_BYTES_MAX)).await?;
     Ok(KeyFrame::decode(&bytes.ok_or(KeyTalkError::NoAnswer)?)?)
 }
 
 async fn write(stream: &mut Stream, frame: &KeyFrame) -> Result<(), KeyTalkError> {
     let bytes = frame.encode()?;
-    let written = tokio::time::timeout(FRAME_TIMEOUT, write_frame(stream, &bytes, KEY_FRAME_BYTES_MAX)).await;
-    Ok(written.map_err(|_| FrameError::Timeout(FRAME_TIMEOUT))??)
+    Ok(within(FRAME_TIMEOUT, write_frame(stream, &bytes, KEY_FRAME_BYTES_MAX)).await?)
 }

@@ -14,7 +14,7 @@ use crdt::{
 use keys::{NodeId, membership::Roles};
 use mesh::{
     Mesh, Protocol, Stream,
-    frame::{FrameError, read_frame, write_frame},
+    frame::{FrameError, read_frame, within, write_frame},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -221,14 +221,11 @@ async fn offer(mesh: &Mesh, store: &Store, holder: NodeId) -> Result<(), FetchEr
 }
 
 async fn read(stream: &mut Stream) -> Result<FetchFrame, FetchError> {
-    let read = tokio::time::timeout(FRAME_TIMEOUT, read_frame(stream, FETCH_FRAME_BYTES_MAX)).await;
-    let bytes = read.unwrap_or(Err(FrameError::Timeout(FRAME_TIMEOUT)))?;
+    let bytes = within(FRAME_TIMEOUT, read_frame(stream, FETCH_FRAME_BYTES_MAX)).await?;
     Ok(FetchFrame::decode(&bytes.ok_or(FetchError::NoAnswer)?)?)
 }
 
 async fn write(stream: &mut Stream, frame: &FetchFrame) -> Result<(), FetchError> {
     let bytes = frame.encode();
-    let written = write_frame(stream, &bytes, FETCH_FRAME_BYTES_MAX);
-    let written = tokio::time::timeout(FRAME_TIMEOUT, written).await;
-    Ok(written.map_err(|_| FrameError::Timeout(FRAME_TIMEOUT))??)
+    Ok(within(FRAME_TIMEOUT, write_frame(stream, &bytes, FETCH_FRAME_BYTES_MAX)).await?)
 }

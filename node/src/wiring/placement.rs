@@ -1,4 +1,4 @@
-//! Who holds what, from the roster and from who is heard: computed here, by the rules of `crdt`, whenever one of the two changes, and
+//! Who holds what, from the roster and from who is there: computed here, by the rules of `crdt`, whenever one of the two changes, and
 //! given to the store.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -119,6 +119,14 @@ impl Placer {
             let heard = self.heard.entry(member.node).or_insert(now);
             if let Some(link) = view.links.get(&member.node) {
                 *heard = (*heard).max(link.heard);
+            }
+            // One without a link is silent from when the mesh suspects it, however seldom it says itself that it is there.
+            if view
+                .members
+                .get(&member.node)
+                .is_some_and(|known| known.state.is_there())
+            {
+                *heard = now;
             }
             let is_self = member.node == self.mesh.node();
             let silent_for = if is_self {

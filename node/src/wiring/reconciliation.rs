@@ -10,7 +10,7 @@ use crdt::{
 use keys::NodeId;
 use mesh::{
     Mesh, Protocol, Stream,
-    frame::{FrameError, read_frame, write_frame},
+    frame::{FrameError, read_frame, within, write_frame},
 };
 use rand::SeedableRng;
 use tokio::{
@@ -149,9 +149,8 @@ async fn talk(store: &Store, node: NodeId, stream: &mut Stream, first: Option<Ve
         write_in_time(stream, &frame).await?;
     }
     for _ in 0..RECONCILE_FRAMES_MAX {
-        let read = tokio::time::timeout(FRAME_TIMEOUT, read_frame(stream, RECONCILE_FRAME_BYTES_MAX)).await;
-        let read = read.unwrap_or(Err(FrameError::Timeout(FRAME_TIMEOUT)))?;
-        let Some(frame) = read else { return Ok(moved) };
+        let read = within(FRAME_TIMEOUT, read_frame(stream, RECONCILE_FRAME_BYTES_MAX));
+        let Some(frame) = read.await? else { return Ok(moved) };
         moved |= says_moved(&frame);
         let Some(answer) = store.reconcile_step(node, frame).await? else {
             return Ok(moved);
@@ -164,8 +163,5 @@ async fn talk(store: &Store, node: NodeId, stream: &mut Stream, first: Option<Ve
 
 /// A neighbour that does not read must not stall the reconciliation with the others.
 async fn write_in_time(stream: &mut Stream, frame: &[u8]) -> Result<(), FrameError> {
-    let written = write_frame(stream, frame, RECONCILE_FRAME_BYTES_MAX);
-    tokio::time::timeout(FRAME_TIMEOUT, written)
-        .await
-        .map_err(|_| FrameError::Timeout(FRAME_TIMEOUT))?
+    within(FRAME_TIMEOUT, write_frame(stream, frame, RECONCILE_FRAME_BYTES_MAX)).await
 }

@@ -104,6 +104,7 @@ fn generation(session: u16, prompt: String, card_bytes: usize, tokens_max: u32) 
             ignores_end: true,
             ..Sampling::default()
         },
+        accepted: Vec::new(),
         deadline: Duration::from_secs(300),
     }
 }
@@ -121,7 +122,7 @@ async fn follow(mut running: Running) -> (String, Vec<Instant>, Finished) {
             Some(EngineEvent::Failed(error)) => panic!("{error}"),
             // Random weights say what is no text; then only this tells of a token.
             Some(EngineEvent::Probability(_)) => times.push(Instant::now()),
-            Some(EngineEvent::Thought(_)) => {}
+            Some(EngineEvent::Thought(_) | EngineEvent::Token(_)) => {}
             None => panic!("it ended without an end"),
         }
     }

@@ -13,9 +13,13 @@ mod flood;
 mod gossip;
 mod hop;
 mod join;
+mod kills;
 mod liveness;
 mod nodes;
+mod process;
 mod routes;
+mod swarms;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -28,12 +32,18 @@ const GROUPS: &[(&str, fn())] = &[
     ("flood", flood::run),
     ("blobs", blobs::run),
     ("liveness", liveness::run),
+    ("kills", kills::run),
     ("routes", routes::run),
     ("gossip", gossip::run),
+    ("swarms", swarms::run),
 ];
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
+    if asked.first().is_some_and(|first| first == kills::VICTIM) {
+        kills::victim();
+        return ExitCode::SUCCESS;
+    }
     let known = |name: &String| GROUPS.iter().any(|(known, _)| known == name);
     if let Some(unknown) = asked.iter().find(|name| !known(name)) {
         let names: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();

@@ -8,7 +8,7 @@ use keys::{
     invite::{Invite, Terms},
     membership::{Certificate, Roles, Roster},
 };
-use mesh::{Congestion, Inputs, Mesh, MeshSettings};
+use mesh::{Inputs, Mesh, MeshSettings};
 
 /// A running node.
 pub struct Running {
@@ -40,13 +40,8 @@ pub fn loopback() -> IpAddr {
 pub fn start(key: NodeKey, roster: Roster, ip: IpAddr, bootstrap: Vec<(NodeId, SocketAddr)>) -> Running {
     let address = free_address(ip);
     let settings = MeshSettings {
-        listen: address,
         bootstrap,
-        public_addresses: Vec::new(),
-        local_discovery: false,
-        congestion: Congestion::default(),
-        relaying: true,
-        websocket: None,
+        ..MeshSettings::at(address)
     };
     let (mesh, inputs) = Mesh::start(&settings, &key, roster).unwrap();
     Running {
@@ -55,6 +50,54 @@ pub fn start(key: NodeKey, roster: Roster, ip: IpAddr, bootstrap: Vec<(NodeId, S
         mesh,
         inputs,
     }
+}
+
+/// The place in memory of a node with this number.
+pub fn in_memory(number: usize) -> SocketAddr {
+    let [.., third, second, first] = (number as u32).to_be_bytes();
+    SocketAddr::from(([10, third, second, first], 4001))
+}
+
+/// A node of a mesh that is all in this process, without a socket.
+pub fn start_in_memory(
+    key: NodeKey,
+    roster: Roster,
+    address: SocketAddr,
+    (bootstrap, dials_max): (Vec<(NodeId, SocketAddr)>, usize),
+) -> Running {
+    let settings = MeshSettings {
+        bootstrap,
+        // Nobody is behind a router.
+        relaying: false,
+        ..MeshSettings::at(address)
+    };
+    let (mesh, inputs) = Mesh::start_in_memory(&settings, dials_max, &key, roster).unwrap();
+    Running {
+        key,
+        address,
+        mesh,
+        inputs,
+    }
+}
+
+/// Keys and the roster of nodes that know each other from the beginning, as after all have joined.
+pub fn acquainted(count: usize) -> (NodeKey, Vec<NodeKey>, Roster) {
+    let (root, keys) = (
+        NodeKey::generate(),
+        (0..count).map(|_| NodeKey::generate()).collect::<Vec<_>>(),
+    );
+    let now = Timestamp::now();
+    let certificate = Certificate::found(&root, keys[0].id(), "first", random_bytes(), now).unwrap();
+    let mut roster = Roster::new(certificate).unwrap();
+    let terms = Terms::new(Roles::NODE, 4000, now.plus(600_000));
+    let address = vec!["127.0.0.1:1".parse().unwrap()];
+    let invite = Invite::issue(&root, roster.mesh(), keys[0].id(), address, random_bytes(), terms).unwrap();
+    for key in &keys[1..] {
+        let request = invite.redeem(key.id(), "further").unwrap();
+        let (grant, redemption) = request.into_parts(root.id(), None).unwrap();
+        roster.admit(&keys[0], key.id(), grant, redemption, now).unwrap();
+    }
+    (root, keys, roster)
 }
 
 impl Founder {

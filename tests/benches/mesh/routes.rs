@@ -13,6 +13,8 @@ const MESHES: &[(usize, usize, f64)] = &[(1000, 100, 2200.0), (100, 100, 100.0)]
 const DIALLED: usize = 5;
 const ROUTES: usize = 3;
 const CHANGES: u64 = 100;
+/// The fastest of so many counts: whatever else the machine does only adds to a computation.
+const RUNS: usize = 5;
 
 /// Repeatable numbers: the same mesh in every run.
 struct Numbers(u64);
@@ -50,14 +52,23 @@ pub fn run() {
         let mut numbers = Numbers(7);
         let links = links(*nodes, &mut numbers);
         let ends: Vec<NodeId> = (0..*gateways).map(node).collect();
-        let graph = Graph::new(links.clone());
-        let began = Instant::now();
-        let mut table = RouteTable::new(graph, &ends, ROUTES);
-        let took = began.elapsed().as_secs_f64() * 1000.0;
+        let compute = || {
+            let graph = Graph::new(links.clone());
+            let began = Instant::now();
+            let table = RouteTable::new(graph, &ends, ROUTES);
+            (began.elapsed().as_secs_f64() * 1000.0, table)
+        };
+        let (mut took, mut table) = compute();
+        for _ in 1..RUNS {
+            let again;
+            (again, table) = compute();
+            took = took.min(again);
+        }
         let pairs = table.pairs().count();
         let complete = table.totals().filter(|(routes, _)| *routes == ROUTES).count();
         eprintln!("{nodes} nodes, {gateways} gateways: {pairs} pairs, {complete} of them with {ROUTES} routes");
-        let name = format!("{ROUTES} disjoint routes for every pair of {gateways} gateways, {nodes} nodes");
+        let name =
+            format!("{ROUTES} disjoint routes for every pair of {gateways} gateways, {nodes} nodes, best of {RUNS}");
         print(&Figure {
             name: &name,
             value: took,

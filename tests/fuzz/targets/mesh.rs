@@ -1,5 +1,5 @@
 //! Bytes as a frame of each protocol that the mesh itself speaks: one that is read is written again as one that is read the same. What
-//! gossip carries has targets of its own: `envelope` and `statement`.
+//! gossip carries has targets of its own: `envelope`, `statement` and `hint`.
 
 use mesh::decoders::Decoder;
 
@@ -21,6 +21,18 @@ pub fn trust(bytes: &[u8]) {
 
 pub fn links(bytes: &[u8]) {
     run(Decoder::Links, bytes);
+}
+
+pub fn hints(bytes: &[u8]) {
+    run(Decoder::Hints, bytes);
+}
+
+pub fn punch(bytes: &[u8]) {
+    run(Decoder::Punch, bytes);
+}
+
+pub fn liveness(bytes: &[u8]) {
+    run(Decoder::Liveness, bytes);
 }
 
 pub fn join(bytes: &[u8]) {

@@ -53,6 +53,8 @@ impl From<PersonRole> for Role {
     fn from(role: PersonRole) -> Self {
         match role {
             PersonRole::User => Self::User,
+            PersonRole::Manager => Self::Manager,
+            PersonRole::Moderator => Self::Moderator,
             PersonRole::Administrator => Self::Administrator,
         }
     }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     app::{App, stopped},
-    auth::Person,
+    auth::{self, Person},
     error::ApiError,
     limits::{
         MESSAGE_BURST, MESSAGES_PER_SECOND, PAGE_MESSAGES, PING_EVERY, SEND_TIMEOUT, SOCKET_FRAME_BYTES_MAX,
@@ -114,6 +114,7 @@ impl Socket {
     async fn run(mut self) -> Result<(), Gone> {
         let mut notices = self.app.desk.notices();
         let mut changes = self.app.store.changes();
+        let mut erased = self.app.store.erased();
         let mut stopping = self.app.stopping.clone();
         let mut ping = tokio::time::interval(PING_EVERY);
         let mut heard = Instant::now();
@@ -139,8 +140,16 @@ impl Socket {
                 },
                 change = changes.recv() => match change {
                     Ok(Change { document, kind: RecordKind::Session }) => self.handle_change(document).await?,
+                    Ok(Change { document, kind: RecordKind::Account }) if document == self.person.id => self.check_person().await?,
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => return self.close(close_code::AGAIN, "too slow").await,
+                    Err(RecvError::Closed) => return self.close(close_code::RESTART, "the node stops").await,
+                },
+                target = erased.recv() => match target {
+                    Ok(target) if target.subject() == self.person.id => self.check_person().await?,
+                    // What was missed may have been this person.
+                    Err(RecvError::Lagged(_)) => self.check_person().await?,
+                    Ok(_) => {}
                     Err(RecvError::Closed) => return self.close(close_code::RESTART, "the node stops").await,
                 },
                 _ = ping.tick() => {
@@ -196,11 +205,14 @@ impl Socket {
     async fn handle_notice(&mut self, notice: AnswerNotice) -> Result<(), Gone> {
         let session_id = notice.session.to_string();
         let frame = match notice.event {
+            // Nothing changes for whoever reads: the next piece follows the last one.
+            AnswerEvent::Started { goes_on: true, .. } => return Ok(()),
             AnswerEvent::Started {
                 question,
                 answer,
                 node,
                 model,
+                ..
             } => ServerFrame::AnswerStarted {
                 session_id,
                 question_id: question.to_string(),
@@ -237,6 +249,15 @@ impl Socket {
             }
         };
         self.send(&frame).await
+    }
+
+    /// The person's account has changed: a device that was signed out, or a person who was blocked or erased, is gone at once.
+    async fn check_person(&mut self) -> Result<(), Gone> {
+        if auth::is_still(&self.app, &mut self.person).await {
+            return Ok(());
+        }
+        self.close(close_code::POLICY, "signed out").await?;
+        Err(Gone)
     }
 
     /// Sends what is new in a chat, if it is this person's.

@@ -52,4 +52,16 @@ describe("request", () => {
     await refusal(request("GET", "/me"));
     expect(signedOut).toHaveBeenCalledOnce();
   });
+
+  it("gets another access token unseen, once for all requests that wait, and tries again", async () => {
+    let fresh = false;
+    const { calls } = useFakeGateway((call) => {
+      if (call === "POST /refresh") fresh = true;
+      else if (!fresh) return { status: 401, body: { error: { code: "not_signed_in" } } };
+      return { status: 200, body: { ok: true } };
+    });
+    expect(await Promise.all([request("GET", "/me"), request("GET", "/sessions")])).toEqual([{ ok: true }, { ok: true }]);
+    expect(calls.filter((call) => call === "POST /refresh")).toHaveLength(1);
+    expect(calls).toHaveLength(5);
+  });
 });

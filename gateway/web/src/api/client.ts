@@ -17,6 +17,19 @@ export const ERROR_CODES = [
   "too_many_requests",
   "storage_unavailable",
   "not_a_gateway",
+  "timeout",
+  "account_blocked",
+  "not_confirmed",
+  "second_factor_required",
+  "second_factor_wrong",
+  "second_factor_missing",
+  "token_reused",
+  "foreign_origin",
+  "email_invalid",
+  "consent_missing",
+  "mail_not_configured",
+  "conflict",
+  "address_banned",
   "unreachable",
   "unknown",
 ] as const;
@@ -53,10 +66,34 @@ export function onSignedOut(listener: () => void): void {
   whenSignedOut = listener;
 }
 
-export type Method = "GET" | "POST";
+export type Method = "GET" | "POST" | "PUT" | "DELETE";
+
+/** Asking for another access token; every request that meets an old one waits for the same answer. */
+let refreshing: Promise<boolean> | null = null;
+
+function refresh(): Promise<boolean> {
+  refreshing ??= send("POST", "/refresh", {})
+    .then((response) => {
+      // A node that has trouble now says nothing about the device.
+      if (response.status === 429 || response.status >= 500) throw new ApiError("unreachable", response.status, "No new token for now.");
+      return response.ok;
+    })
+    .finally(() => (refreshing = null));
+  return refreshing;
+}
+
+/** The access token of the page lives ten minutes; the cookie beside it gets the next one, unseen by any script. */
+async function sendSignedIn(method: Method, path: string, body: unknown): Promise<Response> {
+  const response = await send(method, path, body);
+  if (response.status !== 401 || OPEN_PATHS.includes(path)) return response;
+  return (await refresh()) ? send(method, path, body) : response;
+}
+
+/** A refusal of these says nothing about the device. */
+const OPEN_PATHS = ["/sign-in", "/welcome", "/sign-up", "/sign-out"];
 
 export async function request<Answer>(method: Method, path: string, body?: unknown): Promise<Answer> {
-  const response = await send(method, path, body);
+  const response = await sendSignedIn(method, path, body);
   if (response.ok) {
     if (response.status === 204) return undefined as Answer;
     try {

@@ -21,7 +21,7 @@ fn admit_all(scheduler: &mut Scheduler, now: Moment) {
     for id in scheduler.waiting(now) {
         if scheduler.has_room() {
             let prompt = scheduler.entries[&id].prompt;
-            scheduler.admit(id, prompt, 0);
+            scheduler.admit(id, prompt, 0, 0);
         }
     }
 }
@@ -49,7 +49,7 @@ fn running_sequences_always_get_a_token_and_short_prompts_go_first() {
 fn a_card_ends_its_share() {
     let mut scheduler = scheduler(1, MS, MS);
     scheduler.arrive(1, 100, Duration::ZERO, FOR_EVER);
-    scheduler.admit(1, 100, 60);
+    scheduler.admit(1, 100, 60, 0);
     let mut steps = Vec::new();
     for _ in 0..3 {
         let shares = scheduler.plan(MS);
@@ -170,7 +170,7 @@ fn what_is_overdue_is_named_and_a_removed_one_makes_room() {
     let mut scheduler = scheduler(1, MS, MS);
     scheduler.arrive(1, 10, Duration::ZERO, 5 * MS);
     scheduler.arrive(2, 10, Duration::ZERO, FOR_EVER);
-    scheduler.admit(1, 10, 0);
+    scheduler.admit(1, 10, 0, 0);
     assert!(scheduler.overdue(4 * MS).is_empty());
     assert_eq!(scheduler.overdue(5 * MS), [1]);
     assert!(!scheduler.has_room());

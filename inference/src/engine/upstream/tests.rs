@@ -62,6 +62,7 @@ async fn ask(server: Server, sampling: Sampling) -> Vec<EngineEvent> {
         session: [2; 32],
         input: Input::Chat(vec![question]),
         sampling,
+        accepted: Vec::new(),
         deadline: std::time::Duration::from_secs(10),
     };
     let mut running = engine.generate(generation).await.unwrap();

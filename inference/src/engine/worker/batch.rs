@@ -32,7 +32,10 @@ use crate::{
         protocol::{FromWorker, Order, ToWorker},
         schedule::{Scheduler, Share, Speeds},
     },
-    limits::{CALIBRATE_AGAIN_AFTER, EMBEDDING_TOKENS_MAX, PROMPT_CHUNK_MAX, SPEED_FALLEN, SPEED_FALLEN_STEPS},
+    limits::{
+        CALIBRATE_AGAIN_AFTER, EMBEDDING_TOKENS_MAX, PROMPT_CHUNK_MAX, REPLAY_EXACT_MAX, SPEED_FALLEN,
+        SPEED_FALLEN_STEPS,
+    },
 };
 
 /// At least this part of the context is left to the answer, unless the answer is limited to less.
@@ -163,6 +166,14 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
             ToWorker::Generate(order) => {
                 let (id, deadline) = (order.id, Duration::from_millis(order.deadline_ms));
                 match self.job(*order) {
+                    Ok(job) if self.is_over(&job) => {
+                        let reason = match job.ended {
+                            Some(End::Stop) => FinishReason::Complete,
+                            Some(End::Characters) | None => FinishReason::Length,
+                        };
+                        self.jobs.insert(id, job);
+                        self.finish(id, reason, watch)
+                    }
                     Ok(job) => {
                         let now = watch.moment();
                         self.scheduler.arrive(id, job.prompt.len(), now, now + deadline);
@@ -173,6 +184,11 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
                 }
             }
         }
+    }
+
+    /// Whether an answer that was begun elsewhere has nothing left to come.
+    fn is_over(&self, job: &Job) -> bool {
+        job.ended.is_some() || job.is_at_limit() || job.prompt.len() >= self.room.sequence
     }
 
     fn job(&self, order: Order) -> Result<Job, GenerationError> {
@@ -260,7 +276,11 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
             }
             job.reused = job.fed;
             let card = job.computes_card.map_or(0, |(_, tokens)| tokens);
-            self.scheduler.admit(id, job.prompt.len() - job.fed, card);
+            let remaining = job.prompt.len() - job.fed;
+            let replay = job.replayed().min(remaining);
+            let exact = self.scheduler.speeds().generated_token * u32::try_from(replay).unwrap_or(u32::MAX);
+            let replay = if exact <= REPLAY_EXACT_MAX { replay } else { 0 };
+            self.scheduler.admit(id, remaining, card, replay);
             if !self.scheduler.has_room() {
                 return;
             }
@@ -337,16 +357,39 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
         Ok(())
     }
 
-    /// Says the honest answer where a line is outside what the model knows; whether it did.
+    /// Says the honest answer where a line is outside what the model knows; whether it did. It goes out as tokens, so that whoever takes
+    /// it up goes on with it.
     fn refuse_outside(&mut self, id: u64, watch: &Watch) -> io::Result<bool> {
         let Some((gate, job)) = self.loading.gate.as_ref().zip(self.jobs.get_mut(&id)) else {
             return Ok(false);
         };
-        if job.generated > 0 || !gate.is_outside(job.surprise) {
+        if job.has_chosen() || !gate.is_outside(job.surprise) {
             return Ok(false);
         }
-        let said = job.output.push(gate.answer(&job.line).as_bytes());
-        say(id, said)?;
+        let vocabulary = self.loading.model.vocab();
+        let answer: Vec<TokenId> = vocabulary
+            .tokenize(gate.answer(&job.line).as_bytes(), false, false)
+            .into_iter()
+            .map(|token| token.0)
+            .collect();
+        // What was begun elsewhere goes on in its own words, unless they are these.
+        let Some(rest) = answer.strip_prefix(job.accepted()) else {
+            return Ok(false);
+        };
+        for &token in rest {
+            let said = job
+                .output
+                .push(&vocabulary.token_to_piece(LlamaToken(token), false, None));
+            job.generated += 1;
+            let (ends, is_full) = (said.ends, job.is_at_limit());
+            say(id, Some(token), said)?;
+            match ends {
+                Some(End::Stop) => break,
+                Some(End::Characters) => return self.finish(id, FinishReason::Length, watch).map(|()| true),
+                None if is_full => return self.finish(id, FinishReason::Length, watch).map(|()| true),
+                None => {}
+            }
+        }
         self.finish(id, FinishReason::Complete, watch)?;
         Ok(true)
     }
@@ -407,7 +450,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
                 .tail
                 .is_none_or(|tail| self.cache.length(tail) + 1 >= self.room.sequence);
         let ends = said.ends;
-        say(id, said)?;
+        say(id, Some(token.0), said)?;
         match ends {
             Some(End::Stop) => self.finish(id, FinishReason::Complete, watch),
             Some(End::Characters) => self.finish(id, FinishReason::Length, watch),
@@ -420,7 +463,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
         let Some(mut job) = self.remove(id, watch) else {
             return Ok(());
         };
-        say(id, job.output.finish())?;
+        say(id, None, job.output.finish())?;
         let finished = job.finished(reason);
         write(&FromWorker::Finished { id, finished })
     }
@@ -509,14 +552,17 @@ impl Pace {
     }
 }
 
-fn say(id: u64, said: Said) -> io::Result<()> {
-    if !said.thought.is_empty() {
-        let text = said.thought;
-        write(&FromWorker::Thought { id, text })?;
+fn say(id: u64, token: Option<TokenId>, said: Said) -> io::Result<()> {
+    let Said {
+        answer: text, thought, ..
+    } = said;
+    if token.is_none() && text.is_empty() && thought.is_empty() {
+        return Ok(());
     }
-    if !said.answer.is_empty() {
-        let text = said.answer;
-        write(&FromWorker::Text { id, text })?;
-    }
-    Ok(())
+    write(&FromWorker::Said {
+        id,
+        token,
+        text,
+        thought,
+    })
 }

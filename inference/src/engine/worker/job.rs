@@ -15,9 +15,9 @@ use crate::{
         cache::{Conversation, TokenId},
         gate::Surprise,
         grammar::{self, GrammarError},
-        output::Output,
+        output::{End, Output},
         protocol::Order,
-        sampling::{Sampling, Shape},
+        sampling::{Sampling, Shape, Xtc},
         schema,
     },
     limits::GRAMMAR_TOKEN_TIME_MAX,
@@ -28,7 +28,10 @@ const PHRASE_ENDS: [&str; 4] = ["\n", ":", "\"", "*"];
 
 pub(super) struct Job {
     pub(super) conversation: Conversation,
+    /// The prompt and, of an answer that was begun elsewhere, what is there of it.
     pub(super) prompt: Vec<TokenId>,
+    /// So many tokens of it are the prompt itself.
+    asked: usize,
     /// So many tokens of the prompt are the card.
     pub(super) card: usize,
     /// So many tokens of the prompt are computed.
@@ -47,11 +50,62 @@ pub(super) struct Job {
     /// The line itself.
     pub(super) line: String,
     pub(super) surprise: Surprise,
+    /// Why it is over before it begins: the node that began it made the last token, but could not say that it was the last.
+    pub(super) ended: Option<End>,
     tokens_max: u32,
     chain: LlamaSampler,
+    chance: Option<Chance>,
     grammar: Option<LlamaSampler>,
     logprobs: Option<u8>,
     pub(super) ignores_end: bool,
+}
+
+/// What a token's choice has of chance. The random numbers of a token depend on the seed and on the token's number alone, not on how
+/// many were drawn before: so a generation can be taken up from any token on, by whoever knows the tokens so far.
+struct Chance {
+    seed: u32,
+    temperature: f32,
+    xtc: Option<Xtc>,
+}
+
+impl Chance {
+    fn apply(&self, data: &mut LlamaTokenDataArray, number: u32) {
+        let mut hasher = blake3::Hasher::new_derive_key("starling sampler 1");
+        hasher.update(&self.seed.to_le_bytes()).update(&number.to_le_bytes());
+        let mut seeds = [0; 8];
+        hasher.finalize_xof().fill(&mut seeds);
+        let [a, b, c, d, rest @ ..] = seeds;
+        // All ones would mean a seed of the library's own choice.
+        let seed = |bytes| u32::from_le_bytes(bytes).min(u32::MAX - 1);
+        if let Some(xtc) = self.xtc {
+            LlamaSampler::xtc(xtc.probability, xtc.threshold, 1, seed([a, b, c, d])).apply(data);
+        }
+        LlamaSampler::temp(self.temperature).apply(data);
+        LlamaSampler::dist(seed(rest)).apply(data);
+    }
+}
+
+/// Brings sampler, grammar and output to where they were after these tokens. A grammar that does not allow them was not theirs.
+fn replay(
+    model: &LlamaModel,
+    accepted: &[TokenId],
+    (chain, grammar): (&mut LlamaSampler, Option<&mut LlamaSampler>),
+    output: &mut Output,
+) -> Result<Option<End>, GenerationError> {
+    let vocabulary = model.vocab();
+    let mut ends = None;
+    let mut grammar = grammar;
+    for token in accepted.iter().map(|token| LlamaToken(*token)) {
+        if let Some(grammar) = grammar.as_deref_mut() {
+            if !allows(grammar, token) {
+                return Err(GenerationError::Grammar(GrammarError::Stuck));
+            }
+            grammar.accept(token);
+        }
+        chain.accept(token);
+        ends = ends.or(output.push(&vocabulary.token_to_piece(token, false, None)).ends);
+    }
+    Ok(ends)
 }
 
 impl Job {
@@ -59,7 +113,7 @@ impl Job {
     pub(super) fn new(
         model: &LlamaModel,
         order: Order,
-        prompt: Vec<TokenId>,
+        mut prompt: Vec<TokenId>,
         card: usize,
     ) -> Result<Self, GenerationError> {
         let sampling = order.sampling;
@@ -69,7 +123,17 @@ impl Job {
             .as_ref()
             .map(|shape| shape_sampler(model, shape))
             .transpose();
+        let mut grammar = grammar.map_err(GenerationError::Grammar)?;
         let characters = usize::try_from(sampling.characters_max).unwrap_or(usize::MAX);
+        let mut output = Output::new(&order.prompt, sampling.stops.clone(), characters.max(1));
+        let (mut chain, chance) = chain(model, &sampling, &prompt);
+        let words = model.n_vocab();
+        if order.accepted.iter().any(|token| !(0..words).contains(token)) {
+            return Err(GenerationError::Unsupported("tokens of another model".into()));
+        }
+        let ended = replay(model, &order.accepted, (&mut chain, grammar.as_mut()), &mut output)?;
+        let asked = prompt.len();
+        prompt.extend_from_slice(&order.accepted);
         Ok(Self {
             conversation: order.conversation,
             card,
@@ -77,15 +141,18 @@ impl Job {
             tail: None,
             computes_card: None,
             next: 0,
-            output: Output::new(&order.prompt, sampling.stops.clone(), characters.max(1)),
+            output,
             reused: 0,
-            generated: 0,
+            generated: u32::try_from(order.accepted.len()).unwrap_or(u32::MAX),
             watched: None,
             line: String::new(),
             surprise: Surprise::default(),
             tokens_max: sampling.tokens_max,
-            chain: chain(model, &sampling, &prompt),
-            grammar: grammar.map_err(GenerationError::Grammar)?,
+            chain,
+            chance,
+            grammar,
+            asked,
+            ended,
             logprobs: sampling.logprobs,
             ignores_end: sampling.ignores_end,
             prompt,
@@ -111,6 +178,21 @@ impl Job {
         self.generated >= self.tokens_max
     }
 
+    /// Tokens of the answer that were made elsewhere.
+    pub(super) const fn replayed(&self) -> usize {
+        self.prompt.len() - self.asked
+    }
+
+    /// The tokens of the answer that were made elsewhere.
+    pub(super) fn accepted(&self) -> &[TokenId] {
+        &self.prompt[self.asked..]
+    }
+
+    /// Whether a token was chosen here.
+    pub(super) fn has_chosen(&self) -> bool {
+        self.generated as usize > self.replayed()
+    }
+
     /// Tokens the answer may have.
     pub(super) const fn answer_max(&self) -> usize {
         self.tokens_max as usize
@@ -120,7 +202,7 @@ impl Job {
         let number = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
         Finished {
             reason,
-            prompt_tokens: number(self.prompt.len()),
+            prompt_tokens: number(self.asked),
             reused_tokens: number(self.reused),
             generated_tokens: self.generated,
         }
@@ -132,14 +214,14 @@ impl Job {
         context: &LlamaContext<'_>,
         output: i32,
     ) -> Result<(LlamaToken, Option<LlamaTokenDataArray>), GenerationError> {
-        if self.grammar.is_none() && self.logprobs.is_none() {
+        if self.grammar.is_none() && self.logprobs.is_none() && self.chance.is_none() {
             // `sample` also tells the sampler that the token was taken.
             return Ok((self.chain.sample(context, output), None));
         }
         let raw = context.token_data_array_ith(output);
         let token = match self.grammar.as_mut() {
-            None => chosen(&mut self.chain, raw.clone())?,
-            Some(grammar) => obeying(grammar, &mut self.chain, &raw)?,
+            None => chosen((&mut self.chain, self.chance.as_ref(), self.generated), raw.clone())?,
+            Some(grammar) => obeying(grammar, (&mut self.chain, self.chance.as_ref(), self.generated), &raw)?,
         };
         self.chain.accept(token);
         Ok((token, self.logprobs.map(|_| raw)))
@@ -176,8 +258,14 @@ impl Job {
     }
 }
 
-fn chosen(chain: &mut LlamaSampler, mut data: LlamaTokenDataArray) -> Result<LlamaToken, GenerationError> {
+/// What chooses a token: the chain, then chance, and the token's number.
+type Choosing<'job> = (&'job mut LlamaSampler, Option<&'job Chance>, u32);
+
+fn chosen((chain, chance, number): Choosing<'_>, mut data: LlamaTokenDataArray) -> Result<LlamaToken, GenerationError> {
     chain.apply(&mut data);
+    if let Some(chance) = chance {
+        chance.apply(&mut data, number);
+    }
     data.selected_token()
         .ok_or_else(|| GenerationError::Engine("no token could be chosen".into()))
 }
@@ -186,32 +274,36 @@ fn chosen(chain: &mut LlamaSampler, mut data: LlamaTokenDataArray) -> Result<Lla
 /// has not just allowed; and what takes ever longer is given up.
 fn obeying(
     grammar: &mut LlamaSampler,
-    chain: &mut LlamaSampler,
+    (chain, chance, number): Choosing<'_>,
     raw: &LlamaTokenDataArray,
 ) -> Result<LlamaToken, GenerationError> {
     let began = Instant::now();
-    let token = chosen(chain, raw.clone())?;
+    let token = chosen((&mut *chain, chance, number), raw.clone())?;
     // Nearly always the first choice is allowed, and one token is quickly asked for.
-    let mut one = LlamaTokenDataArray::new(vec![LlamaTokenData::new(token, 1.0, 0.0)], false);
-    grammar.apply(&mut one);
-    let is_allowed = |data: &LlamaTokenData| data.logit().is_finite();
-    let token = if one.data.first().is_some_and(is_allowed) {
+    let token = if allows(grammar, token) {
         token
     } else {
         let mut allowed = raw.clone();
         grammar.apply(&mut allowed);
-        allowed.data.retain(is_allowed);
+        allowed.data.retain(|data| data.logit().is_finite());
         if allowed.data.is_empty() {
             return Err(GenerationError::Grammar(GrammarError::Stuck));
         }
         allowed.sorted = false;
-        chosen(chain, allowed)?
+        chosen((chain, chance, number), allowed)?
     };
     grammar.accept(token);
     if began.elapsed() > GRAMMAR_TOKEN_TIME_MAX {
         return Err(GenerationError::Grammar(GrammarError::TooAmbiguous));
     }
     Ok(token)
+}
+
+/// Whether a grammar allows a token next.
+fn allows(grammar: &mut LlamaSampler, token: LlamaToken) -> bool {
+    let mut one = LlamaTokenDataArray::new(vec![LlamaTokenData::new(token, 1.0, 0.0)], false);
+    grammar.apply(&mut one);
+    one.data.first().is_some_and(|data| data.logit().is_finite())
 }
 
 fn shape_sampler(model: &LlamaModel, shape: &Shape) -> Result<LlamaSampler, GrammarError> {
@@ -225,8 +317,9 @@ fn shape_sampler(model: &LlamaModel, shape: &Shape) -> Result<LlamaSampler, Gram
     LlamaSampler::grammar(model, &text, "root").map_err(|_| GrammarError::Malformed)
 }
 
-/// The usual chain: penalise, truncate, warm, draw. Temperature 0 always takes the likeliest token.
-fn chain(model: &LlamaModel, sampling: &Sampling, prompt: &[TokenId]) -> LlamaSampler {
+/// The usual chain: penalise, truncate; then chance: warm, draw. Temperature 0 always takes the likeliest token.
+fn chain(model: &LlamaModel, sampling: &Sampling, prompt: &[TokenId]) -> (LlamaSampler, Option<Chance>) {
+    let mut chance = None;
     let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
     let mut samplers = Vec::new();
     let mut looks_back = false;
@@ -255,15 +348,16 @@ fn chain(model: &LlamaModel, sampling: &Sampling, prompt: &[TokenId]) -> LlamaSa
         }
         samplers.push(LlamaSampler::top_p(sampling.top_p, 1));
         samplers.push(LlamaSampler::min_p(sampling.min_p, 1));
-        if let Some(xtc) = sampling.xtc {
-            samplers.push(LlamaSampler::xtc(xtc.probability, xtc.threshold, 1, sampling.seed));
-        }
-        samplers.push(LlamaSampler::temp(sampling.temperature));
-        samplers.push(LlamaSampler::dist(sampling.seed));
+        chance = Some(Chance {
+            seed: sampling.seed,
+            temperature: sampling.temperature,
+            xtc: sampling.xtc,
+        });
     }
     let chain = LlamaSampler::chain_simple(samplers);
     if looks_back {
-        return chain.with_tokens(prompt.iter().map(|token| LlamaToken(*token)));
+        let chain = chain.with_tokens(prompt.iter().map(|token| LlamaToken(*token)));
+        return (chain, chance);
     }
-    chain
+    (chain, chance)
 }

@@ -1,4 +1,4 @@
-//! The watch over the engine thread: says once a second that the process is alive, and ends the process when a step hangs or the node
+//! The watch over the engine thread: says a few times a second that the process is alive, and ends the process when a step hangs or the node
 //! is gone. A hung decode cannot be interrupted in any other way.
 
 use std::{

@@ -75,8 +75,6 @@ impl Actor {
 
     /// Where a relay is: at the other end of a direct link, or where it says it is.
     fn relay_address(&self, relay: &NodeId) -> Option<Multiaddr> {
-        let linked = self.connections.get(relay);
-        let linked = linked.and_then(|all| all.iter().find(|one| one.path.is_direct()));
         let said = || {
             self.reach
                 .book
@@ -85,7 +83,9 @@ impl Actor {
                 .first()
                 .map(transport::quic_multiaddress)
         };
-        linked.map(|one| one.remote.clone()).or_else(said)
+        self.direct_connection(relay)
+            .map(|one| one.remote.clone())
+            .or_else(said)
     }
 
     /// Keeps reservations at relays while this node is not public.
@@ -93,11 +93,10 @@ impl Actor {
         if !self.reach.relaying || self.reachability() == Reachability::Public {
             return;
         }
-        let direct = |node: &&NodeId| {
-            let connections = self.connections.get(*node);
-            connections.is_some_and(|all| all.iter().any(|one| one.path.is_direct()))
-        };
-        let linked = self.controls.keys().filter(direct);
+        let linked = self
+            .controls
+            .keys()
+            .filter(|node| self.direct_connection(node).is_some());
         let mut candidates: Vec<NodeId> = linked.filter(|node| self.is_relay(node)).copied().collect();
         // Each node has its own order, so that homes spread over the relays.
         let own = self.key.id();
@@ -266,8 +265,7 @@ impl Actor {
 
     /// The other side of a relayed link wants to go the direct way.
     pub(in crate::actor) fn handle_punch_stream(&self, node: NodeId, stream: Stream) {
-        let relayed = self.connections.get(&node);
-        if relayed.is_some_and(|all| all.iter().all(|one| !one.path.is_direct())) {
+        if self.is_relayed(&node) {
             tokio::spawn(agree(
                 node,
                 stream,
@@ -280,9 +278,7 @@ impl Actor {
     /// Both sides agreed: they dial now, or wait as a server and open the router.
     pub(super) fn punch(&mut self, node: NodeId, side: Side, addresses: &[SocketAddr]) {
         let addresses: Vec<_> = addresses.iter().map(transport::quic_multiaddress).collect();
-        let relayed = self.connections.get(&node);
-        let relayed = relayed.is_some_and(|all| all.iter().all(|one| !one.path.is_direct()));
-        let (Some(peer), true, false) = (peer_of(&node), relayed, addresses.is_empty()) else {
+        let (Some(peer), true, false) = (peer_of(&node), self.is_relayed(&node), addresses.is_empty()) else {
             return;
         };
         let dial = DialOpts::peer_id(peer)

@@ -22,7 +22,7 @@ use crate::{
         tree::{Mismatch, Walk, groups_of},
         wire::{self, Answer, Request},
     },
-    frame::{FrameError, read_frame, write_frame},
+    frame::{FrameError, read_frame, within, write_frame},
     limits::{BLOB_FRAME_BYTES_MAX, BLOB_FRAME_TIMEOUT, BLOB_REQUEST_BYTES_MAX},
 };
 
@@ -224,7 +224,5 @@ impl Conversation {
 
 pub(super) async fn say(writer: &mut (impl AsyncWrite + Unpin), request: &Request) -> Result<(), FrameError> {
     let frame = wire::request(request);
-    let written = write_frame(writer, &frame, BLOB_REQUEST_BYTES_MAX);
-    let written = tokio::time::timeout(BLOB_FRAME_TIMEOUT, written).await;
-    written.map_err(|_| FrameError::Timeout(BLOB_FRAME_TIMEOUT))?
+    within(BLOB_FRAME_TIMEOUT, write_frame(writer, &frame, BLOB_REQUEST_BYTES_MAX)).await
 }

@@ -1,6 +1,6 @@
 // Judgements about figures, apart from their looks.
 
-import type { MeshNode } from "./mesh.types";
+import type { Liveness, MeshNode } from "./mesh.types";
 
 export type Level = "good" | "warn" | "bad";
 
@@ -8,6 +8,12 @@ export type Level = "good" | "warn" | "bad";
 export function level(percent: number): Level {
   if (percent > 90) return "bad";
   return percent > 75 ? "warn" : "good";
+}
+
+/** Green works, yellow is there or may be, red is gone. */
+export function levelOf(liveness: Liveness): Level {
+  if (liveness === "gone") return "bad";
+  return liveness === "serving" ? "good" : "warn";
 }
 
 export function share(part: number, whole: number): number {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { inOrder, level, ringPosition, share } from "./mesh.figures";
+import { inOrder, level, levelOf, ringPosition, share } from "./mesh.figures";
 import type { MeshNode } from "./mesh.types";
 
 const node = (name: string, rest: Partial<MeshNode> = {}): MeshNode => ({
@@ -7,6 +7,8 @@ const node = (name: string, rest: Partial<MeshNode> = {}): MeshNode => ({
   name,
   is_self: false,
   state: "connected",
+  liveness: "serving",
+  liveness_ms_ago: 60_000,
   heard_ms_ago: 0,
   round_trip_ms: 1,
   path: "quic",
@@ -22,6 +24,13 @@ describe("figures", () => {
 
   it("never leave the bar, whatever a node reports", () => {
     expect([share(1, 4), share(5, 4), share(-1, 4), share(1, 0)]).toEqual([25, 100, 0, 0]);
+  });
+});
+
+describe("what a node is ready for", () => {
+  it("is green only where it works, and red only where it is gone", () => {
+    const all = ["joining", "serving", "draining", "maintenance", "suspect", "gone"] as const;
+    expect(all.map(levelOf)).toEqual(["warn", "good", "warn", "warn", "warn", "bad"]);
   });
 });
 

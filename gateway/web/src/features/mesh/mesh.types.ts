@@ -24,11 +24,16 @@ export interface NodeModel {
   decode_tokens_per_second: number | null;
 }
 
+/** Whether a member is there and what it is ready for, as the whole mesh tells it. */
+export type Liveness = "joining" | "serving" | "draining" | "maintenance" | "suspect" | "gone";
+
 export interface MeshNode {
   id: string;
   name: string;
   is_self: boolean;
   state: "connected" | "unreachable";
+  liveness: Liveness;
+  liveness_ms_ago: number;
   heard_ms_ago: number | null;
   round_trip_ms: number | null;
   path: "quic" | "tcp" | null;

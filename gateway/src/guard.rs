@@ -1,0 +1,154 @@
+//! What stands before every endpoint: is the request from our own page, who asks, and may they?
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, Method, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use keys::Timestamp;
+
+use crate::{
+    access::{self, Who},
+    app::App,
+    auth::{self, Person},
+    error::ApiError,
+    idle::Peer,
+    limits::SECOND_FACTOR_FRESH,
+    policy::range,
+};
+
+/// Refuses addresses that are banned, and those that ask for too much.
+pub(crate) async fn watch_addresses(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (address, policy) = (peer.0.ip(), app.policies.current());
+    if policy.is_banned(address, Timestamp::now()) {
+        return ApiError::AddressBanned.into_response();
+    }
+    let (burst, per_second) = policy.address_rate();
+    match app.addresses.take(range(address), burst, per_second, Instant::now()) {
+        Ok(()) => next.run(request).await,
+        Err(wait) => too_many(wait).into_response(),
+    }
+}
+
+fn too_many(wait: Duration) -> ApiError {
+    ApiError::TooManyRequests {
+        seconds: wait.as_secs() + 1,
+    }
+}
+
+/// Enforces the table of [`access`]; the person it finds is what the handler gets.
+pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match judge(&app, &parts).await {
+        Ok(person) => {
+            if let Some(person) = person {
+                parts.extensions.insert(person);
+            }
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn judge(app: &App, request: &Parts) -> Result<Option<Person>, ApiError> {
+    let path = request.extensions.get::<MatchedPath>().ok_or(ApiError::NotFound)?;
+    let who = access::find(request.method.as_str(), path.as_str()).ok_or(ApiError::NotFound)?;
+    let headers = &request.headers;
+    let is_upgrade = headers.contains_key(header::UPGRADE);
+    if (is_upgrade || !is_safe(&request.method)) && !is_from_here(headers) {
+        return Err(ApiError::ForeignOrigin);
+    }
+    let (roles, needs_code) = match who {
+        Who::Anyone => return Ok(None),
+        Who::Roles(roles) => (roles, false),
+        Who::RolesWithCode(roles) => (roles, true),
+    };
+    let person = auth::person(app, headers).await?;
+    let (burst, per_second) = app.policies.current().account_rate();
+    let taken = app.accounts.take(person.id, burst, per_second, Instant::now());
+    taken.map_err(too_many)?;
+    if !access::includes(roles, &person.account.roles) {
+        return Err(ApiError::NotAllowed);
+    }
+    if needs_code {
+        require_code(&person, Timestamp::now())?;
+    }
+    Ok(Some(person))
+}
+
+/// Refuses who has not shown a second factor a short while ago.
+pub(crate) fn require_code(person: &Person, now: Timestamp) -> Result<(), ApiError> {
+    let fresh = u64::try_from(SECOND_FACTOR_FRESH.as_millis()).unwrap_or(u64::MAX);
+    match person.second_factor {
+        Some(shown) if now.since(shown) <= fresh => Ok(()),
+        _ => Err(ApiError::SecondFactorRequired),
+    }
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Whether a request that changes something comes from our own page, or from a program that no page can steer. The cookies are
+/// SameSite=Strict already; this also holds where a browser does not know that, and against other ports of the same host.
+fn is_from_here(headers: &HeaderMap) -> bool {
+    // A page of another origin cannot send this header without asking first, and nobody answers it.
+    if headers.contains_key(header::AUTHORIZATION) {
+        return true;
+    }
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    match (text(header::ORIGIN), text(header::HOST)) {
+        (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, own)| own == host),
+        (Some(_), None) => false,
+        // Programs that are no browsers send no origin. A browser that leaves it out says at least where it comes from.
+        (None, _) => headers
+            .get("sec-fetch-site")
+            .is_none_or(|site| site == "same-origin" || site == "none"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn another_page_cannot_use_a_persons_cookie() {
+        let ours = [("origin", "https://chat.example"), ("host", "chat.example")];
+        assert!(is_from_here(&headers(&ours)));
+        assert!(is_from_here(&headers(&[("host", "chat.example")])), "a program");
+        for foreign in [
+            &[("origin", "https://evil.example"), ("host", "chat.example")][..],
+            &[("origin", "https://chat.example:81"), ("host", "chat.example")],
+            &[("origin", "null"), ("host", "chat.example")],
+            &[("origin", "https://chat.example")],
+            &[("host", "chat.example"), ("sec-fetch-site", "cross-site")],
+            &[("host", "chat.example"), ("sec-fetch-site", "same-site")],
+        ] {
+            assert!(!is_from_here(&headers(foreign)), "{foreign:?}");
+        }
+        let bearer = [
+            ("origin", "https://other.example"),
+            ("host", "h"),
+            ("authorization", "Bearer x"),
+        ];
+        assert!(is_from_here(&headers(&bearer)));
+    }
+}

@@ -1,0 +1,15 @@
+//! People at the gateways of real nodes: coming in, being known everywhere, leaving, and what each of them may do.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod access;
+mod gate;
+mod keeping;
+mod leaving;
+mod registration;
+mod sink;
+mod tokens;
