@@ -1,5 +1,6 @@
 //! What the built-in model is worth: 200 held-out prompts in each language, answered by the product's engine with the likeliest words.
-//! `cargo test -p inference --test score -- --nocapture` prints the score of each kind and what went wrong.
+//! `cargo test -p inference --test score -- --nocapture` prints the score of each kind and what went wrong. With the path of another GGUF
+//! file in `STARLING_SCORE_MODEL` it scores that one, and then asks for nothing.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -108,9 +109,12 @@ async fn answer(engine: &Engine, session: u16, prompt: &Prompt) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_built_in_model_answers_held_out_prompts_as_well_as_its_readme_says() {
     let directory = tempfile::tempdir().unwrap();
+    let other = std::env::var_os("STARLING_SCORE_MODEL");
     let engine = Engine::start(EngineSettings {
         program: env!("CARGO_BIN_EXE_engine-process").into(),
-        model: ModelSource::BuiltIn,
+        model: other
+            .clone()
+            .map_or(ModelSource::BuiltIn, |path| ModelSource::File(path.into())),
         models_directory: Path::to_owned(directory.path()),
         slots: 8,
         context_tokens: 512,
@@ -160,6 +164,6 @@ async fn the_built_in_model_answers_held_out_prompts_as_well_as_its_readme_says(
     for language in ["ru", "en"] {
         let (right, of) = scores[&(language, "~ all".to_owned())];
         assert_eq!(of, 200);
-        assert!(right >= AT_LEAST, "{language}: {right} of {of}");
+        assert!(right >= AT_LEAST || other.is_some(), "{language}: {right} of {of}");
     }
 }

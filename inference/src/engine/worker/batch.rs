@@ -41,6 +41,9 @@ use crate::{
 /// At least this part of the context is left to the answer, unless the answer is limited to less.
 const ANSWER_SHARE: usize = 4;
 
+/// A generation, and where in the batch the logits are that its next token is chosen from.
+type Choosing = (u64, i32);
+
 /// A generation, where in the batch the logits are, and which token of its prompt they are about.
 type Watched = (u64, i32, usize);
 
@@ -314,7 +317,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
 
     /// Puts the shares into the batch; answers which of them choose a token afterwards and where their logits are, and where those
     /// are that tell how likely a token of a watched line is.
-    fn fill(&mut self, shares: &[Share]) -> io::Result<(Vec<(u64, i32)>, Vec<Watched>)> {
+    fn fill(&mut self, shares: &[Share]) -> io::Result<(Vec<Choosing>, Vec<Watched>)> {
         self.batch.clear();
         let (mut outputs, mut watched) = (Vec::new(), Vec::new());
         for share in shares {
