@@ -1,23 +1,26 @@
 """The dialogues that the built-in model learns from: written by a grammar, each from its own number, so that the same seed gives the same text.
 
     python corpus.py 20          prints twenty of them
+    python corpus.py 20 wide     prints twenty of the wider ones
 """
 
 import random
 import sys
 
-from grammar import typo
-from intents import INTENTS, Talk, arithmetic, greeting, mood_answer, outside_domain, recall_fact, recall_name, repeat, tell_fact, tell_name, who
+from grammar import typo, vary
+from intents import INTENTS, WIDE, Talk, arithmetic, greeting, mood_answer, outside_domain, recall_fact, recall_name, repeat, tell_fact, tell_name, who
 from persona import character, fox, system_prompt
 
 FUNCTIONS = [intent for intent, _ in INTENTS]
 WEIGHTS = [weight for _, weight in INTENTS]
+WIDE_WEIGHTS = [WIDE.get(intent, weight) for intent, weight in INTENTS]
 # Parts of the dialogues.
 OTHER_LANGUAGE = 0.12
 WITHOUT_PROMPT = 0.06
 FOX = 0.06
 GREETING_FIRST = 0.2
 TYPO = 0.2
+VARIED = 0.45
 TURNS_MAX = 9
 # Where a letter too few would be another name or number.
 COPYING = (tell_name, tell_fact, repeat, arithmetic)
@@ -36,7 +39,7 @@ def next_intent(talk, turn, turns):
         if "name" in talk.facts and (not keys or talk.random.random() < 0.5):
             return recall_name
         return recall_fact
-    return talk.random.choices(FUNCTIONS, WEIGHTS)[0]
+    return talk.random.choices(FUNCTIONS, WIDE_WEIGHTS if talk.wide else WEIGHTS)[0]
 
 
 def opening(talk):
@@ -45,23 +48,34 @@ def opening(talk):
                     "[Hello! I am {name}, {description}. What shall we talk about?|Hi! My name is {name}. How are you?|Welcome! I am {name}.]")
 
 
-def dialogue(seed, number):
-    """A list of (role, text, outside): `outside` marks a person's line that no model of ordinary talk should learn."""
+def called(talk):
+    """What the one spoken to is called."""
+    if not talk.persona:
+        return []
+    kind = talk.persona["kind"]
+    return [talk.persona["name"], kind[2] if talk.at else kind[0]]
+
+
+def dialogue(seed, number, wide=False):
+    """A list of (role, text, outside): `outside` marks a person's line that no model of ordinary talk should learn. The wider dialogues
+    say the same lines in more ways."""
     source = random.Random(f"{seed}/{number}")
     language = source.choice(["ru", "en"])
     prompt_language = language if source.random() > OTHER_LANGUAGE else {"ru": "en", "en": "ru"}[language]
-    persona = character(source, prompt_language) if source.random() > WITHOUT_PROMPT else None
+    persona = character(source, prompt_language, wide) if source.random() > WITHOUT_PROMPT else None
     prompt = system_prompt(source, persona, prompt_language) if persona else None
     if source.random() < FOX:
         persona, prompt = fox(source)
     messages = [("system", prompt, False)] if persona else []
-    talk = Talk(source, language, persona)
+    talk = Talk(source, language, persona, wide)
     if persona and source.random() < GREETING_FIRST:
         messages.append(("assistant", opening(talk), False))
     turns = min(TURNS_MAX, 1 + int(source.expovariate(0.33)))
     for turn in range(turns):
         intent = next_intent(talk, turn, turns)
         person, answer = intent(talk)
+        if wide and source.random() < VARIED:
+            person = vary(source, person, language, called(talk))
         if source.random() < TYPO:
             person = typo(source, person, intent not in COPYING)
         messages += [("user", person, intent is outside_domain), ("assistant", answer, False)]
@@ -74,4 +88,4 @@ def chat_text(messages):
 
 if __name__ == "__main__":
     for number in range(int(sys.argv[1]) if len(sys.argv) > 1 else 10):
-        print(chat_text(dialogue(1, number)))
+        print(chat_text(dialogue(1, number, sys.argv[2:] == ["wide"])))

@@ -2,11 +2,13 @@
 
     python export.py RUN_FOLDER OUT.gguf
 
-The gate: how surprised the model may be by a person's line, in nats for each token, before it says that it does not know. A paraphrase
-that the grammar does not write surprises it by 5 to 8, so the gate is above that and catches noise; questions are refused by what was learnt.
+The gate: how surprised the model may be by a person's line, in nats for each token, before it says that it does not know. The threshold
+is chosen on lines that neither the grammar writes nor the score asks (`calibration/`): the lowest that refuses at most one in forty of the
+paraphrases of what the model knows.
 """
 
 import json
+import pathlib
 import sys
 
 import gguf
@@ -15,37 +17,51 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-from corpus import dialogue
 from model import CONTEXT, EPSILON, FEED, HEAD, HEADS, KV_HEADS, LAYERS, THETA, WIDTH, Model
 from outside import HONEST
 from tokenizer import END, END_OF_TEXT, START
-from train import KEPT, SEED
 
-THRESHOLD = 9.0
+# As in the engine: fewer tokens say nothing.
 TOKENS_MIN = 4
+# What part of the paraphrases may be refused.
+REFUSED_MAX = 1 / 40
+HERE = pathlib.Path(__file__).parent
 TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 
+def calibration_lines():
+    for language in ("ru", "en"):
+        character = ""
+        for line in (HERE / "calibration" / f"{language}.txt").read_text().splitlines():
+            if line.startswith("@ "):
+                character = line[2:]
+            elif line and not line.startswith("#"):
+                kind, text = line.split(" | ")
+                yield character, kind, text
+
+
 @torch.no_grad()
 def surprises(model, tokenizer):
-    """How surprising the lines of the validation dialogues are: the ordinary ones, and those outside the domain."""
-    ordinary, outside = [], []
-    for number in range(KEPT):
-        ids, lines = [], []
-        for role, text, is_outside in dialogue(SEED, number):
-            ids += [tokenizer.token_to_id(START), *tokenizer.encode(role + "\n").ids]
-            body = tokenizer.encode(text).ids
-            if role == "user":
-                lines.append((len(ids), len(ids) + len(body), is_outside))
-            ids += [*body, tokenizer.token_to_id(END), *tokenizer.encode("\n").ids]
+    """How surprising each line for calibration is, right after its character, as the engine counts: without the line's first token."""
+    found = {"inside": [], "outside": []}
+    for character, kind, text in calibration_lines():
+        before = tokenizer.encode(f"{START}system\n{character}{END}\n{START}user\n").ids
+        ids = before + tokenizer.encode(text).ids
+        if len(ids) - len(before) <= TOKENS_MIN:
+            continue
         losses = F.cross_entropy(model(torch.tensor([ids[:-1]]))[0].float(), torch.tensor(ids[1:]), reduction="none")
-        # As the engine does it: without the first token, and nothing about lines of so few tokens.
-        for start, end, is_outside in (line for line in lines if line[1] - line[0] > TOKENS_MIN):
-            (outside if is_outside else ordinary).append(losses[start : end - 1].mean().item())
-    return np.array(ordinary), np.array(outside)
+        found[kind].append(losses[len(before) :].mean().item())
+    return np.array(found["inside"]), np.array(found["outside"])
+
+
+def threshold_of(inside):
+    """The lowest value that refuses no more of the paraphrases than it may."""
+    falling = np.sort(inside)[::-1]
+    refused = int(len(inside) * REFUSED_MAX)
+    return round(float(falling[refused - 1] + falling[refused]) / 2, 2)
 
 
 def tensors(weights):
@@ -97,11 +113,12 @@ def main():
     size = weights["embedding.weight"].shape[0]
     model = Model(size)
     model.load_state_dict(weights)
-    ordinary, outside = surprises(model, tokenizer)
-    threshold = THRESHOLD
-    caught = float((outside > threshold).mean())
-    print(f"ordinary lines: mean {ordinary.mean():.2f} nats a token; outside: {outside.mean():.2f}")
-    print(f"gate at {threshold:.2f} nats: {caught:.0%} of the lines outside are caught by it alone")
+    inside, outside = surprises(model, tokenizer)
+    threshold = threshold_of(inside)
+    for name, values in (("paraphrases", inside), ("lines outside", outside)):
+        middle = np.percentile(values, [10, 50, 90])
+        print(f"{len(values)} {name}: {middle[0]:.2f} / {middle[1]:.2f} / {middle[2]:.2f} nats a token (tenth, half, nine tenths)")
+    print(f"gate at {threshold:.2f}: refuses {(inside > threshold).sum()} paraphrases and {(outside > threshold).sum()} lines outside")
     writer = gguf.GGUFWriter(out, "qwen3")
     writer.add_name("Starling built-in")
     writer.add_description("A small model for first steps, in Russian and English; see inference/builtin in Starling's repository.")

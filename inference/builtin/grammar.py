@@ -39,3 +39,34 @@ def typo(random, text, letters):
     if kind == 7:
         return text[:at] + text[at + 1 :]
     return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+
+
+OPENERS = {
+    "ru": ("Скажи,|Слушай,|А|Ну|Так|Скажи-ка,|Подскажи,|Кстати,|Ещё вопрос:|Эй,|Интересно,|Пожалуйста,|Можно узнать,", "Знаешь,|Слушай,|Кстати,|Ну,|Вот,|Ох,|Послушай,|Ой,|Эй,"),
+    "en": ("Tell me,|Say,|So|And|Well,|Listen,|Please,|By the way,|One more thing:|Hey,|Now|I wonder,|Oh,", "You know,|Listen,|By the way,|Well,|Oh,|Look,|Hey,|So|Ah,"),
+}
+TAILS = {
+    "ru": (", а?|, скажи|, пожалуйста|, интересно?|, можешь сказать?|, не знаешь?", ", вот|, правда|, честно|, знаешь"),
+    "en": (", please|, then?|, will you tell me?|, do you know?|, I wonder?", ", you know|, really|, honestly|, indeed"),
+}
+ASKING_RU = ("как", "кто", "что", "где", "чего", "сколько", "какой", "какая", "какое", "кем", "чем", "откуда")
+FRIENDS = {"ru": ["друг", "дружок", "приятель"], "en": ["friend", "my friend", "dear"]}
+
+
+def vary(random, text, language, names):
+    """The same line in other clothes: an opening word, somebody called by name, a tail. `names` are what the one spoken to is called."""
+    asks = 0 if text.rstrip(" !.)").endswith("?") else 1
+    called = random.choice([*names, *names, random.choice(FRIENDS[language])])
+    kind = random.random()
+    if kind < 0.2 and not asks and language == "ru":
+        first, _, rest = text.partition(" ")
+        if rest and first.lower() in ASKING_RU:
+            return f"{first} же {rest}"
+    if kind < 0.5:
+        start = random.choice(OPENERS[language][asks].split("|")) if random.random() < 0.7 else capital(called) + ","
+        kept = language == "en" and text.split(" ")[0].split("'")[0] == "I"
+        return f"{start} {text if kept else text[:1].lower() + text[1:]}"
+    body = text.rstrip(".!?")
+    mark = text[len(body) :]
+    tail = f", {called}" if random.random() < 0.6 else random.choice(TAILS[language][asks].split("|"))
+    return body + (tail if tail.endswith("?") else tail + mark)

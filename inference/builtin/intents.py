@@ -12,8 +12,8 @@ from persona import description, name, slots, years
 class Talk:
     """One conversation while it is written."""
 
-    def __init__(self, random, language, persona):
-        self.random, self.language, self.persona = random, language, persona
+    def __init__(self, random, language, persona, wide=False):
+        self.random, self.language, self.persona, self.wide = random, language, persona, wide
         self.at = 0 if language == "ru" else 1
         self.slots = slots(persona, language) if persona else {"а": ""}
         self.facts = {}
@@ -26,7 +26,7 @@ class Talk:
         return self.random.choice(english if self.at else russian)
 
     def name(self, pool_ru=None, pool_en=None):
-        return name(self.random, self.language, pool_en if self.at else pool_ru)
+        return name(self.random, self.language, pool_en if self.at else pool_ru, self.wide)
 
 
 def greeting(talk):
@@ -531,3 +531,6 @@ INTENTS = [
     (recall_fact, 7), (weather, 3), (tale, 6), (arithmetic, 11), (counting, 3), (thanks, 3), (praise, 3), (insult, 2), (goodbye, 3), (abilities, 3),
     (machine, 3), (fun, 4), (filler, 4), (repeat, 3), (advice, 3), (tongue, 1), (name_something, 1), (small_talk, 5), (outside_domain, 15),
 ]
+
+# How often each is said in the wider dialogues: more of what has most to be learnt.
+WIDE = {arithmetic: 32, counting: 7, about: 24, feeling: 15, who: 12, tell_name: 12, recall_fact: 9, outside_domain: 14}

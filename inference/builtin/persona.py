@@ -4,12 +4,26 @@ import words
 from grammar import capital, expand
 
 MADE_UP = 0.45
+# Of the wider dialogues.
+SPELT = 0.4
 
 
-def name(random, language, pool=None):
+def spelt(random, language):
+    """A name of any letters, which a tokenizer has to take in pieces."""
+    vowels, consonants = ("аеиоуяюэ", "бвгджзклмнпрстфхцчш") if language == "ru" else ("aeiouy", "bcdfghjklmnpqrstvwxz")
+    syllables = (
+        random.choice(["", *consonants]) + random.choice(["", "", "р" if language == "ru" else "r"]) + random.choice(vowels) + random.choice(["", "", *consonants])
+        for _ in range(random.choice([1, 2, 2, 3]))
+    )
+    return capital("".join(syllables))
+
+
+def name(random, language, pool=None, wide=False):
     """A first name, half of the time one that nobody has: names are to be copied, not known."""
     while True:
-        if random.random() < MADE_UP:
+        if wide and random.random() < SPELT:
+            chosen = spelt(random, language)
+        elif random.random() < MADE_UP:
             syllables, endings = (
                 (words.SYLLABLES_RU, words.ENDINGS_RU) if language == "ru" else (words.SYLLABLES_EN, words.ENDINGS_EN)
             )
@@ -21,7 +35,7 @@ def name(random, language, pool=None):
             return chosen
 
 
-def character(random, language):
+def character(random, language, wide=False):
     """A character; what its prompt does not say is absent from its attributes."""
     kind = random.choice(words.KINDS)
     persona = {
@@ -35,14 +49,14 @@ def character(random, language):
         persona["name"] = capital(kind[0] if language == "ru" else kind[2])
     elif style < 0.32:
         first = random.choice(words.FIRST_RU if language == "ru" else words.FIRST_EN)
-        persona["name"] = f"{first} {name(random, language)}"
+        persona["name"] = f"{first} {name(random, language, wide=wide)}"
         feminine = first in ("Тётя", "Сова", "Фея", "Aunt", "Owl", "Fairy", "Miss")
         persona["gender"] = "f" if feminine else "m"
     else:
-        persona["name"] = name(random, language)
+        persona["name"] = name(random, language, wide=wide)
     attributes = {
         "thing": random.choice(words.THINGS), "food": random.choice(words.FOODS), "hobby": random.choice(words.HOBBIES),
-        "fear": random.choice(words.FEARS), "friend": name(random, language), "age": random.randrange(3, 300),
+        "fear": random.choice(words.FEARS), "friend": name(random, language, wide=wide), "age": random.randrange(3, 300),
         "colour": random.choice(words.COLOURS), "home": random.choice(words.PLACES),
     }
     if persona["place"]:

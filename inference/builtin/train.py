@@ -2,7 +2,7 @@
 
 The learning rate rises, stays, and falls to nothing over the last part: `--steps` and `--fall` say when. With `--until HH:MM` the fall
 is begun early enough to end at that time, and the steps that came of it are written into `training.json`, with which the same run
-can be repeated.
+can be repeated. `--from FOLDER` takes a trained model on with the wider dialogues, at a lower rate, beginning with those that it has not seen.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from tokenizers import Tokenizer
+
 from corpus import dialogue
 from model import Model, is_matrix
 from tokenizer import END, END_OF_TEXT, START, train as train_tokenizer
@@ -28,16 +30,18 @@ WARM = 60
 MUON_RATE, ADAM_RATE = 0.02, 4e-3
 # What part of all steps the rate falls.
 FALL = 0.4
+# What part of the rate a model that is taken on has.
+AGAIN = 0.6
 # What a token of each part counts in the loss; the character's answers count whole.
 SYSTEM_WEIGHT, PERSON_WEIGHT = 0.1, 0.3
 
 
-def encoded(tokenizer, number):
+def encoded(tokenizer, number, wide):
     """Ids of one dialogue and what each counts as a thing to be predicted."""
     ids, weights = [], []
     start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
     newline = tokenizer.encode("\n").ids
-    for role, text, outside in dialogue(SEED, number):
+    for role, text, outside in dialogue(SEED, number, wide):
         head, body = tokenizer.encode(role + "\n").ids, tokenizer.encode(text).ids
         weight = {"system": SYSTEM_WEIGHT, "user": 0.0 if outside else PERSON_WEIGHT, "assistant": 1.0}[role]
         ids += [start, *head, *body, end, *newline]
@@ -45,14 +49,14 @@ def encoded(tokenizer, number):
     return ids, weights
 
 
-def rows(tokenizer, number):
+def rows(tokenizer, number, wide=False):
     """Endless rows of whole dialogues, each cut where the row ends; `which` tells them apart for the mask."""
     filler = tokenizer.token_to_id(END_OF_TEXT)
     while True:
         ids, weights, which = [], [], []
         count = 0
         while len(ids) < ROW + 1:
-            more, worth = encoded(tokenizer, number)
+            more, worth = encoded(tokenizer, number, wide)
             number, count = number + 1, count + 1
             ids += [*more, filler]
             weights += [*worth, 0.0]
@@ -154,12 +158,14 @@ def main():
     parser.add_argument("--steps", type=int, help="steps in all")
     parser.add_argument("--fall", type=int, help="steps of the fall at the end")
     parser.add_argument("--until", help="HH:MM (UTC) at which to be done, instead of a number of steps")
+    parser.add_argument("--from", help="folder of a trained model that is to go on with the wider dialogues")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.manual_seed(SEED)
     torch.set_num_threads(options.threads)
     os.makedirs(options.out, exist_ok=True)
-    tokenizer = train_tokenizer(SEED)
+    before = getattr(options, "from")
+    tokenizer = Tokenizer.from_file(f"{before}/tokenizer.json") if before else train_tokenizer(SEED)
     tokenizer.save(f"{options.out}/tokenizer.json")
     vocabulary = (tokenizer.get_vocab_size() + 31) // 32 * 32
     master = Model(vocabulary)
@@ -174,7 +180,13 @@ def main():
     others = [parameter for name, parameter in master.named_parameters() if not is_matrix(name)]
     adam = torch.optim.AdamW(others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.01)
     path = f"{options.out}/checkpoint.pt"
-    step, number, steps, fall, spent, busy = 0, KEPT, options.steps, options.fall, 0.0, 0.0
+    step, number, steps, fall, spent, busy, peak = 0, KEPT, options.steps, options.fall, 0.0, 0.0, 1.0
+    if before:
+        master.load_state_dict(torch.load(f"{before}/weights.pt")["model"])
+        publish(pairs)
+        with open(f"{before}/training.json") as file:
+            number, peak = KEPT + json.load(file)["dialogues"], AGAIN
+    first_number = number
     if os.path.exists(path):
         kept = torch.load(path)
         master.load_state_dict(kept["model"])
@@ -185,14 +197,14 @@ def main():
         step, number, spent, busy = kept["step"], kept["number"], kept["spent"], kept["busy"]
         steps, fall = kept["steps"] or steps, kept["fall"] or fall
         print(f"continues at step {step}", flush=True)
-    source = rows(tokenizer, number)
+    source = rows(tokenizer, number, bool(before))
     began, began_busy, first, saved, shown, recent = time.time(), time.process_time(), step, time.time(), 0.0, []
     while steps is None or step < steps:
         ids, wanted, weights, mask, number = batch(source)
         if steps is None and step % 10 == 0 and step > first + 20:
             fall, steps = begin_fall(options.until, step, recent)
         down = (steps - step) / fall if steps else 1.0
-        rate = min(1.0, (step + 1) / WARM, max(down, 0.0))
+        rate = peak * min(1.0, (step + 1) / WARM, max(down, 0.0))
         loss = compiled(model, ids, wanted, weights, mask)
         model.zero_grad(set_to_none=True)
         loss.backward()
@@ -221,7 +233,7 @@ def main():
     final = validation(compiled, model, tokenizer)
     save(f"{options.out}/weights.pt", model=master.state_dict())
     record = {
-        "seed": SEED, "steps": steps, "fall": fall, "tokens": steps * ROW * ROWS, "dialogues": number - KEPT, "parameters": parameters,
+        "seed": SEED, "steps": steps, "fall": fall, "tokens": steps * ROW * ROWS, "dialogues": number - first_number, "parameters": parameters,
         "validation_loss": round(final, 4), "validation_perplexity": round(math.exp(final), 3), "wall_seconds": round(wall), "cpu_seconds": round(cpu), "torch": torch.__version__, "threads": options.threads,
     }
     with open(f"{options.out}/training.json", "w") as file:
