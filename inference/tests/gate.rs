@@ -29,7 +29,7 @@ fn model(directory: &Path, threshold: f32) -> PathBuf {
     let mut bytes = MODEL.to_vec();
     bytes[at..at + 4].copy_from_slice(&threshold.to_le_bytes());
     let path = directory.join(format!("threshold-{threshold}.gguf"));
-    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(&path, bytes).expect("the model is written");
     path
 }
 
