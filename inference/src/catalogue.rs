@@ -262,10 +262,10 @@ mod tests {
         assert_eq!(described.shape.architecture, "qwen3");
         assert_eq!(
             (described.shape.layers, described.shape.width, described.shape.key_heads),
-            (5, 192, 2)
+            (6, 256, 2)
         );
-        assert_eq!(described.shape.key_length, 32);
-        assert!((2_000_000..3_000_000).contains(&described.shape.parameters));
+        assert_eq!(described.shape.key_length, 64);
+        assert!((5_000_000..6_000_000).contains(&described.shape.parameters));
         assert!(matches!(&described.template, ModelTemplate::Text(text) if text.contains("im_start")));
         let name = name_for(None, &path).unwrap();
         assert_eq!(name, "tiny--1-");

@@ -5,6 +5,7 @@
 
 pub mod cache;
 pub mod calibration;
+pub mod gate;
 pub mod gguf;
 pub mod grammar;
 mod later;
@@ -21,7 +22,7 @@ pub mod schema;
 pub mod upstream;
 pub mod worker;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -129,6 +130,8 @@ pub(crate) struct Task {
     pub(crate) messages: Vec<ChatMessage>,
     pub(crate) prompt: String,
     pub(crate) card_bytes: usize,
+    /// Where in the prompt the person's last line is, of whose answer it is the question.
+    pub(crate) line: Option<Range<usize>>,
     pub(crate) sampling: Sampling,
     pub(crate) accepted: Vec<TokenId>,
     pub(crate) deadline: Duration,
@@ -406,6 +409,7 @@ fn task(model: &ModelInfo, generation: Generation) -> Result<Task, GenerationErr
         (Input::Text { prompt, card_bytes }, Some(_)) => (Vec::new(), prompt, card_bytes),
         (Input::Text { .. }, None) => return Err(GenerationError::Unsupported("text that is no chat".into())),
     };
+    let line = last_line(&messages, &prompt);
     let card = blake3::hash(prompt.get(..card_bytes).unwrap_or_default().as_bytes());
     Ok(Task {
         conversation: Conversation {
@@ -416,8 +420,17 @@ fn task(model: &ModelInfo, generation: Generation) -> Result<Task, GenerationErr
         messages,
         prompt,
         card_bytes,
+        line,
         sampling: generation.sampling,
         accepted: generation.accepted,
         deadline: generation.deadline.min(GENERATION_TIMEOUT),
     })
+}
+
+/// Where in a rendered prompt the person's line is that it ends with; `None` where it ends otherwise or the template changed the line.
+fn last_line(messages: &[ChatMessage], prompt: &str) -> Option<Range<usize>> {
+    let line = messages.last().filter(|message| message.role == "user")?;
+    let line = line.content.trim();
+    let start = prompt.rfind(line).filter(|_| !line.is_empty())?;
+    Some(start..start + line.len())
 }

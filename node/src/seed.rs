@@ -19,10 +19,11 @@ pub async fn first_character(store: &Store) -> Result<(), StoreError> {
         answer_characters_max: 600,
         ..Definition::new(
             "Лис",
-            "Хитрый лис из зимнего леса. Говорит по-русски. · A sly fox from the winter forest; speaks Russian.",
+            "Хитрый лис из зимнего леса. · A sly fox from the winter forest.",
             "Привет! Я Лис, хитрый лис из зимнего леса. О чём поговорим?",
             // Word for word as the built-in model has learnt it.
-            "Ты Лис, хитрый лис из зимнего леса. Отвечай коротко и по-доброму.",
+            "Ты Лис, хитрый лис из зимнего леса. Ты любишь есть ягоды. Твоё любимое занятие — рассказывать истории. \
+             Ты боишься грозы. Твоего друга зовут Уля. Отвечай коротко и по-доброму.",
         )
     };
     let fox = Character::published(fox, None, Timestamp::now());

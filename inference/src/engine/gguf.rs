@@ -355,10 +355,10 @@ mod tests {
         assert_eq!(header.text("general.architecture"), Some("qwen3"));
         assert_eq!(
             (header.shape("block_count"), header.shape("attention.key_length")),
-            (Some(5), Some(32))
+            (Some(6), Some(64))
         );
         assert!(
-            (2_000_000..3_000_000).contains(&header.parameters()),
+            (5_000_000..6_000_000).contains(&header.parameters()),
             "{}",
             header.parameters()
         );

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::limits::{CONTEXT_TOKENS_MAX, MEMORY_RESERVE_BYTES, PARKED_BYTES_MAX};
 
-/// The model that is part of the program: 2.2 million parameters, Russian, made for Starling (see `models/README.md`).
+/// The model that is part of the program: 5.5 million parameters, Russian and English, made for Starling (see `builtin/README.md`).
 const BUILT_IN: &[u8] = include_bytes!("../../models/built-in.gguf");
 
 /// Which model a node runs.

@@ -50,6 +50,8 @@ pub(crate) struct Order {
     pub(crate) prompt: String,
     /// So many bytes at the beginning of the prompt are the card.
     pub(crate) card_bytes: u32,
+    /// Bytes of the prompt that are the person's last line, from and to.
+    pub(crate) line: Option<(u32, u32)>,
     pub(crate) sampling: Sampling,
     /// Tokens of the answer that were made elsewhere: it goes on after them.
     pub(crate) accepted: Vec<TokenId>,

@@ -33,6 +33,7 @@ use self::{
 use super::{
     cache::Room,
     calibration::Profile,
+    gate::Gate,
     protocol::{FromWorker, Load, Loaded, ToWorker, decode, encode},
 };
 use crate::limits::{
@@ -66,6 +67,8 @@ pub(super) struct Loading<'model> {
     /// Context of each sequence in tokens.
     pub(super) per_slot: u32,
     pub(super) step_target: Duration,
+    /// What the model does not try to answer, where its file says so.
+    pub(super) gate: Option<Gate>,
 }
 
 fn run() -> io::Result<()> {
@@ -96,6 +99,7 @@ fn run() -> io::Result<()> {
         model: &model,
         per_slot: load.context_tokens.min(model.n_ctx_train().max(64)),
         step_target: if has_gpu { STEP_TARGET_GPU } else { STEP_TARGET },
+        gate: Gate::from_metadata(|key| model.meta_val_str(key).ok()),
         load,
     };
     let commands = listen(&watch)?;

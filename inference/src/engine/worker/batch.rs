@@ -41,6 +41,12 @@ use crate::{
 /// At least this part of the context is left to the answer, unless the answer is limited to less.
 const ANSWER_SHARE: usize = 4;
 
+/// A generation, and where in the batch the logits are that its next token is chosen from.
+type Choosing = (u64, i32);
+
+/// A generation, where in the batch the logits are, and which token of its prompt they are about.
+type Watched = (u64, i32, usize);
+
 /// Why a batcher stopped.
 pub(super) enum Ended {
     /// The node's commands ended.
@@ -215,7 +221,17 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
                 .take_while(|(left, right)| left == right)
                 .count()
         });
-        Job::new(self.loading.model, order, prompt, card)
+        let line = self.loading.gate.as_ref().and(order.line).and_then(|(from, to)| {
+            let (from, to) = (from as usize, to as usize);
+            let before = tokens(order.prompt.get(..from)?).len();
+            let until = tokens(order.prompt.get(..to)?).len();
+            Some((order.prompt.get(from..to)?.to_owned(), before..until.min(prompt.len())))
+        });
+        let mut job = Job::new(self.loading.model, order, prompt, card)?;
+        if let Some((line, tokens)) = line {
+            job.watch_line(line, tokens);
+        }
+        Ok(job)
     }
 
     fn stop(&mut self, id: u64, watch: &Watch) -> io::Result<()> {
@@ -249,6 +265,9 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
             let is_sound = self
                 .kept
                 .carry_out(&mut self.context, &mut self.cache, self.room, place.moves);
+            // A line that is asked again is computed again: how surprising it is decides about its answer.
+            let is_line_known = job.watched.as_ref().is_some_and(|line| place.reused > line.start);
+            let is_sound = is_sound && !is_line_known;
             job.tail = Some(place.tail);
             job.fed = place.reused;
             job.computes_card = place.computes_card;
@@ -276,7 +295,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
         if shares.is_empty() {
             return Ok(());
         }
-        let outputs = self.fill(&shares)?;
+        let (outputs, watched) = self.fill(&shares)?;
         let began = Instant::now();
         let decoded = watch.step(|| self.context.decode(&mut self.batch));
         let took = began.elapsed();
@@ -287,6 +306,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
         if let [Share { is_prompt: false, .. }] = shares[..] {
             self.pace.observe(took);
         }
+        self.count_surprise(&watched)?;
         for share in &shares {
             self.advance(share)?;
         }
@@ -295,10 +315,11 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
             .try_for_each(|(id, output)| self.choose(id, output, watch))
     }
 
-    /// Puts the shares into the batch; answers which of them choose a token afterwards, and where their logits are.
-    fn fill(&mut self, shares: &[Share]) -> io::Result<Vec<(u64, i32)>> {
+    /// Puts the shares into the batch; answers which of them choose a token afterwards and where their logits are, and where those
+    /// are that tell how likely a token of a watched line is.
+    fn fill(&mut self, shares: &[Share]) -> io::Result<(Vec<Choosing>, Vec<Watched>)> {
         self.batch.clear();
-        let mut outputs = Vec::new();
+        let (mut outputs, mut watched) = (Vec::new(), Vec::new());
         for share in shares {
             let Some(job) = self.jobs.get(&share.id) else { continue };
             let Some(tail) = job.tail else { continue };
@@ -317,13 +338,63 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
                 if is_output {
                     outputs.push((share.id, self.batch.n_tokens()));
                 }
+                let is_watched = share.is_prompt && job.is_watched(from + offset);
+                if is_watched {
+                    watched.push((share.id, self.batch.n_tokens(), from + offset + 1));
+                }
                 let position = i32::try_from(from + offset).unwrap_or(i32::MAX);
                 self.batch
-                    .add(LlamaToken(*token), position, &sequence, is_output)
+                    .add(LlamaToken(*token), position, &sequence, is_output || is_watched)
                     .map_err(io::Error::other)?;
             }
         }
-        Ok(outputs)
+        Ok((outputs, watched))
+    }
+
+    fn count_surprise(&mut self, watched: &[Watched]) -> io::Result<()> {
+        for &(id, output, token) in watched {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            let token = usize::try_from(job.prompt[token]).map_err(io::Error::other)?;
+            job.surprise.count(self.context.get_logits_ith(output), token);
+        }
+        Ok(())
+    }
+
+    /// Says the honest answer where a line is outside what the model knows; whether it did. It goes out as tokens, so that whoever takes
+    /// it up goes on with it.
+    fn refuse_outside(&mut self, id: u64, watch: &Watch) -> io::Result<bool> {
+        let Some((gate, job)) = self.loading.gate.as_ref().zip(self.jobs.get_mut(&id)) else {
+            return Ok(false);
+        };
+        if job.has_chosen() || !gate.is_outside(job.surprise) {
+            return Ok(false);
+        }
+        let vocabulary = self.loading.model.vocab();
+        let answer: Vec<TokenId> = vocabulary
+            .tokenize(gate.answer(&job.line).as_bytes(), false, false)
+            .into_iter()
+            .map(|token| token.0)
+            .collect();
+        // What was begun elsewhere goes on in its own words, unless they are these.
+        let Some(rest) = answer.strip_prefix(job.accepted()) else {
+            return Ok(false);
+        };
+        for &token in rest {
+            let said = job
+                .output
+                .push(&vocabulary.token_to_piece(LlamaToken(token), false, None));
+            job.generated += 1;
+            let (ends, is_full) = (said.ends, job.is_at_limit());
+            say(id, Some(token), said)?;
+            match ends {
+                Some(End::Stop) => break,
+                Some(End::Characters) => return self.finish(id, FinishReason::Length, watch).map(|()| true),
+                None if is_full => return self.finish(id, FinishReason::Length, watch).map(|()| true),
+                None => {}
+            }
+        }
+        self.finish(id, FinishReason::Complete, watch)?;
+        Ok(true)
     }
 
     /// What was computed counts as computed.
@@ -356,6 +427,9 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
 
     /// Chooses the next token of a generation and sends its text.
     fn choose(&mut self, id: u64, output: i32, watch: &Watch) -> io::Result<()> {
+        if self.refuse_outside(id, watch)? {
+            return Ok(());
+        }
         let Some(job) = self.jobs.get_mut(&id) else {
             return Ok(());
         };

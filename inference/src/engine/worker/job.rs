@@ -1,6 +1,6 @@
 //! A generation in the engine process: its prompt, its sampler and what it has said.
 
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 use llama_cpp_2::{
     context::LlamaContext,
@@ -13,6 +13,7 @@ use crate::{
     engine::{
         FinishReason, Finished, GenerationError, TokenProbability,
         cache::{Conversation, TokenId},
+        gate::Surprise,
         grammar::{self, GrammarError},
         output::{End, Output},
         protocol::Order,
@@ -44,6 +45,11 @@ pub(super) struct Job {
     pub(super) output: Output,
     pub(super) reused: usize,
     pub(super) generated: u32,
+    /// The tokens of the person's line, where its surprise is measured.
+    pub(super) watched: Option<Range<usize>>,
+    /// The line itself.
+    pub(super) line: String,
+    pub(super) surprise: Surprise,
     /// Why it is over before it begins: the node that began it made the last token, but could not say that it was the last.
     pub(super) ended: Option<End>,
     tokens_max: u32,
@@ -138,6 +144,9 @@ impl Job {
             output,
             reused: 0,
             generated: u32::try_from(order.accepted.len()).unwrap_or(u32::MAX),
+            watched: None,
+            line: String::new(),
+            surprise: Surprise::default(),
             tokens_max: sampling.tokens_max,
             chain,
             chance,
@@ -150,6 +159,21 @@ impl Job {
         })
     }
 
+    /// Has the surprise at a person's line measured. A grammar asks for another kind of answer than the gate's.
+    pub(super) fn watch_line(&mut self, line: String, tokens: Range<usize>) {
+        if self.grammar.is_none() && !self.ignores_end {
+            (self.line, self.watched) = (line, Some(tokens));
+        }
+    }
+
+    /// Whether the logits at this place of the prompt tell how likely a token of the watched line is. The line's first token is left
+    /// out: what comes before it may be computed already.
+    pub(super) fn is_watched(&self, position: usize) -> bool {
+        self.watched
+            .as_ref()
+            .is_some_and(|line| line.start <= position && position + 1 < line.end)
+    }
+
     pub(super) const fn is_at_limit(&self) -> bool {
         self.generated >= self.tokens_max
     }
@@ -157,6 +181,16 @@ impl Job {
     /// Tokens of the answer that were made elsewhere.
     pub(super) const fn replayed(&self) -> usize {
         self.prompt.len() - self.asked
+    }
+
+    /// The tokens of the answer that were made elsewhere.
+    pub(super) fn accepted(&self) -> &[TokenId] {
+        &self.prompt[self.asked..]
+    }
+
+    /// Whether a token was chosen here.
+    pub(super) fn has_chosen(&self) -> bool {
+        self.generated as usize > self.replayed()
     }
 
     /// Tokens the answer may have.
