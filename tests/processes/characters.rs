@@ -144,7 +144,7 @@ async fn a_character_goes_through_drafts_and_versions() {
     );
     assert_eq!(
         client.get("/api/v1/sessions").await,
-        json!({"sessions": []}),
+        json!({"sessions": [], "has_more": false}),
         "a trial is not kept"
     );
     refused(
