@@ -76,7 +76,7 @@ scenario("A second person gets in by a link and sees nothing of the first one", 
   await ivan.welcome(link.pathname + link.hash, "Ivan");
   await ivan.get("greeting").waitFor();
   assert.equal(await ivan.get("session-item").count(), 0);
-  assert.deepEqual((await ivan.api("/sessions")).body, { sessions: [] });
+  assert.deepEqual((await ivan.api("/sessions")).body, { sessions: [], has_more: false });
   assert.equal((await ivan.api("/me")).body.person.role, "user");
   await ivan.open("/mesh");
   await ivan.get("mesh-node").first().waitFor();

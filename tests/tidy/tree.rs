@@ -6,7 +6,13 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Directories, as paths from the root, that hold no sources.
-const SKIPPED: &[&str] = &[".git", ".tools", "target", "gateway/web/dist"];
+const SKIPPED: &[&str] = &[
+    ".git",
+    ".tools",
+    "target",
+    "gateway/web/dist",
+    "tests/browser/screenshots",
+];
 
 /// Directories that hold no sources wherever they are.
 const SKIPPED_ANYWHERE: &[&str] = &["node_modules"];
@@ -118,6 +124,7 @@ fn built_and_fetched_files_are_left_out() {
         ("target/debug/a.rs", ""),
         ("gateway/web/dist/index.html", ""),
         ("tests/browser/node_modules/a/index.ts", ""),
+        ("tests/browser/screenshots/failed/a/node.log", ""),
     ]);
     assert_eq!(
         tree.files().collect::<Vec<_>>(),
