@@ -145,9 +145,8 @@ export const en = {
     noSuchDialogue: "There is no such dialogue, or it belongs to somebody else.",
     toNewest: "To the newest",
     aiNote: "Characters are programs: what they say can be wrong.",
-    speaksRussian: "The built-in character speaks Russian, so the suggestions are in Russian.",
     suggestions: "Suggestions to begin with",
-    suggestionTexts: ["Привет! Как тебя зовут?", "Расскажи сказку.", "Что ты умеешь?"],
+    suggestionTexts: ["Hello! What is your name?", "Tell me a story.", "What can you do?"],
     noCharacters: "This mesh has no characters yet.",
   },
   characters: {
