@@ -18,6 +18,7 @@ use mesh::{Mesh, Stream};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::{
+    cards::{CardFiles, Cards},
     engine::Engine,
     limits::{ANSWER_EVENT_QUEUE, ENGINE_COMMAND_QUEUE},
     live::{self, Live, Lives},
@@ -118,12 +119,19 @@ pub struct Desk {
     mesh: Mesh,
     lives: Lives,
     routing: routing::Routing,
+    cards: Cards,
 }
 
 impl Desk {
     /// Starts the desk, the service for other nodes, and the announcement of offers. Must run inside a tokio runtime.
     #[must_use]
-    pub fn start(engine: Engine, store: Store, mesh: Mesh, streams: mpsc::Receiver<(NodeId, Stream)>) -> Self {
+    pub fn start(
+        engine: Engine,
+        store: Store,
+        mesh: Mesh,
+        cards: Arc<dyn CardFiles>,
+        streams: mpsc::Receiver<(NodeId, Stream)>,
+    ) -> Self {
         let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
         let (notices, _) = broadcast::channel(ANSWER_EVENT_QUEUE);
         tokio::spawn(swarm::announce(mesh.clone(), engine.clone()));
@@ -138,6 +146,7 @@ impl Desk {
         };
         tokio::spawn(generator.clone().serve(streams));
         let routing = routing::Routing::default();
+        let cards = Cards::new(cards);
         let workshop = attempt::Workshop {
             engine: engine.clone(),
             store,
@@ -146,6 +155,7 @@ impl Desk {
             generator,
             routing: routing.clone(),
             memory: memory::Memory::default(),
+            cards: cards.clone(),
         };
         tokio::spawn(actor::run(workshop, queue));
         Self {
@@ -155,6 +165,7 @@ impl Desk {
             mesh,
             lives,
             routing,
+            cards,
         }
     }
 

@@ -22,6 +22,7 @@
 //! same id. If nobody can answer, the question waits, visibly, and is tried again when the swarm changes; after a restart the desk
 //! finds it again in the session.
 
+mod cards;
 pub mod catalogue;
 pub mod context;
 pub mod desk;
@@ -35,6 +36,7 @@ pub mod similarity;
 pub mod swarm;
 pub mod template;
 
+pub use cards::CardFiles;
 pub use desk::{AnswerEvent, AnswerNotice, Desk};
 pub use engine::{Engine, EngineSettings, EngineStatus, ModelSource};
 pub use live::Live;

@@ -31,6 +31,15 @@ pub const STEP_TARGET: Duration = Duration::from_millis(250);
 pub const STEP_TARGET_GPU: Duration = Duration::from_millis(50);
 /// Prompt tokens in one step at most: llama.cpp's batch.
 pub const PROMPT_CHUNK_MAX: usize = 512;
+/// Characters of one text of a card (instruction, personality, scenario, reminder) that a model reads, as many as of the character's
+/// own prompt: the whole must leave room for the talk.
+pub const CARD_TEXT_CHARACTERS_MAX: usize = 2000;
+/// Characters that a lorebook may put into one prompt.
+pub const LORE_CHARACTERS_MAX: usize = 3000;
+/// Cards at hand for the prompts of their characters; the one longest unused leaves.
+pub const CARDS_AT_HAND_MAX: usize = 64;
+/// How long a question waits for the card of its character to come from another node; after that it is asked without.
+pub const CARD_WAIT: Duration = Duration::from_secs(3);
 /// Tokens of one answer at most.
 pub const ANSWER_TOKENS_MAX: u32 = 2048;
 /// Bytes of one answer at most: as many tokens, each of the longest that vocabularies have on average.

@@ -1,5 +1,7 @@
 //! From a character and a chat to the messages that a model sees: pure.
 
+mod card;
+
 use crdt::{
     cards::macros::{self, Purpose, Words},
     records::{
@@ -8,6 +10,7 @@ use crdt::{
     },
 };
 
+pub use self::card::CardText;
 use crate::{context, template::ChatMessage};
 
 /// What stands before a summary, in the language of it.
@@ -17,21 +20,72 @@ const BEFORE_SUMMARY: (&str, &str) = ("Раньше в этом разговор
 /// everybody who talks with the character.
 const PERSON: (&str, &str) = ("собеседник", "the user");
 
-/// A character's prompt as a model reads it, with the words in braces of a card replaced, the same for everyone.
+/// What stands before the parts of a character's prompt, in the language of it.
+struct Headings {
+    personality: &'static str,
+    scenario: &'static str,
+    examples: &'static str,
+    filters: &'static str,
+}
+
+const RUSSIAN: Headings = Headings {
+    personality: "Характер: ",
+    scenario: "Что происходит: ",
+    examples: "Примеры того, как ты говоришь:",
+    filters: "Не говори на эти темы; если о них спрашивают, мягко переведи разговор: ",
+};
+const ENGLISH: Headings = Headings {
+    personality: "Personality: ",
+    scenario: "Scenario: ",
+    examples: "Examples of how you speak:",
+    filters: "Keep out of these topics; asked about one, gently change the subject: ",
+};
+
+/// A character's prompt as a model reads it, the same for everyone: what it is, how it speaks, what it keeps out of, with the words in
+/// braces of a card replaced.
 #[must_use]
-pub fn system(character: &Definition) -> String {
+pub fn system(character: &Definition, card: Option<&CardText>) -> String {
+    let words = words(character);
+    let headings = if is_russian(&character.prompt) {
+        RUSSIAN
+    } else {
+        ENGLISH
+    };
+    let none = CardText::default();
+    let card = card.unwrap_or(&none);
+    let headed = |heading: &str, text: &str| match text.is_empty() {
+        true => String::new(),
+        false => format!("{heading}{text}"),
+    };
+    let examples = character.examples.iter().map(|example| format!("\n\n{example}"));
+    let parts = [
+        card.instruction.clone(),
+        character.prompt.clone(),
+        headed(headings.personality, &card.personality),
+        headed(headings.scenario, &card.scenario),
+        headed(headings.examples, &examples.collect::<String>()),
+        headed(headings.filters, &character.filters.join(", ")),
+    ];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    filled(&parts.join("\n\n"), &words)
+}
+
+fn words(character: &Definition) -> Words<'_> {
     let person = if is_russian(&character.prompt) {
         PERSON.0
     } else {
         PERSON.1
     };
-    let words = Words {
+    Words {
         character: &character.name,
         person,
         original: "",
         seed: 0,
-    };
-    macros::replaced(&character.prompt, &words, Purpose::Prompt)
+    }
+}
+
+fn filled(text: &str, words: &Words<'_>) -> String {
+    macros::replaced(text, words, Purpose::Prompt)
 }
 
 fn is_russian(text: &str) -> bool {
@@ -39,34 +93,57 @@ fn is_russian(text: &str) -> bool {
 }
 
 /// The messages for a question: the character's prompt, what stands for older messages, and the active ones up to the question (see
-/// [`context`]). The summary is a system message of its own, so that the character's prompt stays the same for everyone and is
-/// computed once.
+/// [`context`]). The summary and what a lorebook says now are system messages of their own, so that the character's prompt stays the same
+/// for everyone and is computed once.
 #[must_use]
-pub fn messages(character: &Definition, session: &Session, question: MessageId) -> Vec<ChatMessage> {
-    let mut prompt = vec![ChatMessage {
-        role: "system".into(),
-        content: system(character),
-    }];
+pub fn messages(
+    character: &Definition,
+    card: Option<&CardText>,
+    session: &Session,
+    question: MessageId,
+) -> Vec<ChatMessage> {
     let context = context::context(session, question);
+    let mut before = Vec::new();
     if let Some(summary) = context.summary {
         let text = summary.text.text();
-        let before = if is_russian(text) {
+        let heading = if is_russian(text) {
             BEFORE_SUMMARY.0
         } else {
             BEFORE_SUMMARY.1
         };
-        prompt.push(ChatMessage {
+        before.push(ChatMessage {
             role: "system".into(),
-            content: format!("{before}\n{text}"),
+            content: format!("{heading}\n{text}"),
         });
     }
-    prompt.extend(context.active.iter().map(|message| {
+    let said = context.active.iter().map(|message| {
         let role = if message.is_from_person() { "user" } else { "assistant" };
         ChatMessage {
             role: role.into(),
             content: message.text.text().to_owned(),
         }
-    }));
+    });
+    put_together(character, card, before, said.collect())
+}
+
+/// The character's prompt, what stands for older messages, and what was said, with what the card adds to it.
+#[must_use]
+pub fn put_together(
+    character: &Definition,
+    card: Option<&CardText>,
+    before: Vec<ChatMessage>,
+    said: Vec<ChatMessage>,
+) -> Vec<ChatMessage> {
+    let mut prompt = vec![ChatMessage {
+        role: "system".into(),
+        content: system(character, card),
+    }];
+    prompt.extend(before);
+    let head = prompt.len();
+    prompt.extend(said);
+    if let Some(card) = card {
+        card.put_in(&mut prompt, head, &words(character));
+    }
     prompt
 }
 
@@ -116,9 +193,9 @@ mod tests {
             "",
             "{{char}} хитёр. <USER> спрашивает, {{CHAR}} шутит.{{// note}}",
         );
-        assert_eq!(system(&card), "Лис хитёр. собеседник спрашивает, Лис шутит.");
+        assert_eq!(system(&card, None), "Лис хитёр. собеседник спрашивает, Лис шутит.");
         let card = Definition::new("Fox", "", "", "{{char}} never lies to {{user}}.");
-        assert_eq!(system(&card), "Fox never lies to the user.");
+        assert_eq!(system(&card, None), "Fox never lies to the user.");
     }
 
     #[test]
@@ -138,7 +215,7 @@ mod tests {
         }
         let character = Definition::new("Лис", "", "", "Ты Лис.");
         let question = session.messages[40].id;
-        let prompt = messages(&character, &session, question);
+        let prompt = messages(&character, None, &session, question);
         assert!(
             (10..=1 + ACTIVE_MESSAGES_MAX).contains(&prompt.len()),
             "{}",

@@ -148,7 +148,8 @@ pub fn render(format: &ChatFormat, messages: &[ChatMessage]) -> Result<String, T
     }
 }
 
-/// Some templates refuse a second system message, some leave it out without a word: then all of them are one.
+/// Some templates refuse a second system message, some leave it out without a word: then all of them are one, and what is said among
+/// the messages stands at the head of the message behind it.
 fn with_systems(
     messages: &[ChatMessage],
     with: impl Fn(&[ChatMessage]) -> Result<String, TemplateError>,
@@ -156,8 +157,9 @@ fn with_systems(
     let is_system = |message: &&ChatMessage| message.role == "system";
     let systems = messages.iter().take_while(is_system).count();
     let rendered = with(messages);
-    let is_whole = |text: &String| contains_all(text, &messages[..systems]);
-    if systems <= 1 || rendered.as_ref().is_ok_and(is_whole) {
+    let all: Vec<ChatMessage> = messages.iter().filter(is_system).cloned().collect();
+    let is_whole = |text: &String| contains_all(text, &all);
+    if (systems <= 1 && systems == all.len()) || rendered.as_ref().is_ok_and(is_whole) {
         return rendered;
     }
     let contents: Vec<&str> = messages[..systems]
@@ -168,7 +170,22 @@ fn with_systems(
         role: "system".into(),
         content: contents.join("\n\n"),
     };
-    with(&[&[joined][..], &messages[systems..]].concat())
+    let mut fewer: Vec<ChatMessage> = (systems > 0).then_some(joined).into_iter().collect();
+    let mut among = String::new();
+    for message in &messages[systems..] {
+        if message.role == "system" {
+            among.push_str(&message.content);
+            among.push_str("\n\n");
+        } else {
+            let content = std::mem::take(&mut among) + &message.content;
+            let role = message.role.clone();
+            fewer.push(ChatMessage { role, content });
+        }
+    }
+    if let Some(last) = fewer.last_mut().filter(|_| !among.is_empty()) {
+        last.content = format!("{}\n\n{}", last.content, among.trim_end());
+    }
+    with(&fewer)
 }
 
 fn contains_all(text: &str, messages: &[ChatMessage]) -> bool {
@@ -249,6 +266,36 @@ mod tests {
             let text = render(&format, &user(attack)).unwrap();
             assert_eq!(text.matches("<|im_end|>").count(), 1, "{text}");
         }
+    }
+
+    #[test]
+    fn a_template_that_wants_one_system_message_first_gets_it_and_every_word_arrives() {
+        let strict = "{% for m in messages %}{% if m['role'] == 'system' and not loop.first %}{{ raise_exception('system comes first') }}{% endif %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}";
+        let said = |role: &str, content: &str| ChatMessage {
+            role: role.into(),
+            content: content.into(),
+        };
+        let talk = [
+            said("system", "You are a fox."),
+            said("system", "They met."),
+            said("user", "Hello"),
+            said("system", "The owl is an aunt."),
+            said("user", "Who is the owl?"),
+        ];
+        let text = render(&format(strict), &talk).unwrap();
+        let expected =
+            "[system] You are a fox.\n\nThey met. [user] Hello [user] The owl is an aunt.\n\nWho is the owl? ";
+        assert_eq!(text, expected);
+        assert_eq!(
+            render(&format(strict), &talk[2..4]).unwrap(),
+            "[user] Hello\n\nThe owl is an aunt. "
+        );
+        let each = render(&format(CHATML), &talk).unwrap();
+        assert_eq!(
+            each.matches("<|im_start|>").count(),
+            6,
+            "one that takes them as they are is given them so"
+        );
     }
 
     #[test]

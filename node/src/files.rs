@@ -1,14 +1,17 @@
 //! The files of characters: kept as blobs here, and brought from other nodes when somebody looks at them here.
 
-use std::{path::PathBuf, time::Duration};
+use std::{future::Future, path::PathBuf, pin::Pin, time::Duration};
 
 use gateway::{FileError, Filed, Files};
+use inference::CardFiles;
 use keys::ContentId;
 use mesh::{
     Mesh,
     blobs::{self, BlobId, BlobStatus, BlobStore, Pace, Progress, Rate},
 };
 use tokio::sync::watch;
+
+use crate::data_directory::DataDirectory;
 
 /// Bytes of a file that is brought because somebody looks at it: the largest card.
 const FILE_BYTES_MAX: u64 = crdt::limits::CARD_BYTES_MAX as u64;
@@ -18,14 +21,24 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Files as blobs.
 pub struct BlobFiles {
     /// Those that are here.
-    pub blobs: BlobStore,
+    blobs: BlobStore,
     /// Those that others have.
-    pub mesh: Mesh,
+    mesh: Mesh,
     /// Where bytes lie for a moment before they are a blob.
-    pub incoming: PathBuf,
+    incoming: PathBuf,
 }
 
 impl BlobFiles {
+    /// Files of a node's directory and of the others.
+    #[must_use]
+    pub fn new(blobs: &BlobStore, mesh: &Mesh, directory: &DataDirectory) -> Self {
+        Self {
+            blobs: blobs.clone(),
+            mesh: mesh.clone(),
+            incoming: directory.path().join("incoming"),
+        }
+    }
+
     async fn add(&self, bytes: Vec<u8>) -> Result<ContentId, FileError> {
         let id = BlobId::of(&bytes);
         if self.is_here(id) {
@@ -89,6 +102,12 @@ impl BlobFiles {
         } else {
             Err(FileError::Disk)
         }
+    }
+}
+
+impl CardFiles for BlobFiles {
+    fn find(&self, card: ContentId) -> Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send + '_>> {
+        Box::pin(async move { self.read(card).await.ok() })
     }
 }
 

@@ -82,6 +82,8 @@ struct Parts {
     monitor: Monitor,
     /// The model, in a process of its own.
     engine: Engine,
+    /// Pictures and cards of characters.
+    files: Arc<BlobFiles>,
     /// Sees to questions.
     desk: Desk,
     /// Becomes true when the gateway shall stop.
@@ -134,7 +136,9 @@ impl Node {
         tracing::info!("start: monitor");
         let models = Fetching::new(Catalogue::new(&store, &blobs), &tasks, &mesh);
         let engine = start_engine(engine_settings(&config, &directory)?, models.clone()).await?;
-        let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), streams(Protocol::GENERATE));
+        let files = Arc::new(BlobFiles::new(&blobs, &mesh, &directory));
+        let questions = streams(Protocol::GENERATE);
+        let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), files.clone(), questions);
         tracing::info!(model = config.inference.model, "start: engine");
         let (gateway_stop, gateway_stopping) = watch::channel(false);
         let parts = Parts {
@@ -153,17 +157,25 @@ impl Node {
             models,
             monitor,
             engine,
+            files,
             desk,
             gateway_stop,
             started: Instant::now(),
         };
         let node = Self(Arc::new(parts));
-        node.send_letters();
-        node.serve_people(listener, gateway_stopping);
-        node.serve_commands()?;
-        node.0.mesh.stand(maintenance::standing(node.0.directory.path())).await;
-        tracing::info!(http = %node.0.config.gateway.listen, "start: gateway; the node is up");
+        node.serve(listener, gateway_stopping).await?;
         Ok(node)
+    }
+
+    /// Everything stands: people, operators and other nodes may ask.
+    async fn serve(&self, listener: TcpListener, gateway_stopping: watch::Receiver<bool>) -> Result<(), StartError> {
+        self.send_letters();
+        self.serve_people(listener, gateway_stopping);
+        self.serve_commands()?;
+        let parts = &self.0;
+        parts.mesh.stand(maintenance::standing(parts.directory.path())).await;
+        tracing::info!(http = %parts.config.gateway.listen, "start: gateway; the node is up");
+        Ok(())
     }
 
     /// Letters leave through this node, too, while it keeps what persons write.
@@ -198,11 +210,7 @@ impl Node {
             store: parts.store.clone(),
             desk: parts.desk.clone(),
             surroundings: Arc::new(surroundings),
-            files: Arc::new(BlobFiles {
-                blobs: parts.blobs.clone(),
-                mesh: parts.mesh.clone(),
-                incoming: parts.directory.path().join("incoming"),
-            }),
+            files: parts.files.clone(),
         };
         let origin = origins::section(parts.config.gateway.public_url.as_deref(), parts.config.gateway.listen);
         if let Some(Err(error)) = origin.map(|origin| parts.mesh.announce(origins::SECTION, origin)) {

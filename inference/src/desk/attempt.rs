@@ -23,11 +23,12 @@ use super::{
     routing::{self, Routing},
 };
 use crate::{
+    cards::Cards,
     engine::{Engine, GenerationError, Sampling},
     generate,
     limits::{ANSWER_TOKENS_MAX, ANSWER_WAIT, ATTEMPTS_MAX, RETRY_EVERY},
     live::{self, End, Sayer},
-    prompt,
+    prompt::{self, CardText},
     serve::{self, AskError, Generator},
     swarm::{
         FromAsker, FromGenerator, Request,
@@ -48,6 +49,7 @@ pub(super) struct Workshop {
     pub(super) generator: Generator,
     pub(super) routing: Routing,
     pub(super) memory: Memory,
+    pub(super) cards: Cards,
 }
 
 /// Why one node did not answer.
@@ -131,7 +133,8 @@ impl Workshop {
             return Outcome::Done;
         };
         let chat = memory::fold(&self.store, order.session, chat, order.question).await;
-        let mut request = request(self.mesh.node(), order, &chat, &character);
+        let card = self.cards.of(&character).await;
+        let mut request = request(self.mesh.node(), order, &chat, (&character, card.as_deref()));
         if order.wish != Wish::Further {
             let allowed = request.sampling.tokens_max;
             request.sampling.tokens_max = self.memory.tokens_max(chat.character, &asked, allowed);
@@ -435,7 +438,12 @@ fn wanted(chat: &Session, order: Order) -> Option<String> {
 }
 
 /// Without the number of an attempt and its run, which come with each.
-fn request(gateway: keys::NodeId, order: Order, chat: &Session, character: &Definition) -> Request {
+fn request(
+    gateway: keys::NodeId,
+    order: Order,
+    chat: &Session,
+    (character, card): (&Definition, Option<&CardText>),
+) -> Request {
     let characters_max = u32::try_from(character.answer_characters_max).unwrap_or(2000);
     // The same question gets the same random numbers, so an answer can be repeated on an equal build; another answer gets others.
     let varied = match order.wish {
@@ -444,7 +452,7 @@ fn request(gateway: keys::NodeId, order: Order, chat: &Session, character: &Defi
     };
     let hash = ContentId::of(varied.to_string().as_bytes());
     let seed = u32::from_le_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]);
-    let mut messages = prompt::messages(character, chat, order.question);
+    let mut messages = prompt::messages(character, card, chat, order.question);
     let said = (order.wish == Wish::Further).then(|| {
         let answer = chat.messages.iter().find(|message| message.id == order.answer);
         answer.map_or_else(String::new, |answer| answer.text.text().to_owned())

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use inference::{
     engine::{EngineEvent, Generation, GenerationError, Input, Sampling},
-    prompt,
     template::ChatMessage,
 };
 use serde::{Deserialize, Serialize};
@@ -70,11 +69,11 @@ pub(crate) async fn trial(
         role: role.into(),
         content,
     };
-    let mut messages = vec![message("system", prompt::system(&draft))];
-    messages.extend(request.messages.into_iter().map(|said| match said.role {
+    let said = request.messages.into_iter().map(|said| match said.role {
         TrialRole::Person => message("user", said.text),
         TrialRole::Character => message("assistant", said.text),
-    }));
+    });
+    let messages = app.desk.prompt(&draft, said.collect()).await;
     let model = app.desk.model().ok_or(CharacterError::NoModel)?;
     let generation = Generation {
         account: person.id.0,
