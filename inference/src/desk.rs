@@ -6,6 +6,7 @@ mod direct;
 mod following;
 mod memory;
 mod routing;
+mod waits;
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,16 +44,16 @@ pub enum AnswerEvent {
     Started(Live),
     /// The whole answer, which is on disk.
     Finished(Arc<Message>),
-    /// Nobody can answer now; the question is kept and tried again.
+    /// Nobody can answer now; the question is kept until it has its turn. Told again at least every two seconds while that is so.
     Waiting {
         /// The question.
         question: MessageId,
         /// Why.
         reason: WaitReason,
-        /// How many questions wait here before it.
+        /// How many questions go before it.
         ahead: usize,
-        /// How long it will take until it is tried again.
-        retry: Duration,
+        /// How long it is expected to wait, or until it is tried again.
+        wait: Duration,
     },
 }
 
@@ -61,7 +62,7 @@ pub enum AnswerEvent {
 pub enum WaitReason {
     /// No connected node has a model.
     NoNode,
-    /// Every node that has one is busy or failed just now.
+    /// Every node that has one is busy or failed just now, or others have their turn first.
     AllBusy,
 }
 
@@ -146,6 +147,7 @@ impl Desk {
             generator,
             routing: routing.clone(),
             memory: memory::Memory::default(),
+            waits: waits::Waits::default(),
         };
         tokio::spawn(actor::run(workshop, queue));
         Self {

@@ -103,6 +103,11 @@ impl Routing {
         (question, decision)
     }
 
+    /// Whether any node within reach has a model.
+    pub(super) fn is_anyone_known(&self, engine: &Engine, mesh: &Mesh) -> bool {
+        !known(engine, mesh).is_empty()
+    }
+
     /// A question goes to a node.
     pub(super) fn began(&self, question: Question, (candidate, cost): &Priced) -> Asked {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
