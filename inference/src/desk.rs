@@ -2,13 +2,14 @@
 
 mod actor;
 mod attempt;
+pub mod breakers;
 mod direct;
 mod following;
 mod memory;
 mod routing;
 mod waits;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crdt::{
     Store,
@@ -197,6 +198,11 @@ impl Desk {
     #[must_use]
     pub fn breaker_events(&self) -> Vec<(Timestamp, BreakerEvent)> {
         self.routing.breaker_events()
+    }
+
+    /// Keeps these changes in a file, those of before a restart among them, until the desk is gone.
+    pub fn keep_breaker_events(&self, path: PathBuf) -> impl Future<Output = ()> + Send + 'static {
+        breakers::keep(self.routing.clone(), path, self.routing.changed())
     }
 
     /// Every offer that may be taken up now, this node's own included.

@@ -27,6 +27,10 @@ pub const PLACE_HELD_GUESS: Duration = Duration::from_secs(5);
 pub const WAITING_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// And not more often than this, however fast the queue moves.
 pub const WAITING_TOLD_LEAST: Duration = Duration::from_millis(200);
+/// Changes of breakers that are kept: a day of trouble on a few nodes.
+pub const BREAKER_EVENTS_MAX: usize = 256;
+/// Characters of a model's name in them.
+pub const BREAKER_MODEL_CHARACTERS_MAX: usize = 200;
 /// Sequences an engine computes at once unless configured.
 pub const SLOTS_DEFAULT: u32 = 4;
 /// An answer that another node began is computed token by token, as it was made, while that takes no longer than this: then the rest is

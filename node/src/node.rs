@@ -158,12 +158,21 @@ impl Node {
             started: Instant::now(),
         };
         let node = Self(Arc::new(parts));
-        node.send_letters();
+        node.keep_records();
         node.serve_people(listener, gateway_stopping);
         node.serve_commands()?;
         node.0.mesh.stand(maintenance::standing(node.0.directory.path())).await;
         tracing::info!(http = %node.0.config.gateway.listen, "start: gateway; the node is up");
         Ok(node)
+    }
+
+    /// Letters leave, and what went wrong with other nodes is not forgotten at a restart.
+    fn keep_records(&self) {
+        self.send_letters();
+        let path = self.0.directory.breakers_path();
+        self.0
+            .tasks
+            .spawn("breaker events", self.0.desk.keep_breaker_events(path));
     }
 
     /// Letters leave through this node, too, while it keeps what persons write.

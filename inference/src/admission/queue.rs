@@ -62,6 +62,18 @@ pub struct Asked {
     pub at: Timestamp,
 }
 
+impl Asked {
+    /// By a person, at a time in milliseconds.
+    #[must_use]
+    pub const fn by_person(account: [u8; 32], at: u64) -> Self {
+        Self {
+            account: ContentId(account),
+            class: Class::Person,
+            at: Timestamp(at),
+        }
+    }
+}
+
 /// Where something stands in the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {

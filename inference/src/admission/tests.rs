@@ -1,3 +1,5 @@
+//! What those who wait are told, and when.
+
 use std::{sync::mpsc, time::Duration};
 
 use keys::{ContentId, Timestamp};

@@ -12,7 +12,7 @@ use crdt::{
     Store, StoreError,
     records::{
         character::{Character, Definition},
-        session::{Ending, Message, MessageId, Session, Speaker},
+        session::{Ending, Message, MessageId, Session, SessionEdit, Speaker},
     },
 };
 use futures::{FutureExt, future::Fuse};
@@ -38,7 +38,7 @@ use crate::{
         FromAsker, FromGenerator, Request,
         journal::{Journal, JournalError},
         route::{Choice, Decision},
-        router::Ended,
+        router::{Ended, Operation, Question},
     },
     template::ChatMessage,
 };
@@ -169,7 +169,8 @@ impl Workshop {
     ) -> Result<Arc<Message>, (WaitReason, Standing)> {
         // Fused: a stop is heard once, also when it is another node's turn afterwards.
         let mut stop = stop.fuse();
-        let (question_to_route, mut decision) = self.routing.decide(&self.engine, &self.mesh, request);
+        let operation = operation(journal.begun().is_some());
+        let (question_to_route, mut decision) = self.routing.decide(&self.engine, &self.mesh, request, operation);
         self.join(request.answer, &mut decision, journal);
         let (mut reason, mut soonest) = (WaitReason::NoNode, None);
         if decision.order.is_empty() && self.routing.is_anyone_known(&self.engine, &self.mesh) {
@@ -190,11 +191,16 @@ impl Workshop {
             };
             request.epoch = journal.next_epoch();
             let choice = decision.choice(place).map(Arc::new);
+            let question_to_route = Question {
+                operation: self::operation(request.begun.is_some()),
+                ..question_to_route
+            };
             let watched = self.routing.began(question_to_route, priced);
             let began = Instant::now();
             let asking = Asking { node, request, choice };
             match self.try_node(&asking, journal, &mut stop).await {
                 Ok(message) => {
+                    self.keep_choice(&asking).await;
                     self.routing
                         .ended(watched, routing::answered(&message, began.elapsed()));
                     return Ok(message);
@@ -213,6 +219,24 @@ impl Workshop {
             }
         }
         Err((reason, soonest.unwrap_or_default()))
+    }
+
+    /// Writes down why this node was asked. An answer without it is an answer all the same.
+    async fn keep_choice(&self, asking: &Asking<'_>) {
+        let Some(choice) = asking
+            .choice
+            .as_deref()
+            .filter(|_| generate::writes_answers(&self.mesh))
+        else {
+            return;
+        };
+        let edit = SessionEdit::PutChoice {
+            answer: asking.request.answer,
+            choice: Box::new(choice.to_record()),
+        };
+        if let Err(error) = self.store.edit(asking.request.session, edit).await {
+            tracing::warn!(%error, "why a node was asked could not be kept");
+        }
     }
 
     /// A node that says the answer already is asked first, for what it says: this gateway was started again meanwhile, or takes the question
@@ -425,6 +449,13 @@ impl Workshop {
             account,
             event,
         });
+    }
+}
+
+const fn operation(is_begun: bool) -> Operation {
+    match is_begun {
+        true => Operation::Continue,
+        false => Operation::Generate,
     }
 }
 

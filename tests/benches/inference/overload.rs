@@ -11,11 +11,10 @@ use std::{
 
 use inference::{
     Engine, ModelSource,
-    admission::{Asked, Class},
+    admission::Asked,
     engine::{EngineEvent, Generation, GenerationError},
     limits::{RETRY_EVERY, WAITING_TOLD_EVERY},
 };
-use keys::{ContentId, Timestamp};
 use tokio::task::JoinSet;
 
 use super::{filler, generation, say, start};
@@ -91,12 +90,12 @@ fn question(person: usize, number: u16) -> Generation {
     let card = filler(60, 1);
     let prompt = format!("{card}\n{}", filler(12, usize::from(number) + person));
     let mut generation = generation(number, prompt, card.len(), TOKENS);
-    generation.account = account(person).0;
+    generation.account = account(person);
     generation
 }
 
-fn account(person: usize) -> ContentId {
-    ContentId([u8::try_from(person).unwrap_or(0) + 1; 32])
+fn account(person: usize) -> [u8; 32] {
+    [u8::try_from(person).unwrap_or(0) + 1; 32]
 }
 
 /// Tokens a second with as many people as there are places, each of whom asks again at once.
@@ -167,13 +166,10 @@ async fn answered(
     made: &AtomicU64,
     silence: &Silence,
 ) -> Result<(), GenerationError> {
-    let (asked_at, began) = (Timestamp::now(), Instant::now());
+    let began = Instant::now();
     let place = loop {
-        let asked = Asked {
-            account: account(person),
-            class: Class::Person,
-            at: asked_at,
-        };
+        // Of one person the older question goes first, whatever happened to it before.
+        let asked = Asked::by_person(account(person), number.into());
         let left = PATIENCE.saturating_sub(began.elapsed());
         let placed = tokio::time::timeout(left, engine.place(asked, |_| silence.told())).await;
         match placed.unwrap_or(Err(GenerationError::Deadline)) {

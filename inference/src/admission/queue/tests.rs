@@ -1,3 +1,5 @@
+//! Who goes first, who goes when there are too many, and that nothing is ever lost.
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -233,3 +233,33 @@ fn nonsense_is_left_out_and_a_node_with_many_questions_only_costs_more() {
     assert!(rank(all.clone(), WORK).is_empty());
     assert!(decide(all, WORK, 7).order.is_empty());
 }
+
+/// What stays with the answer says the same as what was decided.
+#[test]
+fn the_terms_that_are_kept_add_up_to_what_was_decided() {
+    use crdt::records::session::{ChoiceHow, ChoiceTerm};
+    for draw in 0..50_u32 {
+        let some = f64::from(draw) + 0.123_456_789;
+        let mut slow = candidate(1, draw % 7, 50.0, some);
+        (slow.slowdown, slow.failing, slow.reload_ms, slow.cached_tokens) = (0.7 + some / 50.0, 0.1, some / 3.0, 33.0);
+        slow.penalties.heat = some / 7.0;
+        let decision = decide(vec![slow, candidate(2, 3, 45.0, 1.0)], WORK, draw.into());
+        let choice = decision.choice(0).unwrap();
+        let kept = choice.to_record();
+        assert_eq!(kept.how == ChoiceHow::Drawn, choice.how == How::Drawn);
+        let both = [
+            (Some(&choice.winner), Some(&kept.winner)),
+            (choice.runner_up.as_ref(), kept.runner_up.as_ref()),
+        ];
+        for (decided, kept) in both {
+            let (decided, kept) = (decided.unwrap(), kept.unwrap());
+            let again: f64 = kept.terms().map(|(_, milliseconds)| milliseconds).sum();
+            assert!((again - decided.total).abs() < 1e-6, "{again} of {}", decided.total);
+            assert!((kept.total() - decided.total).abs() < 1e-6);
+            assert_eq!((kept.node, &kept.model), (decided.node, &decided.model));
+        }
+    }
+    // Every term has a name under which it is kept.
+    let cost = rank(vec![candidate(1, 0, 50.0, 0.0)], WORK)[0].1;
+    assert!(cost.terms().iter().all(|(name, _)| ChoiceTerm::named(name).is_some()));
+}
