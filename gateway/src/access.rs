@@ -107,6 +107,7 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("GET", "/api/v1/sessions/{id}", PEOPLE),
     rule("PATCH", "/api/v1/sessions/{id}", PEOPLE),
     rule("PATCH", "/api/v1/sessions/{id}/messages/{message}", PEOPLE),
+    rule("GET", "/api/v1/sessions/{id}/messages/{message}/choice", PEOPLE),
     rule("POST", "/api/v1/sessions/{id}/messages/{message}/answers", PEOPLE),
     rule("POST", "/api/v1/sessions/{id}/messages/{message}/continuation", PEOPLE),
     rule("POST", "/api/v1/sessions/{id}/messages/{message}/edits", PEOPLE),
@@ -119,6 +120,7 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("GET", "/api/v1/ws", PEOPLE),
     // Machines.
     rule("GET", "/api/v1/mesh", PEOPLE),
+    rule("GET", "/api/v1/mesh/breakers", ADMINISTRATORS),
     rule("GET", "/api/v1/gateways", PEOPLE),
 ];
 

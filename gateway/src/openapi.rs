@@ -3,8 +3,8 @@
 use utoipa::OpenApi;
 
 use crate::routes::{
-    account, audit, bans, characters, erasures, favourites, gateways, links, me, mesh_view, password, people, refresh,
-    search, sessions, settings, sign_in, sign_out, sign_out_everywhere, sign_up, welcome,
+    account, audit, bans, characters, erasures, favourites, gateways, links, me, mesh_breakers, mesh_view, password,
+    people, refresh, search, sessions, settings, sign_in, sign_out, sign_out_everywhere, sign_up, welcome,
 };
 
 #[derive(OpenApi)]
@@ -76,6 +76,7 @@ use crate::routes::{
         sessions::read::read,
         sessions::change::change,
         sessions::messages::change::change,
+        sessions::messages::choice::get,
         sessions::messages::another::post,
         sessions::messages::further::post,
         sessions::messages::edit::post,
@@ -87,6 +88,7 @@ use crate::routes::{
         search::get,
         gateways::get,
         mesh_view::get,
+        mesh_breakers::get,
     )
 )]
 struct Contract;

@@ -10,6 +10,7 @@ pub(crate) mod favourites;
 pub(crate) mod gateways;
 pub(crate) mod links;
 pub(crate) mod me;
+pub(crate) mod mesh_breakers;
 pub(crate) mod mesh_view;
 pub(crate) mod page;
 pub(crate) mod password;
@@ -185,6 +186,7 @@ fn chat_routes() -> Router<Arc<App>> {
             "/sessions/{id}/messages/{message}/continuation",
             post(messages::further::post),
         )
+        .route("/sessions/{id}/messages/{message}/choice", get(messages::choice::get))
         .route("/sessions/{id}/messages/{message}/edits", post(messages::edit::post))
         .route("/sessions/{id}/summaries", get(summaries::list::list))
         .route("/sessions/{id}/summaries/{last}", put(summaries::put::put))
@@ -206,6 +208,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/sessions", get(sessions::list::list).post(sessions::create::create))
         .merge(chat_routes())
         .route("/mesh", get(mesh_view::get))
+        .route("/mesh/breakers", get(mesh_breakers::get))
         .method_not_allowed_fallback(|| async { ApiError::NotFound })
         .layer(middleware::from_fn(deadline))
         // After the deadline: a socket lives as long as the person stays.

@@ -2,12 +2,14 @@
 
 mod actor;
 mod attempt;
+pub mod breakers;
 mod direct;
 mod following;
 mod memory;
 mod routing;
+mod waits;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crdt::{
     Store,
@@ -44,16 +46,16 @@ pub enum AnswerEvent {
     Started(Live),
     /// The whole answer, which is on disk.
     Finished(Arc<Message>),
-    /// Nobody can answer now; the question is kept and tried again.
+    /// Nobody can answer now; the question is kept until it has its turn. Told again at least every two seconds while that is so.
     Waiting {
         /// The question.
         question: MessageId,
         /// Why.
         reason: WaitReason,
-        /// How many questions wait here before it.
+        /// How many questions go before it.
         ahead: usize,
-        /// How long it will take until it is tried again.
-        retry: Duration,
+        /// How long it is expected to wait, or until it is tried again.
+        wait: Duration,
     },
 }
 
@@ -62,7 +64,7 @@ pub enum AnswerEvent {
 pub enum WaitReason {
     /// No connected node has a model.
     NoNode,
-    /// Every node that has one is busy or failed just now.
+    /// Every node that has one is busy or failed just now, or others have their turn first.
     AllBusy,
 }
 
@@ -156,6 +158,7 @@ impl Desk {
             routing: routing.clone(),
             memory: memory::Memory::default(),
             cards: cards.clone(),
+            waits: waits::Waits::default(),
         };
         tokio::spawn(actor::run(workshop, queue));
         Self {
@@ -206,6 +209,11 @@ impl Desk {
     #[must_use]
     pub fn breaker_events(&self) -> Vec<(Timestamp, BreakerEvent)> {
         self.routing.breaker_events()
+    }
+
+    /// Keeps these changes in a file, those of before a restart among them, until the desk is gone.
+    pub fn keep_breaker_events(&self, path: PathBuf) -> impl Future<Output = ()> + Send + 'static {
+        breakers::keep(self.routing.clone(), path, self.routing.changed())
     }
 
     /// Every offer that may be taken up now, this node's own included.

@@ -37,6 +37,7 @@ use self::{
     upstream::UpstreamError,
 };
 use crate::{
+    admission::{Admission, Asked, Fairness, Place, Standing},
     limits::{ANSWER_TOKENS_MAX, EMBEDDING_BYTES_MAX, ENGINE_COMMAND_QUEUE, GENERATION_TIMEOUT},
     template::{self, ChatFormat, ChatMessage},
 };
@@ -230,6 +231,14 @@ pub enum GenerationError {
     /// Whoever asked goes on with it elsewhere.
     #[error("it was given up by who asked")]
     GivenUp,
+    /// So many wait already that there is no room for one more; where it would have stood.
+    #[error("{ahead} questions wait already")]
+    Full {
+        /// How many would have gone before it.
+        ahead: u32,
+        /// For how many milliseconds it would have waited, about.
+        wait_ms: u32,
+    },
 }
 
 pub(crate) enum Command {
@@ -291,6 +300,7 @@ pub struct Engine {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<EngineStatus>,
     load: watch::Receiver<EngineLoad>,
+    admission: Admission,
 }
 
 impl Engine {
@@ -319,7 +329,13 @@ impl Engine {
                 drop(tokio::spawn(llama::Llama::new(settings, prepared, table).run(queue)));
             }
         }
-        Ok(Self { commands, status, load })
+        let admission = Admission::new(Fairness::PerPerson);
+        Ok(Self {
+            commands,
+            status,
+            load,
+            admission,
+        })
     }
 
     /// Starts an engine whose model is not known yet, such as one that is being fetched: it counts as starting until then, and refuses
@@ -335,7 +351,13 @@ impl Engine {
         model::check_settings(&settings)?;
         let (table, status, load) = running::Running::new(EngineStatus::Starting, commands.downgrade());
         drop(tokio::spawn(later::run(settings, model, table, queue)));
-        Ok(Self { commands, status, load })
+        let admission = Admission::new(Fairness::PerPerson);
+        Ok(Self {
+            commands,
+            status,
+            load,
+            admission,
+        })
     }
 
     /// What the engine is doing, always current.
@@ -359,7 +381,38 @@ impl Engine {
         }
     }
 
-    /// Begins a generation.
+    /// Generations that run or wait for a place.
+    #[must_use]
+    pub fn generations(&self) -> u32 {
+        let waiting = *self.admission.questions().borrow();
+        self.load.borrow().generations.saturating_add(waiting)
+    }
+
+    /// Questions of persons that wait for a place, always current.
+    #[must_use]
+    pub fn questions_waiting(&self) -> watch::Receiver<u32> {
+        self.admission.questions()
+    }
+
+    /// Waits in turn for a place in which to generate, and tells where it stands meanwhile.
+    ///
+    /// # Errors
+    /// When no model is loaded, or there is no room to wait.
+    pub async fn place(&self, asked: Asked, tell: impl Fn(Standing)) -> Result<Place, GenerationError> {
+        let model = self.model().ok_or(GenerationError::NotReady)?;
+        let mut status = self.status.clone();
+        let waiter = self.admission.enter(model.slots as usize, asked);
+        tokio::select! {
+            biased;
+            placed = waiter.place(tell) => placed.map_err(|standing| GenerationError::Full {
+                ahead: standing.ahead,
+                wait_ms: standing.wait_ms(),
+            }),
+            _ = status.wait_for(|status| !matches!(status, EngineStatus::Ready(_))) => Err(GenerationError::NotReady),
+        }
+    }
+
+    /// Begins a generation, for whoever has a [place](Self::place).
     ///
     /// # Errors
     /// When no model is loaded, the engine is full, or what is asked for makes no sense; it is never queued in silence.

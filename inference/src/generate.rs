@@ -203,6 +203,13 @@ fn answer(request: &Request, text: &str, model: &str, reason: FinishReason) -> M
     }
 }
 
+/// What there is of an answer that was stopped before anything new was said.
+pub(crate) fn unsaid(engine: &Engine, request: &Request) -> Result<Message, GenerationError> {
+    let model = engine.model().ok_or(GenerationError::NotReady)?;
+    let (_, text) = request.start();
+    Ok(answer(request, text, &model.name, FinishReason::Stopped))
+}
+
 /// The answer as it is told to others: in the chat the signature says which node it was, elsewhere it must be said.
 pub(crate) fn signed(message: &Message, by: NodeId) -> Message {
     let mut message = message.clone();

@@ -6,6 +6,7 @@
 //! ## Parts
 //! - [`engine`]: a loaded model in a child process of the same program, with continuous batching; an abort inside llama.cpp ends
 //!   that process and no node.
+//! - [`admission`]: who computes next where more is asked than an engine can do.
 //! - [`catalogue`]: from a model's file to its record in the catalogue.
 //! - [`context`]: which messages of a chat a model sees, and what stands for the rest; [`similarity`]: how alike texts are.
 //! - [`template`] and [`prompt`]: from a character and a chat to the text that the model continues.
@@ -17,11 +18,12 @@
 //! ## Journey: a message becomes an answer
 //! The gateway has written the question into its session and calls [`Desk::ask`](desk::Desk::ask). The desk reads session and
 //! character, builds a [`Request`](swarm::Request), lets [`swarm::route`] choose, and either runs it here or opens a
-//! `/starling/generate/1` stream to the chosen node. What it says stands in a [`Live`](live::Live), which every socket reads. The *generating*
+//! `/starling/generate/2` stream to the chosen node. What it says stands in a [`Live`](live::Live), which every socket reads. The *generating*
 //! node writes the finished answer into the session; should the session not have reached it, the asking node writes it, under the
 //! same id. If nobody can answer, the question waits, visibly, and is tried again when the swarm changes; after a restart the desk
 //! finds it again in the session.
 
+pub mod admission;
 mod cards;
 pub mod catalogue;
 pub mod context;

@@ -14,6 +14,23 @@ pub const GENERATIONS_MAX: usize = 32;
 pub const MOCK_GENERATIONS_MAX: usize = 2048;
 /// Words of a mock's answer at most.
 pub const MOCK_WORDS_MAX: usize = 4096;
+/// Questions of persons that wait in front of an engine: with four places and answers of five seconds the last one waits more than a
+/// minute, and whoever would wait longer is better kept by its gateway, which tries other nodes, too.
+pub const QUESTIONS_WAITING_MAX: usize = 64;
+/// Background work that waits in front of an engine; more of it is done another time.
+pub const BACKGROUND_WAITING_MAX: usize = 4;
+/// Persons without a question whose share of an engine is remembered while others wait.
+pub const PERSONS_REMEMBERED_MAX: usize = 4096;
+/// How long a place is held, before the first was given back: an answer of a hundred tokens on a small machine.
+pub const PLACE_HELD_GUESS: Duration = Duration::from_secs(5);
+/// Whoever waits hears this often where they stand: half of the two seconds after which silence is felt, so that one word may be late.
+pub const WAITING_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// And not more often than this, however fast the queue moves.
+pub const WAITING_TOLD_LEAST: Duration = Duration::from_millis(200);
+/// Changes of breakers that are kept: a day of trouble on a few nodes.
+pub const BREAKER_EVENTS_MAX: usize = 256;
+/// Characters of a model's name in them.
+pub const BREAKER_MODEL_CHARACTERS_MAX: usize = 200;
 /// Sequences an engine computes at once unless configured.
 pub const SLOTS_DEFAULT: u32 = 4;
 /// An answer that another node began is computed token by token, as it was made, while that takes no longer than this: then the rest is

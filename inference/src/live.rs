@@ -28,6 +28,7 @@ pub(crate) use self::{
     table::{Lives, announce, leases},
 };
 use crate::{
+    admission::Standing,
     engine::{GenerationError, cache::TokenId},
     limits::{ANSWER_BYTES_MAX, ANSWER_TOKENS_MAX},
     swarm::{
@@ -118,6 +119,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Said {
     sayer: Option<Sayer>,
+    /// Where it waits for its turn, and how often that was said; nothing once it has a place.
+    queued: Option<(u32, Standing)>,
     /// The number of the attempt.
     epoch: u32,
     /// How often who says it gives a sign of life.
@@ -256,7 +259,15 @@ impl Live {
     pub(crate) fn try_again(&self, epoch: u32) {
         let mut said = self.lock();
         said.epoch = epoch;
-        (said.whole, said.end) = (None, None);
+        (said.whole, said.end, said.queued) = (None, None, None);
+    }
+
+    /// It waits for its turn.
+    pub(crate) fn queued(&self, standing: Standing) {
+        let mut said = self.lock();
+        let told = said.queued.map_or(0, |(told, _)| told);
+        said.queued = Some((told.wrapping_add(1), standing));
+        said.wake();
     }
 
     /// A node begins to say it, with these tokens and this text. The same run goes on where it is; whoever has heard more of it than the
@@ -268,7 +279,7 @@ impl Live {
         }
         said.tokens = start.0.to_vec();
         said.text = start.1.to_owned();
-        (said.whole, said.end) = (None, None);
+        (said.whole, said.end, said.queued) = (None, None, None);
         said.sayer = Some(sayer);
         said.wake();
     }
@@ -281,7 +292,7 @@ impl Live {
             said.tokens.clear();
             said.shortened = 0;
         }
-        (said.whole, said.end) = (None, None);
+        (said.whole, said.end, said.queued) = (None, None, None);
         said.sayer = Some(sayer);
         said.wake();
     }
@@ -353,6 +364,10 @@ impl Live {
                 }
             }
             FromGenerator::Failed(error) => self.end(End::Failed(error.clone())),
+            FromGenerator::Queued { ahead, wait_ms } => self.queued(Standing {
+                ahead: *ahead,
+                wait: Duration::from_millis((*wait_ms).into()),
+            }),
             FromGenerator::Progress => self.beat(),
             FromGenerator::Unknown => {}
         }

@@ -1,4 +1,4 @@
-//! Generations for other nodes, and asking other nodes: the two ends of `/starling/generate/1`.
+//! Generations for other nodes, and asking other nodes: the two ends of `/starling/generate/2`.
 //!
 //! A generation goes on when whoever asked is gone: another gateway takes it up, and it ends by itself. Its answer is written by this node
 //! when whoever asked says so, or when nobody is left to say it (see [`standing`]). A node that was given up meanwhile, frozen or out of
@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    admission::{Asked, Class, Place},
     desk::{AnswerEvent, AnswerNotice},
     engine::{Engine, GenerationError},
     generate,
@@ -33,7 +34,7 @@ use crate::{
         self, End, Heard, Lease, Live, Lives, Sayer, relay,
         standing::{Facts, Standing, Verdict},
     },
-    swarm::{FromAsker, FromGenerator, Request, decode, encode, pace::Pace},
+    swarm::{Frames, FromAsker, FromGenerator, Request, pace::Pace},
 };
 
 /// Reports that wait for the network; who reads them slowly costs nobody anything.
@@ -131,7 +132,7 @@ impl Generator {
             });
         };
         let message = {
-            let generating = generate::run(&self.engine, request, &tell, live.stopped());
+            let generating = self.generate_in_turn(request, live, &tell);
             tokio::pin!(generating);
             loop {
                 tokio::select! {
@@ -145,6 +146,40 @@ impl Generator {
             }
         };
         self.hand_over(request, live, message, (standing, looks)).await
+    }
+
+    /// Waits for a place, and generates in it.
+    async fn generate_in_turn(
+        &self,
+        request: &Request,
+        live: &Live,
+        tell: &(impl Fn(FromGenerator) + Sync),
+    ) -> Result<Message, GenerationError> {
+        let place = tokio::select! {
+            biased;
+            // Who stops waiting leaves the queue at once.
+            () = live.stopped() => return generate::unsaid(&self.engine, request),
+            place = alive(live, self.place(request, live)) => place?,
+        };
+        let made = generate::run(&self.engine, request, tell, live.stopped()).await;
+        drop(place);
+        made
+    }
+
+    /// Waits for a place under the name of the person, whichever gateway asks for them.
+    async fn place(&self, request: &Request, live: &Live) -> Result<Place, GenerationError> {
+        let asked = Asked {
+            account: request.account,
+            class: Class::Person,
+            at: request.question.at(),
+        };
+        let (own, mut view) = (self.mesh.node(), self.mesh.view());
+        tokio::select! {
+            biased;
+            place = self.engine.place(asked, |standing| live.queued(standing)) => place,
+            // What waits here while the node stops, or is kept from working, is asked of another one.
+            _ = view.wait_for(|view| !view.takes_work(&own)) => Err(GenerationError::Busy),
+        }
     }
 
     /// Tells the whole answer, and writes it when it may be written.
@@ -222,11 +257,12 @@ impl Generator {
     }
 
     async fn serve_one(self, node: NodeId, mut stream: Stream) -> Result<(), FrameError> {
+        let frames = Frames::on(stream.version());
         let frame = within(SILENCE_MAX, read_frame(&mut stream, GENERATE_FRAME_BYTES_MAX)).await?;
-        let (live, heard, asking) = match frame.as_deref().and_then(decode) {
+        let (live, heard, asking) = match frame.as_deref().and_then(|frame| frames.read(frame)) {
             // Whoever asks may not have heard yet that this node drains or is kept from working.
             Some(FromAsker::Generate(_)) if !self.mesh.view().borrow().takes_work(&self.mesh.node()) => {
-                return decline(stream).await;
+                return decline(frames, stream).await;
             }
             Some(FromAsker::Generate(request)) => {
                 let heard = Heard::of(&request);
@@ -244,7 +280,7 @@ impl Generator {
         // A stream that breaks is no stop.
         let hear = async {
             while let (Ok(Some(frame)), Some(live)) = (read_frame(&mut reader, GENERATE_FRAME_BYTES_MAX).await, &live) {
-                match decode(&frame) {
+                match frames.read(&frame) {
                     // That it may be written says whoever asked for it, nobody who follows.
                     Some(FromAsker::Record) if asking.is_none() => {}
                     Some(order) => live.obey(&order),
@@ -256,7 +292,7 @@ impl Generator {
         let write = async {
             while let Some(message) = reports.recv().await {
                 // A reader that does not read is given up; the generation goes on.
-                let frame = encode(&message);
+                let frame = frames.report(&message);
                 within(
                     WRITE_TIMEOUT,
                     write_frame(&mut writer, &frame, GENERATE_FRAME_BYTES_MAX),
@@ -283,8 +319,8 @@ impl Generator {
 }
 
 /// Says at once that somebody else must be asked.
-async fn decline(mut stream: Stream) -> Result<(), FrameError> {
-    let frame = encode(&FromGenerator::Failed(GenerationError::Busy));
+async fn decline(frames: Frames, mut stream: Stream) -> Result<(), FrameError> {
+    let frame = frames.report(&FromGenerator::Failed(GenerationError::Busy));
     let said = async {
         write_frame(&mut stream, &frame, GENERATE_FRAME_BYTES_MAX).await?;
         stream.shutdown().await.map_err(FrameError::Io)?;
@@ -336,23 +372,26 @@ pub(crate) async fn ask(
     // A node that is gone but not yet suspect must not hold the question for long: there may be others.
     let opened = tokio::time::timeout(ASK_OPEN_TIMEOUT, mesh.open(node, Protocol::GENERATE)).await;
     let stream = opened.unwrap_or(Err(OpenError::Timeout(node)))?;
+    let frames = Frames::on(stream.version());
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let question = encode(&question);
+    let question = frames.ask(&question);
     within(
         WRITE_TIMEOUT,
         write_frame(&mut writer, &question, GENERATE_FRAME_BYTES_MAX),
     )
     .await?;
-    let (sender, mut frames) = mpsc::channel(REPORT_QUEUE);
+    let (sender, mut read_so_far) = mpsc::channel(REPORT_QUEUE);
     // Reading is not cancel-safe, so it goes on by itself beside the wait for orders.
-    let read = read_reports(&mut reader, &sender);
+    let read = read_reports(frames, &mut reader, &sender);
     let pass_on = async {
         loop {
             tokio::select! {
                 biased;
-                Some(order) = orders.recv() => write_frame(&mut writer, &encode(&order), GENERATE_FRAME_BYTES_MAX).await?,
-                frame = frames.recv() => {
-                    let message = frame.unwrap_or(Err(AskError::Malformed))?;
+                Some(order) = orders.recv() => {
+                    write_frame(&mut writer, &frames.ask(&order), GENERATE_FRAME_BYTES_MAX).await?;
+                }
+                message = read_so_far.recv() => {
+                    let message = message.unwrap_or(Err(AskError::Malformed))?;
                     if matches!(message, FromGenerator::Unknown) {
                         return Err(AskError::Unknown);
                     }
@@ -378,14 +417,18 @@ pub(crate) async fn ask(
 }
 
 /// Reads what a node reports until that breaks, or until the node is silent for longer than its pace allows.
-async fn read_reports(reader: &mut (impl AsyncRead + Unpin), reports: &mpsc::Sender<Result<FromGenerator, AskError>>) {
+async fn read_reports(
+    frames: Frames,
+    reader: &mut (impl AsyncRead + Unpin),
+    reports: &mpsc::Sender<Result<FromGenerator, AskError>>,
+) {
     let mut pace = Pace::new(Instant::now());
     loop {
         let until = pace.frozen_at();
         let frame = tokio::time::timeout_at(until.into(), read_frame(reader, GENERATE_FRAME_BYTES_MAX)).await;
         let now = Instant::now();
         let report = match frame {
-            Ok(Ok(Some(frame))) => decode(&frame).ok_or(AskError::Malformed),
+            Ok(Ok(Some(frame))) => frames.read(&frame).ok_or(AskError::Malformed),
             Ok(Ok(None)) => Err(AskError::Malformed),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(AskError::Frozen),

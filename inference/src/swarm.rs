@@ -21,8 +21,12 @@ use crate::{
 
 /// The section under which offers are announced.
 pub const OFFERS: &str = "offers";
-/// First byte of offers and of every frame of a generation.
-pub(crate) const VERSION: u8 = 4;
+/// First byte of what is announced: offers and leases.
+const ANNOUNCED: u8 = 4;
+/// First byte of every frame of a generation.
+const FRAMES: u8 = 5;
+/// The same on a stream of the release before.
+const FRAMES_BEFORE: u8 = 4;
 /// Models that one node may offer.
 const OFFERS_MAX: usize = 16;
 
@@ -140,20 +144,54 @@ pub(crate) enum FromGenerator {
     Failed(GenerationError),
     /// It says no such answer.
     Unknown,
+    /// It waits for its turn: so many go before it, and it will wait for so many milliseconds, about.
+    Queued { ahead: u32, wait_ms: u32 },
 }
 
-pub(crate) fn encode(message: &impl Serialize) -> Vec<u8> {
-    frame::encode(VERSION, message)
+/// How frames are written on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frames(u8);
+
+impl Frames {
+    /// On a stream of this version of the protocol.
+    pub(crate) const fn on(version: u16) -> Self {
+        Self(if version < 2 { FRAMES_BEFORE } else { FRAMES })
+    }
+
+    pub(crate) fn ask(self, question: &FromAsker) -> Vec<u8> {
+        frame::encode(self.0, question)
+    }
+
+    /// What the release before does not know is said in its words: who waits is alive, and a full queue is a busy engine.
+    pub(crate) fn report(self, report: &FromGenerator) -> Vec<u8> {
+        let is_before = self.0 == FRAMES_BEFORE;
+        match report {
+            FromGenerator::Queued { .. } if is_before => frame::encode(self.0, &FromGenerator::Progress),
+            FromGenerator::Failed(GenerationError::Full { .. }) if is_before => {
+                frame::encode(self.0, &FromGenerator::Failed(GenerationError::Busy))
+            }
+            report => frame::encode(self.0, report),
+        }
+    }
+
+    pub(crate) fn read<T: for<'de> Deserialize<'de>>(self, bytes: &[u8]) -> Option<T> {
+        frame::decode(self.0, bytes)
+    }
 }
 
+/// An announced section.
+pub(crate) fn encode(section: &impl Serialize) -> Vec<u8> {
+    frame::encode(ANNOUNCED, section)
+}
+
+/// What [`encode`] wrote.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
-    frame::decode(VERSION, bytes)
+    frame::decode(ANNOUNCED, bytes)
 }
 
 /// What this node's engine offers now.
 #[must_use]
 pub fn own_offers(engine: &Engine) -> Vec<Offer> {
-    let load = *engine.load().borrow();
     let offer = engine.model().map(|model| {
         // Until something better is known of it, a server elsewhere counts as a small graphics card.
         let unknown = Profile {
@@ -167,7 +205,7 @@ pub fn own_offers(engine: &Engine) -> Vec<Offer> {
         Offer {
             model: model.name.clone(),
             slots: model.slots,
-            generations: load.generations,
+            generations: engine.generations(),
             prefill_tokens_per_second: profile.prefill as f32,
             decode_tokens_per_second: profile.decode as f32,
             decode_eight_tokens_per_second: profile.decode_eight as f32,
@@ -204,7 +242,7 @@ pub fn parse_offers(section: &[u8]) -> Vec<Offer> {
 
 /// Announces this node's offers whenever engine or load change, until the engine is gone.
 pub(crate) async fn announce(mesh: Mesh, engine: Engine) {
-    let (mut status, mut load) = (engine.status(), engine.load());
+    let (mut status, mut load, mut waiting) = (engine.status(), engine.load(), engine.questions_waiting());
     loop {
         if let Err(error) = mesh.announce(OFFERS, encode(&own_offers(&engine))) {
             tracing::error!(%error, "offers cannot be announced");
@@ -213,9 +251,13 @@ pub(crate) async fn announce(mesh: Mesh, engine: Engine) {
         let changed = tokio::select! {
             changed = status.changed() => changed,
             changed = load.changed() => changed,
+            changed = waiting.changed() => changed,
         };
         if changed.is_err() {
             return;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,7 @@ impl Protocol {
     /// Documents that others hold, and what was written away from its holders, owned by `crdt`.
     pub const FETCH: Self = Self("/starling/fetch/1");
     /// A question and its stream of tokens, owned by `inference`.
-    pub const GENERATE: Self = Self("/starling/generate/1");
+    pub const GENERATE: Self = Self("/starling/generate/2");
 
     /// Blobs: files by their content, owned by this crate.
     pub const BLOB: Self = Self("/starling/blob/1");
@@ -60,7 +60,7 @@ impl Protocol {
 
     /// The names under which the release before speaks a protocol that has changed since, the newest first. They are proposed and taken
     /// besides, for one release, and [`crate::Stream::version`] tells which was agreed upon: so two adjacent releases make one mesh.
-    pub(crate) const FORMER: &'static [(Self, &'static str)] = &[];
+    pub(crate) const FORMER: &'static [(Self, &'static str)] = &[(Self::GENERATE, "/starling/generate/1")];
 
     /// Protocols of libp2p that members speak besides: asking a relay to carry, being brought a circuit by one, and gossip in the versions
     /// that its library offers. They are gated as all are; tests walk this list, too.

@@ -285,6 +285,12 @@ impl DataDirectory {
         self.0.join("models")
     }
 
+    /// The last changes of the breakers before other nodes.
+    #[must_use]
+    pub fn breakers_path(&self) -> PathBuf {
+        self.0.join("breakers")
+    }
+
     /// Where blobs lie: files that nodes fetch from each other by their content.
     #[must_use]
     pub fn blobs_path(&self) -> PathBuf {

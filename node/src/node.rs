@@ -169,13 +169,22 @@ impl Node {
 
     /// Everything stands: people, operators and other nodes may ask.
     async fn serve(&self, listener: TcpListener, gateway_stopping: watch::Receiver<bool>) -> Result<(), StartError> {
-        self.send_letters();
+        self.keep_records();
         self.serve_people(listener, gateway_stopping);
         self.serve_commands()?;
         let parts = &self.0;
         parts.mesh.stand(maintenance::standing(parts.directory.path())).await;
         tracing::info!(http = %parts.config.gateway.listen, "start: gateway; the node is up");
         Ok(())
+    }
+
+    /// Letters leave, and what went wrong with other nodes is not forgotten at a restart.
+    fn keep_records(&self) {
+        self.send_letters();
+        let path = self.0.directory.breakers_path();
+        self.0
+            .tasks
+            .spawn("breaker events", self.0.desk.keep_breaker_events(path));
     }
 
     /// Letters leave through this node, too, while it keeps what persons write.

@@ -283,6 +283,42 @@ fn a_calibration_profile() {
 }
 
 #[test]
+fn changes_of_breakers() {
+    use inference::{
+        desk::breakers::{decode, encode},
+        swarm::router::{
+            BreakerEvent, Operation,
+            breaker::{BreakerState, Transition},
+        },
+    };
+    let event = |operation, from, to, pause: Option<u64>| BreakerEvent {
+        node: key(3).id(),
+        model: "built-in".into(),
+        operation,
+        transition: Transition {
+            from,
+            to,
+            pause: pause.map(std::time::Duration::from_millis),
+        },
+    };
+    let (opened, tried) = (
+        event(
+            Operation::Generate,
+            BreakerState::Closed,
+            BreakerState::Open,
+            Some(5000),
+        ),
+        event(Operation::Continue, BreakerState::Open, BreakerState::HalfOpen, None),
+    );
+    let events = vec![
+        (Timestamp(1_800_000_000_000), opened),
+        (Timestamp(1_800_000_005_000), tried),
+    ];
+    golden("breakers-1.bin", &encode(&events));
+    assert_eq!(decode(&kept("breakers-1.bin")), Some(events));
+}
+
+#[test]
 fn a_journal_segment() {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(directory.path(), None, |_, _| {}).unwrap();

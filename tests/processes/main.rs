@@ -15,6 +15,7 @@ mod command_line;
 mod failover;
 mod liveness;
 mod models;
+mod overload;
 mod roles;
 mod rotation;
 mod strangers;

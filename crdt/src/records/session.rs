@@ -13,10 +13,12 @@
 //! - *Title*, *current* message and *archived* are registers: the causally last write wins (archived gives way to its opposite).
 //! - A *summary* belongs to the last message it covers; of concurrent ones a person's goes before a model's, and that before an
 //!   extract. It says which messages it repeats ([`Coverage`]), so that it goes when one of them is erased.
+//! - Why a node was asked for an answer ([`AnswerChoice`]) is a register of that answer.
 //! - A *thread* begins a new dialogue; threads are only added.
 //!
 //! What a person wrote or was told is sealed under the key of the account.
 
+mod choice;
 mod coverage;
 mod edits;
 mod message;
@@ -32,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::texts::kept_without;
 pub use self::{
+    choice::{AnswerChoice, CHOICE_TERMS_MAX, ChoiceCost, ChoiceHow, ChoiceTerm},
     coverage::{COVERED_MESSAGES_MAX, Coverage},
     edits::SessionEdit,
     message::{
@@ -81,6 +84,7 @@ const PINNED: &str = "p";
 const EXCLUDED: &str = "x";
 const SUMMARY: &str = "s";
 const THREAD: &str = "t";
+const CHOICE: &str = "w";
 
 /// A chat.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +113,8 @@ pub struct Session {
     pub excluded: BTreeSet<MessageId>,
     /// What the model is told instead of older messages, in order of what they cover.
     pub summaries: Vec<Summary>,
+    /// By the answer: why its node was asked for it.
+    pub choices: BTreeMap<MessageId, AnswerChoice>,
     /// Out of the list of chats.
     pub archived: bool,
 }
@@ -156,6 +162,7 @@ impl Session {
             pinned: BTreeSet::new(),
             excluded: BTreeSet::new(),
             summaries: Vec::new(),
+            choices: BTreeMap::new(),
             archived: false,
         }
     }
@@ -186,6 +193,7 @@ impl Record for Session {
         shape::check_count("messages", self.messages.len(), MESSAGES_PER_SESSION_MAX)?;
         shape::check_count("threads", self.threads.len(), THREADS_MAX)?;
         shape::check_count("summaries", self.summaries.len(), SUMMARIES_MAX)?;
+        shape::check_count("choices", self.choices.len(), MESSAGES_PER_SESSION_MAX)?;
         if let Some(title) = &self.title {
             shape::check_sealed(TITLE, title, 0, TITLE_CHARACTERS_MAX)?;
         }
@@ -251,6 +259,7 @@ impl Shape for Session {
         session.current = reader.bytes(CURRENT).ok().map(EntryId::from_bytes);
         session.read = read_mark(reader);
         session.summaries = summaries(reader);
+        session.choices = choices(reader);
         session.archived = reader.flag(ARCHIVED, false).unwrap_or(false);
         Ok(session)
     }
@@ -441,6 +450,16 @@ fn summaries(reader: &Reader<'_>) -> Vec<Summary> {
     });
     let mut summaries: Vec<Summary> = entries.collect();
     summaries.split_off(summaries.len().saturating_sub(SUMMARIES_MAX))
+}
+
+/// Those that this version understands.
+fn choices(reader: &Reader<'_>) -> BTreeMap<MessageId, AnswerChoice> {
+    let readable = reader.entries(CHOICE).filter_map(|entry| {
+        let choice: AnswerChoice = decode(&entry.value)?;
+        choice.check().ok()?;
+        Some((entry.key, choice))
+    });
+    readable.take(MESSAGES_PER_SESSION_MAX).collect()
 }
 
 #[cfg(test)]

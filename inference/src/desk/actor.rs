@@ -19,7 +19,7 @@ use super::{
     following::Following,
 };
 use crate::{
-    limits::{ANSWERS_MAX, RETRY_EVERY},
+    limits::{ANSWERS_MAX, RETRY_EVERY, WAITING_TOLD_EVERY},
     swarm::{self, journal::Journal},
 };
 
@@ -60,6 +60,8 @@ pub(super) async fn run(workshop: Workshop, mut commands: mpsc::Receiver<Command
     };
     let mut retry = tokio::time::interval(RETRY_EVERY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tell = tokio::time::interval(WAITING_TOLD_EVERY);
+    tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -78,6 +80,7 @@ pub(super) async fn run(workshop: Workshop, mut commands: mpsc::Receiver<Command
                 actor.handle_orphans();
             }
             _ = retry.tick() => actor.handle_retry(),
+            _ = tell.tick() => actor.tell_waiting(),
             Ok(()) = engine.changed() => actor.try_all(),
             Ok(()) = view.changed() => actor.handle_view(),
         }
@@ -127,6 +130,14 @@ impl Actor {
         self.try_all();
     }
 
+    /// Who waits hears of it, whether anything has changed or not.
+    fn tell_waiting(&self) {
+        for notice in self.workshop.waits.notices(std::time::Instant::now()) {
+            // Nobody listening is usual: the person may have closed the page.
+            let _ = self.workshop.notices.send(notice);
+        }
+    }
+
     fn try_all(&mut self) {
         for (order, journal) in std::mem::take(&mut self.waiting).into_values() {
             self.try_now(order, journal);
@@ -147,11 +158,10 @@ impl Actor {
         }
         let (stop, stopped) = oneshot::channel();
         self.running.insert(order.answer, (order.session, Some(stop)));
-        let ahead = self.waiting.range(..order.answer).count();
         let workshop = self.workshop.clone();
         let task = self
             .attempts
-            .spawn(async move { workshop.attempt(order, journal, ahead, stopped).await });
+            .spawn(async move { workshop.attempt(order, journal, stopped).await });
         self.asked.insert(task.id(), order);
     }
 
@@ -188,7 +198,10 @@ impl Actor {
             self.waiting.insert(order.answer, (order, journal));
             // Those that are able now have just failed: only a further one is news.
             self.able = self.able_now();
-        } else if let Some((next, journal)) = self.waiting.remove(&order.answer) {
+            return;
+        }
+        self.workshop.waits.end(order.answer);
+        if let Some((next, journal)) = self.waiting.remove(&order.answer) {
             self.try_now(next, journal);
         }
     }

@@ -3,13 +3,16 @@
 //! What a node has made before it died or froze stands in the [`Journal`], and the next one goes on with it, if it has the same model. What
 //! is taken into the journal stands in the answer's [`Live`](crate::Live) at once, where everybody reads it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crdt::{
     Store, StoreError,
     records::{
         character::{Character, Definition},
-        session::{Ending, Message, MessageId, Session, Speaker},
+        session::{Ending, Message, MessageId, Session, SessionEdit, Speaker},
     },
 };
 use futures::{FutureExt, future::Fuse};
@@ -21,8 +24,10 @@ use super::{
     AnswerEvent, AnswerNotice, Order, WaitReason, Wish,
     memory::{self, Memory},
     routing::{self, Routing},
+    waits::{Wait, Waits},
 };
 use crate::{
+    admission::Standing,
     cards::Cards,
     engine::{Engine, GenerationError, Sampling},
     generate,
@@ -34,7 +39,7 @@ use crate::{
         FromAsker, FromGenerator, Request,
         journal::{Journal, JournalError},
         route::{Choice, Decision},
-        router::Ended,
+        router::{Ended, Operation, Question},
     },
     template::ChatMessage,
 };
@@ -50,13 +55,14 @@ pub(super) struct Workshop {
     pub(super) routing: Routing,
     pub(super) memory: Memory,
     pub(super) cards: Cards,
+    pub(super) waits: Waits,
 }
 
 /// Why one node did not answer.
 #[derive(Debug, thiserror::Error)]
 enum TryError {
     #[error("it is busy")]
-    Busy,
+    Busy(Standing),
     #[error("{0}")]
     Ask(#[from] AskError),
     #[error("{0}")]
@@ -75,7 +81,7 @@ impl TryError {
     /// What it says of the node that was asked: a full node is none that fails, and what this node could not write is not its fault.
     const fn says_of_the_node(&self) -> Ended {
         match self {
-            Self::Busy => Ended::Busy,
+            Self::Busy(_) => Ended::Busy,
             Self::Record(_) => Ended::Stopped,
             Self::Ask(_) | Self::Generation(_) | Self::Journal(_) | Self::AnotherQuestion | Self::NoAnswer => {
                 Ended::Failed
@@ -115,13 +121,7 @@ enum Follow {
 impl Workshop {
     /// Tries to get one question answered, on at most [`ATTEMPTS_MAX`] nodes. What one of them has made before it failed, the next one
     /// goes on with, if it has the same model.
-    pub(super) async fn attempt(
-        &self,
-        order: Order,
-        mut journal: Journal,
-        ahead: usize,
-        stop: oneshot::Receiver<()>,
-    ) -> Outcome {
+    pub(super) async fn attempt(&self, order: Order, mut journal: Journal, stop: oneshot::Receiver<()>) -> Outcome {
         let (chat, character) = match self.read(order.session).await {
             Ok(read) => read,
             Err(error) => {
@@ -139,8 +139,9 @@ impl Workshop {
             let allowed = request.sampling.tokens_max;
             request.sampling.tokens_max = self.memory.tokens_max(chat.character, &asked, allowed);
         }
-        let reason = match self.ask_in_turn(&mut request, &mut journal, stop).await {
+        let (reason, standing) = match self.ask_in_turn(&mut request, &mut journal, stop).await {
             Ok(answer) => {
+                self.waits.end(order.answer);
                 self.remember(order, chat.character, &asked, &answer);
                 return Outcome::Done;
             }
@@ -150,28 +151,35 @@ impl Workshop {
             // The question has an answer; whoever wants another one may ask again.
             return Outcome::Done;
         }
-        let event = AnswerEvent::Waiting {
-            question: order.question,
+        let now = Instant::now();
+        let wait = Wait {
+            order,
+            account: request.account,
             reason,
-            ahead,
-            retry: RETRY_EVERY,
+            ahead: standing.ahead,
+            until: now + standing.wait.max(RETRY_EVERY),
         };
-        self.notify(request.session, request.account, event);
+        let _ = self.notices.send(self.waits.begin(now, wait));
         Outcome::Waiting(journal)
     }
 
-    /// Asks one node after the other until one has answered; with the answer.
+    /// Asks one node after the other until one has answered; with the answer, or with where the question would stand soonest.
     async fn ask_in_turn(
         &self,
         request: &mut Request,
         journal: &mut Journal,
         stop: oneshot::Receiver<()>,
-    ) -> Result<Arc<Message>, WaitReason> {
+    ) -> Result<Arc<Message>, (WaitReason, Standing)> {
         // Fused: a stop is heard once, also when it is another node's turn afterwards.
         let mut stop = stop.fuse();
-        let (question_to_route, mut decision) = self.routing.decide(&self.engine, &self.mesh, request);
+        let operation = operation(journal.begun().is_some());
+        let (question_to_route, mut decision) = self.routing.decide(&self.engine, &self.mesh, request, operation);
         self.join(request.answer, &mut decision, journal);
-        let mut reason = WaitReason::NoNode;
+        let (mut reason, mut soonest) = (WaitReason::NoNode, None);
+        if decision.order.is_empty() && self.routing.is_anyone_known(&self.engine, &self.mesh) {
+            // There are some, and all of them failed too often just now.
+            reason = WaitReason::AllBusy;
+        }
         for place in 0..decision.order.len().min(ATTEMPTS_MAX) {
             if let Some(begun) = journal.begun() {
                 decision.prefer(place, &begun.model);
@@ -186,25 +194,52 @@ impl Workshop {
             };
             request.epoch = journal.next_epoch();
             let choice = decision.choice(place).map(Arc::new);
+            let question_to_route = Question {
+                operation: self::operation(request.begun.is_some()),
+                ..question_to_route
+            };
             let watched = self.routing.began(question_to_route, priced);
             let began = Instant::now();
             let asking = Asking { node, request, choice };
             match self.try_node(&asking, journal, &mut stop).await {
                 Ok(message) => {
+                    self.keep_choice(&asking).await;
                     self.routing
                         .ended(watched, routing::answered(&message, began.elapsed()));
                     return Ok(message);
                 }
                 Err(error) => {
                     self.routing.ended(watched, error.says_of_the_node());
-                    if matches!(error, TryError::Busy) {
+                    if let TryError::Busy(standing) = error {
                         reason = WaitReason::AllBusy;
+                        soonest = [soonest, Some(standing)]
+                            .into_iter()
+                            .flatten()
+                            .min_by_key(|one| one.wait);
                     }
                     tracing::warn!(node = %node.short(), %error, "a node did not answer; the next one is asked");
                 }
             }
         }
-        Err(reason)
+        Err((reason, soonest.unwrap_or_default()))
+    }
+
+    /// Writes down why this node was asked. An answer without it is an answer all the same.
+    async fn keep_choice(&self, asking: &Asking<'_>) {
+        let Some(choice) = asking
+            .choice
+            .as_deref()
+            .filter(|_| generate::writes_answers(&self.mesh))
+        else {
+            return;
+        };
+        let edit = SessionEdit::PutChoice {
+            answer: asking.request.answer,
+            choice: Box::new(choice.to_record()),
+        };
+        if let Err(error) = self.store.edit(asking.request.session, edit).await {
+            tracing::warn!(%error, "why a node was asked could not be kept");
+        }
     }
 
     /// A node that says the answer already is asked first, for what it says: this gateway was started again meanwhile, or takes the question
@@ -312,10 +347,28 @@ impl Workshop {
             FromGenerator::Accepted { .. } | FromGenerator::Shortened | FromGenerator::Said { .. } => {
                 self.show(asking, journal, &report);
             }
+            FromGenerator::Queued { ahead, wait_ms } => {
+                self.waits.end(asking.request.answer);
+                let standing = Standing {
+                    ahead: *ahead,
+                    wait: Duration::from_millis((*wait_ms).into()),
+                };
+                let Request {
+                    session,
+                    account,
+                    question,
+                    ..
+                } = *asking.request;
+                self.notify(session, account, queued(question, standing));
+            }
             _ => {}
         }
         match report {
-            FromGenerator::Failed(GenerationError::Busy) => Follow::Failed(TryError::Busy),
+            FromGenerator::Failed(GenerationError::Busy) => Follow::Failed(TryError::Busy(Standing::default())),
+            FromGenerator::Failed(GenerationError::Full { ahead, wait_ms }) => {
+                let wait = Duration::from_millis(wait_ms.into());
+                Follow::Failed(TryError::Busy(Standing { ahead, wait }))
+            }
             FromGenerator::Failed(error) => Follow::Failed(TryError::Generation(error)),
             FromGenerator::Finished { message, .. } if message.id != asking.request.answer => {
                 Follow::Failed(TryError::AnotherQuestion)
@@ -347,6 +400,7 @@ impl Workshop {
             });
         }
         if matches!(report, FromGenerator::Accepted { .. }) {
+            self.waits.end(asking.request.answer);
             // What this node says itself stands there already, but not why it was chosen.
             live.chosen(asking.choice.clone());
             let Request { session, account, .. } = *asking.request;
@@ -398,6 +452,23 @@ impl Workshop {
             account,
             event,
         });
+    }
+}
+
+const fn operation(is_begun: bool) -> Operation {
+    match is_begun {
+        true => Operation::Continue,
+        false => Operation::Generate,
+    }
+}
+
+/// A question waits for its turn at a node.
+pub(super) const fn queued(question: MessageId, standing: Standing) -> AnswerEvent {
+    AnswerEvent::Waiting {
+        question,
+        reason: WaitReason::AllBusy,
+        ahead: standing.ahead as usize,
+        wait: standing.wait,
     }
 }
 

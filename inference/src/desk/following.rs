@@ -4,7 +4,10 @@
 //! whose gateway dies goes on at the node that generates it; a question that had not come that far is an orphan, and the gateway to
 //! which the person came sees to it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use crdt::records::session::MessageId;
 use keys::{ContentId, NodeId};
@@ -13,8 +16,12 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::{AnswerEvent, Order, attempt::Workshop};
+use super::{
+    AnswerEvent, Order,
+    attempt::{Workshop, queued},
+};
 use crate::{
+    admission::Standing,
     limits::{ORPHANS_MAX, WATCHED_MAX},
     live::{self, Cursor, End, Lease, Sayer},
     serve,
@@ -194,6 +201,10 @@ fn take(workshop: &Workshop, node: NodeId, lease: Lease, report: &FromGenerator)
     });
     let event = match report {
         FromGenerator::Accepted { .. } => AnswerEvent::Started(live),
+        FromGenerator::Queued { ahead, wait_ms } => {
+            let wait = Duration::from_millis((*wait_ms).into());
+            queued(lease.question, Standing { ahead: *ahead, wait })
+        }
         FromGenerator::Finished { .. } | FromGenerator::Recorded(_) => match live.since(Cursor::default()).end {
             Some(End::Finished { message, .. }) => AnswerEvent::Finished(message),
             _ => return,

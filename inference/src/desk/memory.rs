@@ -7,10 +7,11 @@ use crdt::{
     Store,
     records::session::{Message, MessageId, Session, SessionEdit, Summary, SummaryOrigin},
 };
-use keys::ContentId;
+use keys::{ContentId, Timestamp};
 use tokio::sync::Semaphore;
 
 use crate::{
+    admission::{Asked, Class},
     context::{
         self,
         needs::{Kind, Needs},
@@ -26,7 +27,7 @@ use crate::{
 pub(super) struct Memory {
     // A plain lock: held for a few instructions, never across an await.
     needs: Arc<Mutex<Needs>>,
-    /// One summary is written at a time: people come first.
+    /// One summary is written at a time.
     writing: Arc<Semaphore>,
 }
 
@@ -53,12 +54,13 @@ impl Memory {
         needs.note(character, Kind::of(question), tokens, was_cut);
     }
 
-    /// Has a model write what stands as sentences so far, when nobody is waiting for the model.
+    /// Has a model write what stands as sentences so far, when nobody is waiting for the model. Whoever comes meanwhile takes its place, and
+    /// it is tried again after a later answer.
     pub(super) fn write_later(&self, engine: &Engine, store: &Store, id: ContentId) {
         let Ok(permit) = self.writing.clone().try_acquire_owned() else {
             return;
         };
-        if engine.load().borrow().generations > 0 || engine.model().is_none() {
+        if engine.model().is_none() {
             return;
         }
         let (engine, store) = (engine.clone(), store.clone());
@@ -148,10 +150,21 @@ async fn write(engine: &Engine, chat: &Session, summary: &Summary, source: &str)
         accepted: Vec::new(),
         deadline: WRITTEN_TIMEOUT,
     };
+    let asked = Asked {
+        account: chat.account,
+        class: Class::Background,
+        at: Timestamp::now(),
+    };
+    let place = engine.place(asked, |_| {}).await.ok()?;
     let mut running = engine.generate(generation).await.ok()?;
     let mut text = String::new();
     loop {
-        match running.next().await? {
+        let event = tokio::select! {
+            biased;
+            () = place.wanted() => return None,
+            event = running.next() => event?,
+        };
+        match event {
             EngineEvent::Text(piece) => text.push_str(&piece),
             EngineEvent::Finished(_) => break,
             EngineEvent::Failed(_) => return None,

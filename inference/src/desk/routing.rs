@@ -10,20 +10,21 @@ use crdt::records::session::{Ending, Message, Speaker};
 use keys::{ContentId, Timestamp};
 use mesh::Mesh;
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::sync::watch;
 
+use super::breakers::Events;
 use crate::{
     engine::Engine,
+    limits::BREAKER_EVENTS_MAX,
     swarm::{
         self, Request,
         route::{self, Decision, Penalties, Priced, Work},
-        router::{Asked, BreakerEvent, Ended, Known, Question, Router},
+        router::{Asked, BreakerEvent, Ended, Known, Operation, Question, Router},
     },
 };
 
 /// Three characters a token is near the truth for Russian and English alike.
 const CHARACTERS_PER_TOKEN: f64 = 3.0;
-/// Changes of breakers that are kept: a day of trouble on a few nodes.
-const BREAKER_EVENTS_MAX: usize = 256;
 /// Tokens of an answer, before anything is known of it.
 const ANSWER_TOKENS: f64 = 100.0;
 
@@ -37,7 +38,9 @@ struct State {
     /// For the draw between nodes that the news cannot tell apart.
     random: StdRng,
     /// The last changes of breakers, oldest first.
-    events: VecDeque<(Timestamp, BreakerEvent)>,
+    events: Events,
+    /// Counts them.
+    changed: watch::Sender<u64>,
 }
 
 impl Default for Routing {
@@ -48,6 +51,7 @@ impl Default for Routing {
             router,
             random,
             events: VecDeque::new(),
+            changed: watch::Sender::new(0),
         })))
     }
 }
@@ -63,6 +67,7 @@ fn question_of(request: &Request) -> Question {
         session: request.session,
         card: ContentId::of(card.as_bytes()),
         card_tokens: tokens(card),
+        operation: Operation::Generate,
         work: Work {
             prompt_tokens,
             answer_tokens: ANSWER_TOKENS,
@@ -89,8 +94,17 @@ fn known(engine: &Engine, mesh: &Mesh) -> Vec<Known> {
 
 impl Routing {
     /// In which order nodes are asked.
-    pub(super) fn decide(&self, engine: &Engine, mesh: &Mesh, request: &Request) -> (Question, Decision) {
-        let question = question_of(request);
+    pub(super) fn decide(
+        &self,
+        engine: &Engine,
+        mesh: &Mesh,
+        request: &Request,
+        operation: Operation,
+    ) -> (Question, Decision) {
+        let question = Question {
+            operation,
+            ..question_of(request)
+        };
         let known = known(engine, mesh);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let candidates = state.router.candidates(Instant::now(), &question, known);
@@ -101,6 +115,11 @@ impl Routing {
             tracing::debug!(node = %choice.winner.node.short(), ?choice, "a node is chosen");
         }
         (question, decision)
+    }
+
+    /// Whether any node within reach has a model.
+    pub(super) fn is_anyone_known(&self, engine: &Engine, mesh: &Mesh) -> bool {
+        !known(engine, mesh).is_empty()
     }
 
     /// A question goes to a node.
@@ -123,6 +142,28 @@ impl Routing {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.events.iter().cloned().collect()
     }
+
+    /// Changes whenever a breaker does.
+    pub(super) fn changed(&self) -> watch::Receiver<u64> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.changed.subscribe()
+    }
+
+    /// What happened before this start goes before what has happened since.
+    pub(super) fn recall(&self, before: Vec<(Timestamp, BreakerEvent)>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = BREAKER_EVENTS_MAX - state.events.len();
+        for event in before.into_iter().rev().take(room) {
+            state.events.push_front(event);
+        }
+    }
+
+    /// A breaker changed.
+    #[cfg(test)]
+    pub(super) fn note(&self, at: Timestamp, event: BreakerEvent) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.push(at, event);
+    }
 }
 
 impl State {
@@ -130,10 +171,15 @@ impl State {
         let Some(event) = event else { return };
         let (node, model, transition) = (event.node.short(), &event.model, event.transition);
         tracing::info!(%node, model, ?transition, "a breaker changed");
+        self.push(Timestamp::now(), event);
+    }
+
+    fn push(&mut self, at: Timestamp, event: BreakerEvent) {
         if self.events.len() == BREAKER_EVENTS_MAX {
             self.events.pop_front();
         }
-        self.events.push_back((Timestamp::now(), event));
+        self.events.push_back((at, event));
+        self.changed.send_modify(|changed| *changed = changed.wrapping_add(1));
     }
 }
 

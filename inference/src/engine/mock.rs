@@ -27,17 +27,24 @@ const RATE: &str = "[rate";
 pub struct Script {
     /// Words per second; as fast as can be when `None`.
     pub rate: Option<u32>,
+    /// Answers at once; as many as anybody wants when `None`.
+    pub slots: Option<u32>,
 }
 
 impl Script {
-    /// From `mock` or `mock:RATE`; `None` when it is neither.
+    /// From `mock`, `mock:RATE` or `mock:RATE:SLOTS`; `None` when it is none of them.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text == NAME {
-            return Some(Self { rate: None });
-        }
-        let rate = text.strip_prefix(NAME)?.strip_prefix(':')?.parse().ok()?;
-        (1..=1_000_000).contains(&rate).then_some(Self { rate: Some(rate) })
+        let mut parts = text.split(':');
+        (parts.next() == Some(NAME)).then_some(())?;
+        let number = |text: Option<&str>, most: u32| match text.map(str::parse) {
+            None => Some(None),
+            Some(Ok(number)) => (1..=most).contains(&number).then_some(Some(number)),
+            Some(Err(_)) => None,
+        };
+        let rate = number(parts.next(), 1_000_000)?;
+        let slots = number(parts.next(), u32::try_from(MOCK_GENERATIONS_MAX).unwrap_or(u32::MAX))?;
+        parts.next().is_none().then_some(Self { rate, slots })
     }
 }
 
@@ -62,7 +69,10 @@ impl Backend for Mock {
     async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let model = ModelInfo {
             name: NAME.to_owned(),
-            slots: u32::try_from(MOCK_GENERATIONS_MAX).unwrap_or(1),
+            slots: self
+                .script
+                .slots
+                .unwrap_or_else(|| u32::try_from(MOCK_GENERATIONS_MAX).unwrap_or(1)),
             context_tokens: 8192,
             format: None,
             tells_tokens: true,

@@ -22,6 +22,8 @@ pub(crate) struct Heard {
     pub(super) shortened: u32,
     /// Whether it was told who says it.
     pub(super) is_told: bool,
+    /// Which word about its waiting it was told.
+    pub(super) queued: u32,
     /// Whether it was told the whole answer, and that it can be written here.
     pub(super) whole: Option<bool>,
 }
@@ -91,6 +93,14 @@ impl Live {
 
 impl Said {
     fn report_words(&self, heard: &mut Heard, reports: &mut Vec<FromGenerator>) {
+        if let Some((told, standing)) = self.queued {
+            if told != heard.queued {
+                heard.queued = told;
+                let (ahead, wait_ms) = (standing.ahead, standing.wait_ms());
+                reports.push(FromGenerator::Queued { ahead, wait_ms });
+            }
+            return;
+        }
         let Some(sayer) = &self.sayer else { return };
         // An answer that was whole before somebody asked for a later attempt counts as that one.
         let epoch = self.epoch.max(heard.epoch);

@@ -15,8 +15,6 @@ use keys::NodeId;
 use serde::Serialize;
 
 use super::Offer;
-use crate::limits::GENERATIONS_MAX;
-
 mod choice;
 #[cfg(test)]
 mod tests;
@@ -215,7 +213,7 @@ impl Decision {
     }
 }
 
-/// Candidates with their costs, cheapest first. Full nodes and nonsensical speeds are left out.
+/// Candidates with their costs, cheapest first. Nonsensical speeds are left out.
 #[must_use]
 pub fn rank(candidates: Vec<Candidate>, work: Work) -> Vec<Priced> {
     let usable: Vec<(Candidate, u32)> = candidates
@@ -285,10 +283,8 @@ fn generations(candidate: &Candidate) -> Option<u32> {
     if offer.slots == 0 || !usable(offer.prefill_tokens_per_second) || !usable(offer.decode_tokens_per_second) {
         return None;
     }
-    let generations = offer.generations.saturating_add(candidate.unannounced);
-    // An engine holds as many as it computes at once, and otherwise those that wait.
-    let held = GENERATIONS_MAX.max(offer.slots as usize);
-    ((generations as usize) < held).then_some(generations)
+    // However many there are: whether one more may wait, and whose, the node decides.
+    Some(offer.generations.saturating_add(candidate.unannounced))
 }
 
 /// What a question costs on a node with so many generations, where a node has `crowd` of them on average; `None` when that is no number.

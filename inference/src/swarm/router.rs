@@ -9,7 +9,7 @@
 //! - *Slowdown*: how much longer a node takes than its announced speed and load say, as the mean of the logarithms, so that twice as
 //!   fast and twice as slow weigh alike. A node that overstates its speed loses most of what it gains by it within a few questions. What
 //!   is not seen again fades, or a node that was slow once would never be asked again.
-//! - *Failing*: the part of its last generations that came to nothing, and a [`breaker`] for those that fail in a row.
+//! - *Failing*: the part of its last generations that came to nothing, and for each operation a [`breaker`] for those that fail in a row.
 //! - *Where prompts are computed*: a conversation's on the node that answered it last, a character's card on those that were asked with
 //!   it. A card that nobody has yet belongs on few nodes, the same for every gateway: those first by rendezvous hashing, weighted by
 //!   speed (Thaler and Ravishankar, 1998).
@@ -28,12 +28,14 @@ use std::{
 };
 
 use keys::{ContentId, NodeId};
+use serde::{Deserialize, Serialize};
 
 use self::breaker::{Breaker, BreakerState, Transition};
 use super::{
     Offer,
     route::{Candidate, Cost, Penalties, Work},
 };
+use crate::limits::BREAKER_MODEL_CHARACTERS_MAX;
 
 /// What was sent to a node this short a while ago is not in its announcement yet: it announces at once, and news travels with the
 /// next heartbeat.
@@ -69,6 +71,18 @@ pub struct Question {
     pub card_tokens: f64,
     /// The work as a whole.
     pub work: Work,
+    /// What is asked for.
+    pub operation: Operation,
+}
+
+/// What a node is asked for. One that fails at one of them may be good at the other, so each has a breaker of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// An answer from its beginning.
+    Generate,
+    /// To go on with what another node has begun.
+    Continue,
 }
 
 /// A worker that is within reach.
@@ -103,12 +117,14 @@ pub enum Ended {
 }
 
 /// What a breaker did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BreakerEvent {
     /// The node.
     pub node: NodeId,
     /// The model.
     pub model: String,
+    /// At what.
+    pub operation: Operation,
     /// What changed.
     pub transition: Transition,
 }
@@ -132,7 +148,8 @@ struct Seen {
     answers: f64,
     failing: f64,
     at: Instant,
-    breaker: Breaker,
+    /// Of [`Operation::Generate`] and [`Operation::Continue`].
+    breakers: [Breaker; 2],
     /// When the last questions went there, oldest first.
     recent: VecDeque<Instant>,
 }
@@ -144,9 +161,13 @@ impl Seen {
             answers: 0.0,
             failing: 0.0,
             at: now,
-            breaker: Breaker::new(now),
+            breakers: [Breaker::new(now); 2],
             recent: VecDeque::new(),
         }
+    }
+
+    const fn breaker(&mut self, operation: Operation) -> &mut Breaker {
+        &mut self.breakers[operation as usize]
     }
 
     /// How much of what was seen still counts.
@@ -194,7 +215,7 @@ impl Router {
         let allowed = known.into_iter().filter_map(|known| {
             let worker = (known.node, known.offer.model.clone());
             let seen = self.workers.get(&worker);
-            if seen.is_some_and(|seen| !seen.breaker.allows(now)) {
+            if seen.is_some_and(|seen| !seen.breakers[question.operation as usize].allows(now)) {
                 return None;
             }
             let mut candidate = Candidate::new(known.node, known.offer, known.round_trip_ms);
@@ -247,8 +268,8 @@ impl Router {
             seen.recent.pop_front();
         }
         seen.recent.push_back(now);
-        let transition = seen.breaker.began(now);
-        let event = event(&worker, transition);
+        let transition = seen.breaker(question.operation).began(now);
+        let event = event(&worker, question.operation, transition);
         let asked = Asked { worker, question, cost };
         (asked, event)
     }
@@ -268,7 +289,7 @@ impl Router {
                 let observed = ratio.clamp(SLOWDOWN.0, SLOWDOWN.1).ln();
                 seen.answers += 1.0;
                 seen.slowdown += (observed - seen.slowdown) * NEWEST.max(1.0 / (seen.answers + 1.0));
-                let transition = seen.breaker.succeeded();
+                let transition = seen.breaker(question.operation).succeeded();
                 self.note_computed(now, &worker, &question, answer_tokens);
                 transition
             }
@@ -277,12 +298,12 @@ impl Router {
                 seen.fade(now);
                 seen.failing += (1.0 - seen.failing) * NEWEST_FAILING;
                 // What it had computed may be gone with it.
-                let transition = seen.breaker.failed(now);
+                let transition = seen.breaker(question.operation).failed(now);
                 self.conversations.remove(&question.session);
                 transition
             }
         };
-        event(&worker, transition)
+        event(&worker, question.operation, transition)
     }
 
     fn seen(&mut self, now: Instant, worker: &Worker) -> &mut Seen {
@@ -318,16 +339,17 @@ impl Router {
 
     /// How the breaker of a worker stands.
     #[must_use]
-    pub fn breaker(&self, node: NodeId, model: &str) -> BreakerState {
+    pub fn breaker(&self, node: NodeId, model: &str, operation: Operation) -> BreakerState {
         let seen = self.workers.get(&(node, model.to_owned()));
-        seen.map_or(BreakerState::Closed, |seen| seen.breaker.state())
+        seen.map_or(BreakerState::Closed, |seen| seen.breakers[operation as usize].state())
     }
 }
 
-fn event(worker: &Worker, transition: Option<Transition>) -> Option<BreakerEvent> {
+fn event(worker: &Worker, operation: Operation, transition: Option<Transition>) -> Option<BreakerEvent> {
     Some(BreakerEvent {
         node: worker.0,
-        model: worker.1.clone(),
+        model: worker.1.chars().take(BREAKER_MODEL_CHARACTERS_MAX).collect(),
+        operation,
         transition: transition?,
     })
 }

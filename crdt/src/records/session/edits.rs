@@ -1,9 +1,10 @@
 //! What can be changed in a chat.
 
 use super::{
-    ARCHIVED, CURRENT, DELETED, EXCLUDED, MESSAGE, Message, MessageId, PINNED, Place, READ, SUMMARY, Session, Speaker,
-    StoredLink, StoredMessage, StoredSpeaker, StoredSummary, StoredTitle, StoredVersion, Summary, THREAD, THREADS_MAX,
-    TITLE, TITLE_CHARACTERS_MAX, VERSION_OF_MESSAGE, Version, context, message::ANSWER_CHARACTERS_MAX, read_mark,
+    ARCHIVED, AnswerChoice, CHOICE, CURRENT, DELETED, EXCLUDED, MESSAGE, Message, MessageId, PINNED, Place, READ,
+    SUMMARY, Session, Speaker, StoredLink, StoredMessage, StoredSpeaker, StoredSummary, StoredTitle, StoredVersion,
+    Summary, THREAD, THREADS_MAX, TITLE, TITLE_CHARACTERS_MAX, VERSION_OF_MESSAGE, Version, context,
+    message::ANSWER_CHARACTERS_MAX, read_mark,
 };
 use crate::{
     limits::MESSAGES_PER_SESSION_MAX,
@@ -67,6 +68,13 @@ pub enum SessionEdit {
     },
     /// Says what stands for a range of messages in the model's context.
     PutSummary(Summary),
+    /// Says why a node was asked for an answer.
+    PutChoice {
+        /// Which answer.
+        answer: MessageId,
+        /// Why.
+        choice: Box<AnswerChoice>,
+    },
     /// Takes the chat out of the list, or back into it.
     SetArchived(bool),
 }
@@ -103,6 +111,7 @@ impl Apply for SessionEdit {
                 writer.put_value(TITLE, TITLE, &stored)
             }
             Self::PutSummary(summary) => put_summary(writer, summary),
+            Self::PutChoice { answer, choice } => put_choice(writer, answer, choice),
             Self::SetArchived(archived) => set_register(writer, ARCHIVED, *archived),
         }
     }
@@ -133,6 +142,9 @@ pub(super) fn write_contents(session: &Session, writer: &mut Writer<'_>) -> Resu
     }
     for summary in &session.summaries {
         put_summary(writer, summary)?;
+    }
+    for (answer, choice) in &session.choices {
+        put_choice(writer, answer, choice)?;
     }
     if let Some(read) = session.read {
         writer.put(READ, read.bytes().to_vec())?;
@@ -209,6 +221,14 @@ fn put_summary(writer: &mut Writer<'_>, summary: &Summary) -> Result<(), RecordE
         text: writer.seal_text("summary", &context("summary", Some(&summary.last)), &summary.text)?,
     };
     writer.put_value("summary", &format!("{SUMMARY}{}", summary.last), &stored)
+}
+
+fn put_choice(writer: &mut Writer<'_>, answer: &MessageId, choice: &AnswerChoice) -> Result<(), RecordError> {
+    choice.check()?;
+    if writer.operations() >= OPERATIONS_MAX {
+        return Err(RecordError::Full("messages"));
+    }
+    writer.put_value("choice", &format!("{CHOICE}{answer}"), choice)
 }
 
 fn set_flag(writer: &mut Writer<'_>, prefix: &str, message: &MessageId, value: bool) -> Result<(), RecordError> {

@@ -26,6 +26,15 @@ fn put(replicas: &mut Replicas, replica: usize, message: &Message) {
         .unwrap();
 }
 
+fn choice(candidates: u32) -> AnswerChoice {
+    AnswerChoice {
+        candidates,
+        how: ChoiceHow::Stayed,
+        winner: ChoiceCost::new(node(7), "m", [(ChoiceTerm::Decode, 100.25), (ChoiceTerm::Queue, 0.5)]),
+        runner_up: None,
+    }
+}
+
 /// Any of a small set of messages that refer to each other.
 fn any_message() -> impl Strategy<Value = Message> {
     (0u64..12, proptest::option::of(0u64..12), 0usize..4).prop_map(|(number, parent, place)| {
@@ -69,6 +78,10 @@ fn any_edit() -> impl Strategy<Value = SessionEdit> {
         1 => "[a-z]{0,5}".prop_map(SessionEdit::SetTitle),
         1 => ("[a-z]{0,5}", id()).prop_map(|(title, message)| SessionEdit::SetTitleFrom { title, message }),
         1 => summary.prop_map(SessionEdit::PutSummary),
+        1 => (id(), 1u32..5).prop_map(|(answer, candidates)| SessionEdit::PutChoice {
+            answer,
+            choice: Box::new(choice(candidates)),
+        }),
         1 => any::<bool>().prop_map(SessionEdit::SetArchived),
     ]
 }
@@ -124,6 +137,7 @@ fn what_is_written_is_read() {
     full.deleted = BTreeSet::from([anew.id]);
     full.pinned = BTreeSet::from([question.id]);
     full.excluded = BTreeSet::from([first.id]);
+    full.choices = BTreeMap::from([(first.id, choice(3))]);
     full.summaries = vec![Summary {
         first: question.id,
         last: first.id,

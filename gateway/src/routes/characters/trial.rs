@@ -109,7 +109,7 @@ fn check(request: &TrialRequest) -> Result<(), ApiError> {
 
 async fn answered(app: &App, generation: Generation) -> Result<String, ApiError> {
     let failed = |error: GenerationError| match error {
-        GenerationError::NotReady | GenerationError::Busy => CharacterError::NoModel,
+        GenerationError::NotReady | GenerationError::Busy | GenerationError::Full { .. } => CharacterError::NoModel,
         _ => CharacterError::Generation,
     };
     let mut running = app.desk.generate(generation).await.map_err(failed)?;

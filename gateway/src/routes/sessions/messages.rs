@@ -2,6 +2,7 @@
 
 pub(crate) mod another;
 pub(crate) mod change;
+pub(crate) mod choice;
 pub(crate) mod edit;
 pub(crate) mod further;
 

@@ -103,8 +103,8 @@ export const ru: Dictionary = {
     typingElsewhere: "Вы пишете на другом устройстве",
     queue: (ahead: number, seconds: number) =>
       ahead === 0
-        ? `Следующая попытка через ${seconds} с.`
-        : `Перед ним ${ahead} ${pluralRu(ahead, "вопрос", "вопроса", "вопросов")}; следующая попытка через ${seconds} с.`,
+        ? `Примерно через ${seconds} с.`
+        : `Перед ним ${ahead} ${pluralRu(ahead, "вопрос", "вопроса", "вопросов")}; примерно через ${seconds} с.`,
     search: "Поиск",
     searchLabel: "Поиск по всем диалогам",
     searchNone: "Ничего не нашлось.",
@@ -118,6 +118,31 @@ export const ru: Dictionary = {
     why: (candidates: number, total: string) => `выбран из ${candidates}: около ${total}`,
     whyTerms: (way: string, queue: string, reading: string, saying: string, other: string) =>
       `путь ${way}, очередь ${queue}, чтение ${reading}, ответ ${saying}, прочее ${other}`,
+    choice: {
+      open: "почему?",
+      none: "Почему выбран этот узел, не сохранилось.",
+      how: {
+        cheapest: "Ожидалось, что он ответит раньше других",
+        stayed: "Он уже прочитал эту беседу",
+        drawn: "Выбран жребием из равных",
+      },
+      of: (candidates: number) => `ответить могли ${candidates}; рядом следующий по ожиданию`,
+      term: "Из чего складывается",
+      total: "вместе",
+      terms: {
+        round_trip: "путь",
+        reload: "загрузка модели",
+        queue: "очередь",
+        prefill: "чтение",
+        decode: "ответ",
+        displaced: "ожидание других",
+        slowdown: "сверх обещанного",
+        risk: "риск сбоя",
+        battery: "батарея",
+        heat: "нагрев",
+        trust: "доверие",
+      },
+    },
     otherGateways: "Продолжить на узле",
     unread: (count: number) => `непрочитанных: ${count}`,
     actions: "Что сделать с этим сообщением",

@@ -3,6 +3,7 @@
 //! A person is told the two best nodes with every term of their costs, which term made the difference, and what would have had to be
 //! different for the other one to be asked. None of it is put into words here.
 
+use crdt::records::session::{AnswerChoice, ChoiceCost, ChoiceHow, ChoiceTerm};
 use keys::NodeId;
 use serde::Serialize;
 
@@ -71,6 +72,31 @@ impl Scored {
             model: candidate.offer.model.clone(),
             terms: *cost,
             total: cost.total(),
+        }
+    }
+}
+
+impl Scored {
+    fn to_record(&self) -> ChoiceCost {
+        let terms = self.terms.terms().into_iter();
+        let named = terms.filter_map(|(name, milliseconds)| Some((ChoiceTerm::named(name)?, milliseconds)));
+        ChoiceCost::new(self.node, &self.model, named)
+    }
+}
+
+impl Choice {
+    /// What of it stays with the answer.
+    #[must_use]
+    pub fn to_record(&self) -> AnswerChoice {
+        AnswerChoice {
+            candidates: u32::try_from(self.candidates).unwrap_or(u32::MAX),
+            how: match self.how {
+                How::Cheapest => ChoiceHow::Cheapest,
+                How::Stayed => ChoiceHow::Stayed,
+                How::Drawn => ChoiceHow::Drawn,
+            },
+            winner: self.winner.to_record(),
+            runner_up: self.runner_up.as_ref().map(Scored::to_record),
         }
     }
 }

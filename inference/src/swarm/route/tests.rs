@@ -38,7 +38,7 @@ fn the_faster_the_nearer_and_the_idler_node_is_chosen() {
 #[test]
 fn the_terms_add_up_and_more_load_never_costs_less() {
     let mut last = 0.0;
-    for generations in 0..GENERATIONS_MAX as u32 {
+    for generations in 0..32_u32 {
         let mut busy = candidate(1, generations, 50.0, 5.0);
         (busy.slowdown, busy.failing, busy.reload_ms, busy.cached_tokens) = (1.7, 0.1, 12.0, 33.0);
         let (_, cost) = rank(vec![busy], WORK)[0].clone();
@@ -218,18 +218,48 @@ fn those_that_are_alike_share_the_questions() {
 }
 
 #[test]
-fn full_nodes_and_nonsense_are_left_out() {
-    let full = candidate(1, GENERATIONS_MAX as u32, 50.0, 5.0);
-    let mut filled = candidate(4, GENERATIONS_MAX as u32 - 1, 50.0, 5.0);
-    filled.unannounced = 1;
+fn nonsense_is_left_out_and_a_node_with_many_questions_only_costs_more() {
+    let full = candidate(1, 1000, 50.0, 5.0);
+    assert_eq!(first(vec![full, candidate(2, 1, 50.0, 5.0)]), 2);
     let mut no_slots = candidate(2, 0, 50.0, 0.0);
     no_slots.offer.slots = 0;
     let mut most = candidate(5, u32::MAX, 50.0, 0.0);
     most.unannounced = u32::MAX;
+    assert!(rank(vec![most], WORK)[0].1.total().is_finite());
     let mut strange = candidate(6, 0, 50.0, 0.0);
     strange.slowdown = f64::NAN;
     let bad = [f32::NAN, f32::INFINITY, 0.0, -3.0].map(|speed| candidate(3, 0, speed, 0.0));
-    let all = [vec![full, filled, no_slots, most, strange], bad.to_vec()].concat();
+    let all = [vec![no_slots, strange], bad.to_vec()].concat();
     assert!(rank(all.clone(), WORK).is_empty());
     assert!(decide(all, WORK, 7).order.is_empty());
+}
+
+/// What stays with the answer says the same as what was decided.
+#[test]
+fn the_terms_that_are_kept_add_up_to_what_was_decided() {
+    use crdt::records::session::{ChoiceHow, ChoiceTerm};
+    for draw in 0..50_u32 {
+        let some = f64::from(draw) + 0.123_456_789;
+        let mut slow = candidate(1, draw % 7, 50.0, some);
+        (slow.slowdown, slow.failing, slow.reload_ms, slow.cached_tokens) = (0.7 + some / 50.0, 0.1, some / 3.0, 33.0);
+        slow.penalties.heat = some / 7.0;
+        let decision = decide(vec![slow, candidate(2, 3, 45.0, 1.0)], WORK, draw.into());
+        let choice = decision.choice(0).unwrap();
+        let kept = choice.to_record();
+        assert_eq!(kept.how == ChoiceHow::Drawn, choice.how == How::Drawn);
+        let both = [
+            (Some(&choice.winner), Some(&kept.winner)),
+            (choice.runner_up.as_ref(), kept.runner_up.as_ref()),
+        ];
+        for (decided, kept) in both {
+            let (decided, kept) = (decided.unwrap(), kept.unwrap());
+            let again: f64 = kept.terms().map(|(_, milliseconds)| milliseconds).sum();
+            assert!((again - decided.total).abs() < 1e-6, "{again} of {}", decided.total);
+            assert!((kept.total() - decided.total).abs() < 1e-6);
+            assert_eq!((kept.node, &kept.model), (decided.node, &decided.model));
+        }
+    }
+    // Every term has a name under which it is kept.
+    let cost = rank(vec![candidate(1, 0, 50.0, 0.0)], WORK)[0].1;
+    assert!(cost.terms().iter().all(|(name, _)| ChoiceTerm::named(name).is_some()));
 }

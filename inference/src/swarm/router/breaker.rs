@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Failures in a row that open a breaker: one can be chance.
 pub const FAILURES: u32 = 3;
@@ -17,7 +17,7 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(300);
 pub const TRIAL_MAX: Duration = Duration::from_secs(60);
 
 /// How a breaker stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// The node is asked.
@@ -29,7 +29,7 @@ pub enum BreakerState {
 }
 
 /// A change of state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     /// How it stood.
     pub from: BreakerState,

@@ -143,6 +143,7 @@ impl Simulation {
                 prompt_tokens: CARD_TOKENS + before + QUESTION_TOKENS,
                 answer_tokens: ANSWER_TOKENS,
             },
+            operation: Operation::Generate,
         };
         let gateway = chat % 2;
         let (node, handed) = match self.policy {

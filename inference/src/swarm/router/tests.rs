@@ -28,6 +28,7 @@ fn question(session: u8) -> Question {
             prompt_tokens: 260.0,
             answer_tokens: 64.0,
         },
+        operation: Operation::Generate,
     }
 }
 
@@ -144,8 +145,18 @@ fn a_failing_node_is_left_alone_and_tried_again() {
         .collect();
     assert_eq!(opened.len(), 1);
     assert_eq!(opened[0].transition.to, BreakerState::Open);
-    assert_eq!(router.breaker(worker.node, "m"), BreakerState::Open);
+    assert_eq!(
+        router.breaker(worker.node, "m", Operation::Generate),
+        BreakerState::Open
+    );
     assert!(router.candidates(start, &question(1), vec![worker.clone()]).is_empty());
+    // What it cannot do says nothing of what it can: going on with an answer has a breaker of its own.
+    let going_on = Question {
+        operation: Operation::Continue,
+        ..question(1)
+    };
+    assert_eq!(router.candidates(start, &going_on, vec![worker.clone()]).len(), 1);
+    assert_eq!(opened[0].operation, Operation::Generate);
     let later = start + breaker::PAUSE_FIRST;
     assert!(router.candidates(later, &question(1), vec![worker.clone()])[0].failing > 0.4);
     let closed = ask(&mut router, later, &worker, |cost| answered(cost, 1.0)).unwrap();

@@ -70,7 +70,7 @@ impl Socket {
                 question,
                 reason,
                 ahead,
-                retry,
+                wait,
             } => {
                 let code = match reason {
                     WaitReason::NoNode => "no_node_can_answer",
@@ -81,7 +81,7 @@ impl Socket {
                     question_id: question.to_string(),
                     code,
                     ahead: *ahead,
-                    expected_seconds: retry.as_secs(),
+                    expected_seconds: wait.as_secs_f64().ceil() as u64,
                 })
                 .await
             }

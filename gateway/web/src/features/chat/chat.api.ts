@@ -1,6 +1,6 @@
 import { request } from "@/api/client";
 import type { Message } from "@/api/frames";
-import type { Favourite, Gateway, Hit, Session, SessionPage, Summary } from "./chat.types";
+import type { Choice, Favourite, Gateway, Hit, Session, SessionPage, Summary } from "./chat.types";
 
 export async function fetchSessions(): Promise<Session[]> {
   return (await request<{ sessions: Session[] }>("GET", "/sessions")).sessions;
@@ -36,6 +36,10 @@ export function sayFurther(sessionId: string, messageId: string, outboxId: strin
 
 export function editMessage(sessionId: string, messageId: string, outboxId: string, text: string): Promise<Message> {
   return request("POST", `${messagePath(sessionId, messageId)}/edits`, { outbox_id: outboxId, text });
+}
+
+export function fetchChoice(sessionId: string, messageId: string): Promise<Choice> {
+  return request("GET", `${messagePath(sessionId, messageId)}/choice`);
 }
 
 export interface MessageChange {

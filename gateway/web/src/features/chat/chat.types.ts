@@ -68,6 +68,35 @@ export interface OutboxEntry {
   refused: ErrorCode | null;
 }
 
+export type ChoiceTerm =
+  | "round_trip"
+  | "reload"
+  | "queue"
+  | "prefill"
+  | "decode"
+  | "displaced"
+  | "slowdown"
+  | "risk"
+  | "battery"
+  | "heat"
+  | "trust";
+
+/** A node with what asking it was expected to cost; the terms add up to the total, and what is nothing is left out. */
+export interface ScoredNode {
+  node: NodeName;
+  model: string;
+  total_ms: number;
+  terms_ms: Partial<Record<ChoiceTerm, number>>;
+}
+
+/** Why a node was asked for an answer. */
+export interface Choice {
+  candidates: number;
+  how: "cheapest" | "stayed" | "drawn";
+  winner: ScoredNode;
+  runner_up: ScoredNode | null;
+}
+
 /** An answer while it is being said. */
 export interface LiveAnswer {
   answerId: string;

@@ -2,7 +2,7 @@ import { createPinia, setActivePinia } from "pinia";
 import { createApp, h, nextTick, type Component } from "vue";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Message } from "@/api/frames";
-import { answerTo, question } from "@/testing";
+import { answerTo, question, useFakeGateway } from "@/testing";
 import { newConversation } from "../chat.conversation";
 import ChatComposer from "./ChatComposer.vue";
 import LiveMessage from "./LiveMessage.vue";
@@ -91,6 +91,33 @@ describe("messages", () => {
     expect(words(answerTo("q1", "a1", { ending: "stopped" }))).toContain("stopped");
     unmount();
     expect(words(answerTo("q1", "a1"))).not.toContain("stopped");
+  });
+
+  it("say why it was this node, when somebody asks, and that it was not kept", async () => {
+    const scored = (name: string, total_ms: number, terms_ms: object) => ({ node: { id: name, name }, model: "m", total_ms, terms_ms });
+    const choice = {
+      candidates: 3,
+      how: "stayed",
+      winner: scored("pc-home", 520.5, { round_trip: 20.5, decode: 500 }),
+      runner_up: scored("vds", 700, { round_trip: 5, queue: 195, decode: 500 }),
+    };
+    const gateway = useFakeGateway((call) => (call.includes("/a1/") ? { status: 200, body: choice } : { status: 404, body: { error: { code: "not_found" } } }));
+    const props = { conversation: newConversation("s1", "c1"), characterName: "C" };
+    const opened = async (message: Message): Promise<HTMLElement> => {
+      const root = mount(StoredMessage, { ...props, message });
+      expect(byId(root, "why-choice")).toBeNull();
+      byId(root, "why-open")?.click();
+      await vi.waitFor(() => expect(byId(root, "why-choice") ?? byId(root, "why-error")).not.toBeNull());
+      return root;
+    };
+    const root = await opened(answerTo("q1", "a1"));
+    expect(gateway.calls).toEqual(["GET /sessions/s1/messages/a1/choice"]);
+    const rows = [...root.querySelectorAll<HTMLElement>("[data-term]")].map((row) => row.dataset["term"]);
+    expect(rows).toEqual(["round_trip", "queue", "decode", "total"]);
+    const words = byId(root, "why-choice")?.textContent ?? "";
+    for (const expected of ["pc-home", "vds", "521", "195", "3"]) expect(words).toContain(expected);
+    unmount();
+    expect(byId(await opened(answerTo("q1", "a2")), "why-error")?.textContent).toBeTruthy();
   });
 
   it("say that an answer is still to come", () => {

@@ -1,0 +1,55 @@
+//! What nodes say to each other over a generation, in this release's frames and in those of the release before.
+
+use super::*;
+
+/// Kept for ever: what a node of this release says must be understood by every later one that still speaks version 5.
+const QUEUED: &[u8] = include_bytes!("../../../tests/formats/generate-queued-5.bin");
+const FULL: &[u8] = include_bytes!("../../../tests/formats/generate-full-5.bin");
+const PROGRESS: &[u8] = include_bytes!("../../../tests/formats/generate-progress-4.bin");
+const BUSY: &[u8] = include_bytes!("../../../tests/formats/generate-busy-4.bin");
+
+const STANDING: FromGenerator = FromGenerator::Queued {
+    ahead: 3,
+    wait_ms: 12_000,
+};
+const NO_ROOM: FromGenerator = FromGenerator::Failed(GenerationError::Full {
+    ahead: 64,
+    wait_ms: 90_000,
+});
+
+#[test]
+fn who_waits_at_another_node_is_told_where_and_a_node_of_the_release_before_hears_that_it_lives() {
+    let (now, before) = (Frames::on(2), Frames::on(1));
+    assert_eq!(now.report(&STANDING), QUEUED);
+    assert_eq!(now.report(&NO_ROOM), FULL);
+    assert!(matches!(
+        now.read(QUEUED),
+        Some(FromGenerator::Queued {
+            ahead: 3,
+            wait_ms: 12_000
+        })
+    ));
+    assert!(matches!(
+        now.read(FULL),
+        Some(FromGenerator::Failed(GenerationError::Full {
+            ahead: 64,
+            wait_ms: 90_000
+        }))
+    ));
+    assert_eq!(before.report(&STANDING), PROGRESS);
+    assert_eq!(before.report(&NO_ROOM), BUSY);
+    assert!(matches!(before.read(PROGRESS), Some(FromGenerator::Progress)));
+    assert!(matches!(
+        before.read(BUSY),
+        Some(FromGenerator::Failed(GenerationError::Busy))
+    ));
+}
+
+#[test]
+fn a_frame_of_the_other_version_is_none_and_what_is_announced_stays_what_it_was() {
+    assert!(Frames::on(1).read::<FromGenerator>(QUEUED).is_none());
+    assert!(Frames::on(2).read::<FromGenerator>(BUSY).is_none());
+    let stop = |frames: Frames| frames.ask(&FromAsker::Stop);
+    assert_eq!((stop(Frames::on(1)), stop(Frames::on(2))), (vec![4, 1], vec![5, 1]));
+    assert_eq!(encode(&Vec::<Offer>::new()), [4, 0]);
+}
