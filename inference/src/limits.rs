@@ -155,7 +155,7 @@ pub const STOPS_MAX: usize = 16;
 pub const STOP_BYTES_MAX: usize = 128;
 /// Alternatives that are reported with a token.
 pub const LOGPROBS_MAX: u8 = 20;
-/// Tokens of a text to embed; more are cut.
+/// Tokens of a text to embed; a longer one is refused.
 pub const EMBEDDING_TOKENS_MAX: usize = 512;
 /// Bytes of a text to embed.
 pub const EMBEDDING_BYTES_MAX: usize = 16 * 1024;
