@@ -243,6 +243,17 @@ pub enum GenerationError {
     GivenUp,
 }
 
+impl GenerationError {
+    /// Whether another node may well do what this one did not.
+    #[must_use]
+    pub(crate) const fn says_nothing_of_the_question(&self) -> bool {
+        matches!(
+            self,
+            Self::NotReady | Self::Busy | Self::Died | Self::Engine(_) | Self::Upstream(_)
+        )
+    }
+}
+
 pub(crate) enum Command {
     Generate(Box<Task>, oneshot::Sender<Result<Running, GenerationError>>),
     Stop(u64),
@@ -265,6 +276,19 @@ pub struct Running {
 }
 
 impl Running {
+    /// A generation on another node, and where to put what it says. It is ended by dropping it, and has no pulse.
+    pub(crate) fn elsewhere(queue: usize) -> (mpsc::Sender<EngineEvent>, Self) {
+        let (sender, events) = mpsc::channel(queue);
+        let (commands, _) = mpsc::channel(1);
+        let running = Self {
+            id: 0,
+            events,
+            commands: commands.downgrade(),
+            pulse: watch::channel(0).1,
+        };
+        (sender, running)
+    }
+
     /// Changes whenever what computes says that it lives, also while it has nothing to say of this generation.
     #[must_use]
     pub fn pulse(&self) -> watch::Receiver<u64> {

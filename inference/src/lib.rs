@@ -23,6 +23,7 @@
 //! finds it again in the session.
 
 pub mod catalogue;
+mod compute;
 pub mod context;
 pub mod desk;
 pub mod engine;
@@ -35,6 +36,6 @@ pub mod similarity;
 pub mod swarm;
 pub mod template;
 
-pub use desk::{AnswerEvent, AnswerNotice, Desk};
+pub use desk::{AnswerEvent, AnswerNotice, Desk, DeskStreams};
 pub use engine::{Engine, EngineSettings, EngineStatus, ModelSource};
 pub use live::Live;

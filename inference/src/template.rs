@@ -17,7 +17,7 @@ pub struct ChatMessage {
 }
 
 /// One message of a program's chat, which may call tools and tell what came of it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
 pub struct Turn {
     /// `system`, `user`, `assistant` or `tool`.
     pub role: String,
@@ -30,7 +30,7 @@ pub struct Turn {
 }
 
 /// A chat of a program, with the tools that the model may call.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
 pub struct Exchange {
     /// Oldest first.
     pub turns: Vec<Turn>,

@@ -247,29 +247,6 @@ export class Node {
   }
 }
 
-/** One node of a mesh of its own, with this model. `clear` ends it and removes what it wrote. */
-export async function startNode(model) {
-  if (!existsSync(BINARY)) throw new Error(`${BINARY} is not there: build it, or set STARLING_BIN to another one`);
-  const root = mkdtempSync(join(tmpdir(), "starling-sdk-"));
-  roots.add(root);
-  const node = new Node("node", join(root, "node"), `127.0.0.1:${await freePort()}`, await freePort());
-  const clear = async () => {
-    await node.clear();
-    rmSync(root, { recursive: true, force: true });
-    roots.delete(root);
-  };
-  try {
-    await node.init(model);
-    await node.start();
-    await until("the model is ready", async () => (await node.status()).engine === "ready");
-  } catch (error) {
-    error.message += `\n---- node\n${node.log}`;
-    await clear();
-    throw error;
-  }
-  return { node, clear };
-}
-
 /**
  * Two nodes that know each other: `b` made the mesh and has the built-in model, `a` joined with its invite and has none.
  * `clear` ends both and removes what they wrote.

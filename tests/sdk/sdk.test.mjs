@@ -1,4 +1,4 @@
-// OpenAI's own libraries against a real node with the built-in model: what they ask is what programs ask.
+// OpenAI's own libraries against real nodes, one with the built-in model and one without: what they ask is what programs ask.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -6,14 +6,16 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import OpenAI from "openai";
-import { startNode, until } from "../browser/harness.mjs";
+import { startMesh, until } from "../browser/harness.mjs";
 
 const MODEL = "built-in";
 const QUESTION = [{ role: "user", content: "Привет! Как тебя зовут?" }];
 const PYTHON = process.env.STARLING_SDK_PYTHON;
 const PYTHON_MS = 120_000;
 
-let node, clear, key, bearer;
+/** Has the model; and a gateway that has none. */
+let node, without;
+let clear, key, bearer;
 
 async function api(method, path, body) {
   const headers = { "content-type": "application/json", ...(bearer && { authorization: bearer }) };
@@ -28,7 +30,7 @@ async function makeKey(scopes) {
 }
 
 /** Without repetition: every refusal is seen. */
-const client = (apiKey) => new OpenAI({ apiKey, baseURL: `${node.origin}/v1`, maxRetries: 0 });
+const client = (apiKey, at = node) => new OpenAI({ apiKey, baseURL: `${at.origin}/v1`, maxRetries: 0 });
 
 async function figure(name) {
   const text = await (await fetch(`${node.origin}/metrics`)).text();
@@ -36,7 +38,7 @@ async function figure(name) {
 }
 
 before(async () => {
-  ({ node, clear } = await startNode("built-in"));
+  ({ a: without, b: node, clear } = await startMesh());
   const token = (await node.firstLink()).split("#")[1];
   const welcome = await api("POST", "/api/v1/welcome", { token, name: "Рита", password: "скворец-летит" });
   bearer = `Bearer ${welcome.access_token}`;
@@ -150,12 +152,12 @@ test("JavaScript: refusals are the errors that programs catch", async () => {
   await assert.rejects(client(other.secret).models.list(), OpenAI.AuthenticationError);
 });
 
-// Red when: a model goes on for a program that has gone away.
-test("JavaScript: the model stops when the program goes away", async () => {
+/** A stream that would last for long is left in the middle; then the model must stop. */
+async function goAway(at) {
   await node.slowDown();
   try {
     const schema = { type: "array", items: { type: "integer" }, minItems: 200 };
-    const stream = await client(key.secret).chat.completions.create({
+    const stream = await client(key.secret, at).chat.completions.create({
       model: MODEL,
       messages: QUESTION,
       stream: true,
@@ -165,6 +167,7 @@ test("JavaScript: the model stops when the program goes away", async () => {
       if (chunk.choices[0]?.delta.content) break;
       assert.equal(chunk.choices[0].finish_reason, null, "it is over before anybody can go away");
     }
+    assert.equal(await figure("engine_generations"), 1, "it goes on as long as somebody listens");
     const finished = await figure("engine_finished_total");
     stream.controller.abort();
     await until("nothing is generated any more", async () => (await figure("engine_generations")) === 0, 10_000);
@@ -172,6 +175,29 @@ test("JavaScript: the model stops when the program goes away", async () => {
   } finally {
     await node.fullSpeed();
   }
+}
+
+// Red when: a model goes on for a program that has gone away.
+test("JavaScript: the model stops when the program goes away", () => goAway(node));
+
+// Red when: a gateway without a model refuses what another node could do, does it otherwise than that one, or lets it go on for nobody.
+test("JavaScript: a gateway without a model lets another node answer", async () => {
+  const at = (place) => client(key.secret, place);
+  const isKnown = async () => (await at(without).models.list()).data.some(({ id }) => id === MODEL);
+  await until("the key and the model are known there", isKnown);
+  const asked = { model: MODEL, messages: QUESTION, seed: 11, logprobs: true, top_logprobs: 1 };
+  const [there, here] = [await at(without).chat.completions.create(asked), await at(node).chat.completions.create(asked)];
+  assert.deepEqual(there.choices, here.choices);
+  assert.equal(there.usage.total_tokens, here.usage.total_tokens);
+  let text = "";
+  for await (const chunk of await at(without).chat.completions.create({ ...asked, stream: true }))
+    text += chunk.choices[0]?.delta.content ?? "";
+  assert.equal(text, here.choices[0].message.content);
+  const meaning = async (place) => (await at(place).embeddings.create({ model: MODEL, input: "Лис" })).data[0].embedding;
+  assert.deepEqual(await meaning(without), await meaning(node));
+  const long = { ...asked, messages: [{ role: "user", content: "слово ".repeat(5000) }] };
+  await assert.rejects(at(without).chat.completions.create(long), OpenAI.BadRequestError);
+  await goAway(without);
 });
 
 const skip = PYTHON ? false : "there is no Python with the SDK: ./x test sdk makes one";
@@ -182,4 +208,15 @@ test("Python: the same, by the Python SDK", { skip }, async () => {
   const child = spawn(PYTHON, [script, "-v"], { env, stdio: ["ignore", "inherit", "inherit"], timeout: PYTHON_MS });
   const [code, how] = await once(child, "close");
   assert.equal(code, 0, `the Python tests failed: ${how ?? code}`);
+});
+
+// Red when: a gateway promises models that nobody has any more.
+test("JavaScript: without any model in reach it says so", async () => {
+  await node.stop();
+  const ask = () => client(key.secret, without).chat.completions.create({ model: MODEL, messages: QUESTION });
+  await until("the other node is missed", async () => (await client(key.secret, without).models.list()).data.length === 0);
+  await assert.rejects(ask(), (error) => {
+    assert.deepEqual([error.status, error.code, error.type], [503, "no_model", "server_error"]);
+    return true;
+  });
 });

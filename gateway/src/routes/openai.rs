@@ -2,7 +2,7 @@
 //!
 //! ## Journey: a program's question
 //! [`crate::guard`] finds the program by its key -> [`body`] checks that every parameter is one that is understood, or one that changes
-//! nothing -> [`parameters`] and [`chat::request`] make a generation of it -> [`inference::Desk::generate`] -> [`run`] gathers what the
+//! nothing -> [`parameters`] and [`chat::request`] make a generation of it -> [`inference::Desk::generate_by`], here or on another node -> [`run`] gathers what the
 //! model says, or [`stream`] passes it on piece by piece. When the program goes away, the generation is dropped with the answer, and ends.
 
 mod answer;
@@ -20,6 +20,8 @@ mod tool_calls;
 
 use std::sync::Arc;
 
+use self::error::ProgramError;
+use crate::{app::App, error::ApiError, guard::guard, limits::PROGRAM_BODY_BYTES_MAX};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -27,10 +29,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use inference::engine::ModelInfo;
-
-use self::error::ProgramError;
-use crate::{app::App, error::ApiError, guard::guard, limits::PROGRAM_BODY_BYTES_MAX};
 
 /// Where these endpoints are.
 const ROOT: &str = "/v1/";
@@ -59,16 +57,13 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .layer(middleware::from_fn_with_state(app.clone(), guard))
 }
 
-/// The model that answers here, while this node takes work.
-fn serving(app: &App) -> Option<Arc<ModelInfo>> {
-    app.desk.model().filter(|_| app.desk.takes_work())
-}
-
 /// The model that a program asks for.
-fn asked_for(app: &App, name: &str) -> Result<Arc<ModelInfo>, ProgramError> {
-    let model = serving(app).ok_or(ProgramError::NoModel)?;
-    if model.name == name {
-        Ok(model)
+fn asked_for(app: &App, name: &str) -> Result<(), ProgramError> {
+    let models = app.desk.models();
+    if models.is_empty() {
+        Err(ProgramError::NoModel)
+    } else if models.contains(name) {
+        Ok(())
     } else {
         Err(ProgramError::ModelUnknown(name.chars().take(100).collect()))
     }

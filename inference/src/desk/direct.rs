@@ -1,9 +1,15 @@
-//! What a caller computes on this node's own model without a chat: test chats, and what programs ask for.
+//! What is computed without a chat: test chats on this node's own model, and what programs ask for on whichever node has their model.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
+
+use keys::NodeId;
 
 use super::Desk;
-use crate::engine::{Embedding, EngineLoad, Generation, GenerationError, ModelInfo, Running};
+use crate::{
+    compute,
+    engine::{Embedding, EngineLoad, Generation, GenerationError, Input, ModelInfo, Running},
+    limits::ATTEMPTS_MAX,
+};
 
 impl Desk {
     /// The model of this node, when it is loaded.
@@ -12,7 +18,7 @@ impl Desk {
         self.engine.model()
     }
 
-    /// Begins a generation whose outcome nobody writes down. Dropping it cancels it.
+    /// Begins a generation on this node whose outcome nobody writes down. Dropping it cancels it.
     ///
     /// # Errors
     /// When no model is loaded here, it is full, or what is asked for makes no sense.
@@ -20,12 +26,59 @@ impl Desk {
         self.engine.generate(generation).await
     }
 
-    /// The meaning of a text as numbers, by this node's model.
+    /// The models that take work now, here or on a node within reach.
+    #[must_use]
+    pub fn models(&self) -> BTreeSet<String> {
+        let offers = self.offers().into_values().flatten();
+        offers.map(|offer| offer.model).collect()
+    }
+
+    /// Begins a generation by this model, wherever it is expected to be over first; nobody writes its outcome down. Dropping it cancels
+    /// it. A node that does not begin is passed over; one that fails later has failed.
     ///
     /// # Errors
-    /// When no model is loaded here, it gives none, or the text is too long for it.
-    pub async fn embed(&self, text: &str) -> Result<Embedding, GenerationError> {
-        self.engine.embed(text).await
+    /// When no node has the model, all are full, or what is asked for makes no sense.
+    pub async fn generate_by(&self, model: &str, generation: Generation) -> Result<Running, GenerationError> {
+        let characters = characters(&generation.input);
+        let mut last = GenerationError::NotReady;
+        for node in self.nodes_for(model, characters) {
+            let begun = if node == self.mesh.node() {
+                self.engine.generate(generation.clone()).await
+            } else {
+                compute::ask(&self.mesh, node, model, generation.clone()).await
+            };
+            match begun {
+                Err(error) if error.says_nothing_of_the_question() => last = error,
+                begun => return begun,
+            }
+        }
+        Err(last)
+    }
+
+    /// The meaning of a text as numbers, by this model, wherever it is.
+    ///
+    /// # Errors
+    /// When no node has the model, it gives none, or the text is too long for it.
+    pub async fn embed_by(&self, model: &str, text: &str) -> Result<Embedding, GenerationError> {
+        let mut last = GenerationError::NotReady;
+        for node in self.nodes_for(model, text.chars().count()) {
+            let made = if node == self.mesh.node() {
+                self.engine.embed(text).await
+            } else {
+                compute::embed(&self.mesh, node, model, text).await
+            };
+            match made {
+                Err(error) if error.says_nothing_of_the_question() => last = error,
+                made => return made,
+            }
+        }
+        Err(last)
+    }
+
+    /// The nodes that have this model, best first.
+    fn nodes_for(&self, model: &str, characters: usize) -> Vec<NodeId> {
+        let order = self.routing.order(&self.engine, &self.mesh, model, characters);
+        order.into_iter().take(ATTEMPTS_MAX).collect()
     }
 
     /// How busy this node's engine is.
@@ -38,5 +91,13 @@ impl Desk {
     #[must_use]
     pub fn takes_work(&self) -> bool {
         self.mesh.view().borrow().takes_work(&self.mesh.node())
+    }
+}
+
+fn characters(input: &Input) -> usize {
+    match input {
+        Input::Chat(messages) => messages.iter().map(|message| message.content.chars().count()).sum(),
+        Input::Exchange(exchange) => exchange.turns.iter().map(|turn| turn.content.chars().count()).sum(),
+        Input::Text { prompt, .. } => prompt.chars().count(),
     }
 }

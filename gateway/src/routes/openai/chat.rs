@@ -75,7 +75,8 @@ pub(crate) async fn post(
     place: Place,
     Body(request): Body<ChatRequest>,
 ) -> Result<Response, ProgramError> {
-    let model = asked_for(&app, &request.choosing.model)?;
+    let model = request.choosing.model.clone();
+    asked_for(&app, &model)?;
     let is_streamed = request.choosing.stream;
     let includes_usage = request.choosing.includes_usage();
     let Asked {
@@ -84,8 +85,8 @@ pub(crate) async fn post(
         has_tools,
         beginning,
     } = request.asked(run::random_seed())?;
-    let running = run::begin(&app, &program, &beginning, input, sampling).await?;
-    let head = Head::new("chatcmpl", &model.name);
+    let running = run::begin(&app, (&program, &model), &beginning, input, sampling).await?;
+    let head = Head::new("chatcmpl", &model);
     let reader = has_tools.then(ToolReader::default);
     if is_streamed {
         return stream::answer(running, Pieces::new(head, includes_usage, reader), place).await;

@@ -141,7 +141,8 @@ pub(crate) async fn post(
     place: Place,
     Body(request): Body<CompletionRequest>,
 ) -> Result<Response, ProgramError> {
-    let model = asked_for(&app, &request.choosing.model)?;
+    let model = request.choosing.model.clone();
+    asked_for(&app, &model)?;
     let prompt = request.prompt()?;
     let mut sampling = request.choosing.sampling(None, run::random_seed())?;
     if !request.choosing.limits_tokens() {
@@ -155,9 +156,9 @@ pub(crate) async fn post(
         card_bytes: 0,
     };
     let beginning: String = prompt.chars().take(200).collect();
-    let running = run::begin(&app, &program, beginning.as_bytes(), input, sampling).await?;
+    let running = run::begin(&app, (&program, &model), beginning.as_bytes(), input, sampling).await?;
     let echoed = if request.echo { prompt } else { String::new() };
-    let head = Head::new("cmpl", &model.name);
+    let head = Head::new("cmpl", &model);
     if request.choosing.stream {
         let pieces = Pieces {
             head,

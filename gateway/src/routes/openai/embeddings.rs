@@ -1,4 +1,4 @@
-//! `POST /v1/embeddings`: the meaning of texts as numbers, by this node's model.
+//! `POST /v1/embeddings`: the meaning of texts as numbers, by a model of the mesh.
 
 use std::sync::Arc;
 
@@ -121,13 +121,14 @@ pub(crate) async fn post(
     _place: Place,
     Body(request): Body<EmbeddingsRequest>,
 ) -> Result<Json<EmbeddingsAnswer>, ProgramError> {
-    let model = asked_for(&app, &request.model)?;
+    let model = request.model.clone();
+    asked_for(&app, &model)?;
     let encoding = request.encoding_format;
     let texts = request.texts()?;
     let computing = async {
         let (mut data, mut tokens) = (Vec::with_capacity(texts.len()), 0_u32);
         for (index, text) in texts.iter().enumerate() {
-            let embedding = app.desk.embed(text).await?;
+            let embedding = app.desk.embed_by(&model, text).await?;
             tokens = tokens.saturating_add(embedding.tokens);
             data.push(EmbeddingBody {
                 object: "embedding",
@@ -140,7 +141,7 @@ pub(crate) async fn post(
     let (data, tokens) = within(PROGRAM_TIMEOUT, computing).await?;
     Ok(Json(EmbeddingsAnswer {
         object: "list",
-        model: model.name.clone(),
+        model,
         data,
         usage: EmbeddingsUsage {
             prompt_tokens: tokens,

@@ -18,7 +18,7 @@ pub(crate) enum ProgramError {
     Api(ApiError),
     /// No node here has this model.
     ModelUnknown(String),
-    /// This node has no model, or none that takes work now.
+    /// No node within reach has a model that takes work now.
     NoModel,
     /// It computes as much as it can.
     Busy,
@@ -75,7 +75,7 @@ impl ProgramError {
             Self::ModelUnknown(name) => {
                 format!("The model '{name}' is not served here; GET /v1/models lists those that are.")
             }
-            Self::NoModel => "This node has no model that takes work now; use another gateway of the mesh.".into(),
+            Self::NoModel => "No node within reach has a model that takes work now.".into(),
             Self::Busy => "The model computes as much as it can; try again in a moment.".into(),
             Self::ParameterUnknown(name) => format!("The parameter '{name}' is not known here."),
             Self::ParameterUnsupported { name, why } => {

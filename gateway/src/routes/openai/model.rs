@@ -1,4 +1,4 @@
-//! `GET /v1/models/{model}`: one model that answers at this gateway.
+//! `GET /v1/models/{model}`: one model that takes work now.
 
 use std::sync::Arc;
 
@@ -22,5 +22,6 @@ pub(crate) async fn get(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
 ) -> Result<Json<ModelBody>, ProgramError> {
-    Ok(Json(ModelBody::of(&asked_for(&app, &model)?.name)))
+    asked_for(&app, &model)?;
+    Ok(Json(ModelBody::of(&model)))
 }

@@ -1,4 +1,4 @@
-//! `GET /v1/models`: the models that answer at this gateway.
+//! `GET /v1/models`: the models that take work now, here or on a node within reach.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{error::ProgramErrorBody, serving};
+use super::error::ProgramErrorBody;
 use crate::app::App;
 
 /// A model.
@@ -46,6 +46,6 @@ pub(crate) struct ModelsAnswer {
     (status = 429, body = ProgramErrorBody), (status = 503, body = ProgramErrorBody),
 ))]
 pub(crate) async fn get(State(app): State<Arc<App>>) -> Json<ModelsAnswer> {
-    let data = serving(&app).iter().map(|model| ModelBody::of(&model.name)).collect();
+    let data = app.desk.models().iter().map(|model| ModelBody::of(model)).collect();
     Json(ModelsAnswer { object: "list", data })
 }

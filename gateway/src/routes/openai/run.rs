@@ -46,7 +46,7 @@ fn conversation(program: &Program, beginning: &[u8]) -> [u8; 32] {
 /// Begins to generate.
 pub(super) async fn begin(
     app: &App,
-    program: &Program,
+    (program, model): (&Program, &str),
     beginning: &[u8],
     input: Input,
     sampling: Sampling,
@@ -60,7 +60,7 @@ pub(super) async fn begin(
         accepted: Vec::new(),
         deadline: PROGRAM_TIMEOUT,
     };
-    Ok(app.desk.generate(generation).await?)
+    Ok(app.desk.generate_by(model, generation).await?)
 }
 
 /// A whole answer.
