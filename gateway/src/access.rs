@@ -3,7 +3,7 @@
 //! An endpoint that is not in the table is answered to nobody, so a new one cannot be forgotten. `ACCESS.md` is what the table comes
 //! to; a test walks every endpoint as every role and as nobody, and holds the answers against that file.
 
-use crdt::records::account::{Role, Roles};
+use crdt::records::account::{ApiScope, Role, Roles};
 
 /// Who may call an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) enum Who {
     Roles(&'static [Role]),
     /// As [`Who::Roles`], and has shown a second factor a short while ago.
     RolesWithCode(&'static [Role]),
+    /// A program with a key of this scope, in the name of whoever made the key.
+    Key(ApiScope),
 }
 
 /// A line of the table.
@@ -68,6 +70,9 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("POST", "/api/v1/account/second-factor/remove", PEOPLE),
     rule("GET", "/api/v1/account/export", PEOPLE),
     rule("POST", "/api/v1/account/delete", PEOPLE),
+    rule("GET", "/api/v1/keys", PEOPLE),
+    rule("POST", "/api/v1/keys", PEOPLE),
+    rule("DELETE", "/api/v1/keys/{id}", PEOPLE),
     // Other people.
     rule("POST", "/api/v1/people/links", ADMINISTRATORS),
     rule("GET", "/api/v1/people", KEEPERS),
@@ -122,6 +127,12 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("GET", "/api/v1/mesh", PEOPLE),
     rule("GET", "/api/v1/mesh/breakers", ADMINISTRATORS),
     rule("GET", "/api/v1/gateways", PEOPLE),
+    // Programs.
+    rule("GET", "/v1/models", Who::Key(ApiScope::Models)),
+    rule("GET", "/v1/models/{model}", Who::Key(ApiScope::Models)),
+    rule("POST", "/v1/chat/completions", Who::Key(ApiScope::Chat)),
+    rule("POST", "/v1/completions", Who::Key(ApiScope::Chat)),
+    rule("POST", "/v1/embeddings", Who::Key(ApiScope::Embeddings)),
 ];
 
 /// The table's word on an endpoint; `None` when it is not in it.

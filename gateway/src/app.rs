@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, pin::Pin, sync::Arc};
 
-use crdt::Store;
+use crdt::{Store, records::EntryId};
 use inference::{Desk, swarm::Offer};
 use keys::{ContentId, NodeId, NodeKey};
 use monitor::Load;
@@ -13,9 +13,10 @@ use crate::{
     auth::lock::Locks,
     chats::Chats,
     error::ApiError,
+    figures::Figures,
     files::Files,
     letters::{self, LetterDesk},
-    limits::{EXPORTS_MAX, SOCKETS_MAX, WORKSHOP_PLACES},
+    limits::{EXPORTS_MAX, PROGRAM_REQUESTS_MAX, SOCKETS_MAX, WORKSHOP_PLACES},
     people::People,
     policy::Policies,
     rate::RateLimit,
@@ -127,6 +128,8 @@ pub(crate) struct App {
     pub(crate) addresses: RateLimit<IpAddr>,
     /// Requests of each person.
     pub(crate) accounts: RateLimit<ContentId>,
+    /// Requests of each program's key.
+    pub(crate) keys: RateLimit<EntryId>,
     /// Who tried wrong passwords lately.
     pub(crate) locks: Locks,
     /// The accounts.
@@ -139,6 +142,10 @@ pub(crate) struct App {
     pub(crate) letters: LetterDesk,
     /// Downloads of everything that are packed at one time.
     pub(crate) exports: Arc<Semaphore>,
+    /// Requests of programs that are seen to at one time.
+    pub(crate) programs: Arc<Semaphore>,
+    /// What is counted.
+    pub(crate) figures: Figures,
     /// Whether people come over TLS.
     pub(crate) is_encrypted: bool,
     /// Cards and pictures that are unpacked at one time.
@@ -187,12 +194,15 @@ impl App {
             sign_ins: RateLimit::default(),
             addresses: RateLimit::default(),
             accounts: RateLimit::default(),
+            keys: RateLimit::default(),
             locks: Locks::default(),
             people,
             policies,
             audit,
             letters: desk,
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            programs: Arc::new(Semaphore::new(PROGRAM_REQUESTS_MAX)),
+            figures: Figures::default(),
             is_encrypted: false,
             workshop: Arc::new(Semaphore::new(WORKSHOP_PLACES)),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crdt::records::{
-    account::{Account, Role},
+    account::{Account, ApiScope, Role},
     session::{Message, Session, Speaker},
 };
 use keys::ContentId;
@@ -65,6 +65,12 @@ fn about(id: ContentId, account: &Account) -> Value {
             "note": favourite.note.as_ref().map(|note| note.text().to_owned()),
         })
     });
+    let keys = account.api_keys.iter().map(|key| {
+        json!({
+            "label": key.label.text(), "made_at": key.id.at().0, "expires_at": key.expires.map(|expires| expires.0),
+            "scopes": key.scopes.iter().map(ApiScope::name).collect::<Vec<_>>(),
+        })
+    });
     json!({
         "id": id.to_string(),
         "name": account.name.text(),
@@ -75,6 +81,7 @@ fn about(id: ContentId, account: &Account) -> Value {
         "preferences": account.preferences,
         "consents": consents.collect::<Vec<_>>(),
         "devices": devices.collect::<Vec<_>>(),
+        "keys": keys.collect::<Vec<_>>(),
         "favourites": favourites.collect::<Vec<_>>(),
     })
 }

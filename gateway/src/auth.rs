@@ -11,6 +11,7 @@ pub(crate) mod cookies;
 pub(crate) mod devices;
 pub(crate) mod lock;
 pub(crate) mod passwords;
+pub(crate) mod programs;
 
 use std::sync::Arc;
 

@@ -6,7 +6,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
-use crdt::{StoreError, records::RecordError};
+use crdt::{
+    StoreError,
+    records::{RecordError, account::ApiScope},
+};
 use keys::password::PasswordError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -47,6 +50,9 @@ pub(crate) enum ApiError {
     MailNotConfigured,
     Conflict,
     AddressBanned,
+    KeyInvalid,
+    KeyScope(ApiScope),
+    KeysFull,
     Character(CharacterError),
 }
 
@@ -110,6 +116,9 @@ impl ApiError {
             Self::MailNotConfigured => "mail_not_configured",
             Self::Conflict => "conflict",
             Self::AddressBanned => "address_banned",
+            Self::KeyInvalid => "invalid_api_key",
+            Self::KeyScope(_) => "key_scope_missing",
+            Self::KeysFull => "keys_full",
             Self::Character(error) => error.code(),
         }
     }
@@ -148,6 +157,9 @@ impl ApiError {
             Self::ConsentMissing => "Both consents must be given, to the words as they are now.".into(),
             Self::MailNotConfigured => "No mail server is configured.".into(),
             Self::Conflict => "This does not fit what is there now.".into(),
+            Self::KeyInvalid => "The API key is missing, unknown, expired or taken back.".into(),
+            Self::KeyScope(scope) => format!("The API key has no scope '{}'.", scope.name()),
+            Self::KeysFull => "There are 20 keys already; take one back first.".into(),
             Self::AddressBanned => "Requests from this address are refused.".into(),
             Self::Character(error) => error.message(),
         }
@@ -161,7 +173,9 @@ impl ApiError {
             | Self::TextEmpty
             | Self::EmailInvalid
             | Self::ConsentMissing => StatusCode::BAD_REQUEST,
-            Self::NotSignedIn | Self::NameOrPasswordWrong | Self::TokenReused => StatusCode::UNAUTHORIZED,
+            Self::NotSignedIn | Self::NameOrPasswordWrong | Self::TokenReused | Self::KeyInvalid => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::LinkInvalid
             | Self::NotAllowed
             | Self::AccountBlocked
@@ -170,6 +184,7 @@ impl ApiError {
             | Self::SecondFactorWrong
             | Self::SecondFactorMissing
             | Self::ForeignOrigin
+            | Self::KeyScope(_)
             | Self::AddressBanned => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::NameTaken
@@ -178,6 +193,7 @@ impl ApiError {
             | Self::NoAnswer
             | Self::AnswerFull
             | Self::FavouritesFull
+            | Self::KeysFull
             | Self::ChatFull => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -246,6 +262,7 @@ impl From<StoreError> for ApiError {
             StoreError::Record(RecordError::Limit("name")) => Self::NameInvalid,
             StoreError::Record(RecordError::Limit("email")) => Self::EmailInvalid,
             StoreError::Record(RecordError::Full("favourites")) => Self::FavouritesFull,
+            StoreError::Record(RecordError::Full("keys")) => Self::KeysFull,
             StoreError::Record(RecordError::Full("messages")) => Self::ChatFull,
             StoreError::Record(error) => Self::BodyInvalid(error.to_string()),
             error => {
@@ -304,6 +321,9 @@ mod tests {
             ApiError::MailNotConfigured,
             ApiError::Conflict,
             ApiError::AddressBanned,
+            ApiError::KeyInvalid,
+            ApiError::KeyScope(ApiScope::Chat),
+            ApiError::KeysFull,
         ];
         let errors = errors
             .into_iter()

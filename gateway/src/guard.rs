@@ -6,21 +6,25 @@ use std::{
 };
 
 use axum::{
-    extract::{ConnectInfo, MatchedPath, Request, State},
+    extract::{ConnectInfo, MatchedPath, OriginalUri, Request, State},
     http::{HeaderMap, HeaderValue, Method, header, request::Parts},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use keys::Timestamp;
 
 use crate::{
     access::{self, Who},
     app::App,
-    auth::{self, Person},
+    auth::{
+        self, Person,
+        programs::{self, Program},
+    },
     error::ApiError,
     idle::Peer,
-    limits::SECOND_FACTOR_FRESH,
+    limits::{KEY_REQUEST_BURST, KEY_REQUESTS_PER_SECOND, SECOND_FACTOR_FRESH},
     policy::range,
+    routes::openai,
 };
 
 /// Refuses addresses that are banned, and those that ask for too much.
@@ -32,12 +36,12 @@ pub(crate) async fn watch_addresses(
 ) -> Response {
     let (address, policy) = (peer.0.ip(), app.policies.current());
     if policy.is_banned(address, Timestamp::now()) {
-        return ApiError::AddressBanned.into_response();
+        return openai::refusal(request.uri().path(), ApiError::AddressBanned);
     }
     let (burst, per_second) = policy.address_rate();
     match app.addresses.take(range(address), burst, per_second, Instant::now()) {
         Ok(()) => next.run(request).await,
-        Err(wait) => too_many(wait).into_response(),
+        Err(wait) => openai::refusal(request.uri().path(), too_many(wait)),
     }
 }
 
@@ -47,21 +51,37 @@ fn too_many(wait: Duration) -> ApiError {
     }
 }
 
-/// Enforces the table of [`access`]; the person it finds is what the handler gets.
+/// Who asks.
+enum Caller {
+    Anyone,
+    Person(Person),
+    Program(Program),
+}
+
+/// Enforces the table of [`access`]; the person or program it finds is what the handler gets.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     match judge(&app, &parts).await {
-        Ok(person) => {
-            if let Some(person) = person {
-                parts.extensions.insert(person);
+        Ok(caller) => {
+            match caller {
+                Caller::Anyone => {}
+                Caller::Person(person) => drop(parts.extensions.insert(person)),
+                Caller::Program(program) => drop(parts.extensions.insert(program)),
             }
             next.run(Request::from_parts(parts, body)).await
         }
-        Err(error) => error.into_response(),
+        Err(error) => {
+            // The router has cut off what comes before its own part.
+            let whole = parts
+                .extensions
+                .get::<OriginalUri>()
+                .map_or(&parts.uri, |whole| &whole.0);
+            openai::refusal(whole.path(), error)
+        }
     }
 }
 
-async fn judge(app: &App, request: &Parts) -> Result<Option<Person>, ApiError> {
+async fn judge(app: &App, request: &Parts) -> Result<Caller, ApiError> {
     let path = request.extensions.get::<MatchedPath>().ok_or(ApiError::NotFound)?;
     let who = access::find(request.method.as_str(), path.as_str()).ok_or(ApiError::NotFound)?;
     let headers = &request.headers;
@@ -70,7 +90,14 @@ async fn judge(app: &App, request: &Parts) -> Result<Option<Person>, ApiError> {
         return Err(ApiError::ForeignOrigin);
     }
     let (roles, needs_code) = match who {
-        Who::Anyone => return Ok(None),
+        Who::Anyone => return Ok(Caller::Anyone),
+        Who::Key(scope) => {
+            let program = programs::program(app, headers, scope).await?;
+            let taken = app
+                .keys
+                .take(program.key, KEY_REQUEST_BURST, KEY_REQUESTS_PER_SECOND, Instant::now());
+            return taken.map(|()| Caller::Program(program)).map_err(too_many);
+        }
         Who::Roles(roles) => (roles, false),
         Who::RolesWithCode(roles) => (roles, true),
     };
@@ -84,7 +111,7 @@ async fn judge(app: &App, request: &Parts) -> Result<Option<Person>, ApiError> {
     if needs_code {
         require_code(&person, Timestamp::now())?;
     }
-    Ok(Some(person))
+    Ok(Caller::Person(person))
 }
 
 /// Refuses who has not shown a second factor a short while ago.

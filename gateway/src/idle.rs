@@ -6,6 +6,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -28,9 +32,44 @@ pub(crate) struct PatientListener(pub(crate) TcpListener);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-impl Connected<IncomingStream<'_, PatientListener>> for Peer {
+/// How many requests of a connection take their time: while there is one, the other end has nothing to say and is not silent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patience(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(Patience);
+
+impl Patience {
+    pub(crate) fn hold(&self) -> Held {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Held(self.clone())
+    }
+
+    fn is_held(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is known of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) peer: Peer,
+    pub(crate) patience: Patience,
+}
+
+impl Connected<IncomingStream<'_, PatientListener>> for Line {
     fn connect_info(stream: IncomingStream<'_, PatientListener>) -> Self {
-        Self(*stream.remote_addr())
+        Self {
+            peer: Peer(*stream.remote_addr()),
+            patience: stream.io().patience.clone(),
+        }
     }
 }
 
@@ -48,6 +87,7 @@ impl Listener for PatientListener {
             PatientStream {
                 stream,
                 deadline: Box::pin(sleep(CONNECTION_SILENCE_MAX)),
+                patience: Patience::default(),
             },
             address,
         )
@@ -62,6 +102,7 @@ impl Listener for PatientListener {
 pub(crate) struct PatientStream {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
+    patience: Patience,
 }
 
 impl AsyncRead for PatientStream {
@@ -71,11 +112,15 @@ impl AsyncRead for PatientStream {
                 self.deadline.as_mut().reset(Instant::now() + CONNECTION_SILENCE_MAX);
                 Poll::Ready(result)
             }
-            Poll::Pending => self
-                .deadline
-                .as_mut()
-                .poll(cx)
-                .map(|()| Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => {
+                while self.deadline.as_mut().poll(cx).is_ready() {
+                    if !self.patience.is_held() {
+                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                    }
+                    self.deadline.as_mut().reset(Instant::now() + CONNECTION_SILENCE_MAX);
+                }
+                Poll::Pending
+            }
         }
     }
 }
@@ -115,5 +160,19 @@ mod tests {
             began.elapsed() >= CONNECTION_SILENCE_MAX,
             "what was said gave it the whole time again"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_an_answer_may_be_silent_for_as_long_as_it_takes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut listener = PatientListener(listener);
+        let _client = TcpStream::connect(address).await.unwrap();
+        let (mut served, _) = listener.accept().await;
+        let held = served.patience.hold();
+        let waiting = tokio::time::timeout(CONNECTION_SILENCE_MAX * 5, served.read_u8());
+        assert!(waiting.await.is_err(), "it is waited for");
+        drop(held);
+        assert_eq!(served.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -15,6 +15,7 @@ mod audit;
 mod auth;
 mod chats;
 mod error;
+mod figures;
 mod files;
 mod guard;
 mod idle;
@@ -43,7 +44,7 @@ pub use openapi::document as openapi;
 
 use crate::{
     app::{App, stopped},
-    idle::{PatientListener, Peer},
+    idle::{Line, PatientListener},
 };
 
 /// Serves people on `listener` until `stopping` becomes true; open requests then get a moment to finish.
@@ -57,7 +58,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let app = App::start(settings, stopping.clone());
     let hub = rooms::run(app.clone());
-    let service = routes::router(app).into_make_service_with_connect_info::<Peer>();
+    let service = routes::router(app).into_make_service_with_connect_info::<Line>();
     let stop = {
         let mut stopping = stopping.clone();
         async move { stopped(&mut stopping).await }

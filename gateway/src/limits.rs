@@ -125,6 +125,30 @@ pub const REQUESTS_PER_SECOND_ADDRESS: u64 = 100;
 pub const REQUESTS_PER_SECOND_ACCOUNT: u64 = 50;
 /// So many seconds of the long run may come at once: a page that starts asks for a dozen things.
 pub const REQUEST_BURST_SECONDS: f64 = 4.0;
+/// A store that does not answer within this is not ready.
+pub const READY_PATIENCE: Duration = Duration::from_secs(2);
+/// Days that a key of a program lasts at most, when it ends at all: ten years.
+pub const KEY_DAYS_MAX: u64 = 3650;
+/// Requests with one key in a burst: a script that starts a batch.
+pub const KEY_REQUEST_BURST: f64 = 60.0;
+/// Requests with one key each second in the long run: more than a node answers.
+pub const KEY_REQUESTS_PER_SECOND: f64 = 10.0;
+/// Bytes of a program's request: the longest context as text, escaped, with room for tools.
+pub const PROGRAM_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Messages of a program's chat.
+pub const PROGRAM_MESSAGES_MAX: usize = 1000;
+/// Tools that a program offers a model.
+pub const PROGRAM_TOOLS_MAX: usize = 128;
+/// Texts of one request for embeddings: each takes the model a moment in which nobody else is served.
+pub const EMBEDDING_TEXTS_MAX: usize = 64;
+/// A program's request is answered within this, or not at all: what the SDKs wait.
+pub const PROGRAM_TIMEOUT: Duration = Duration::from_secs(600);
+/// Requests of programs that a gateway sees to at one time; an engine refuses more than 32 by itself.
+pub const PROGRAM_REQUESTS_MAX: usize = 256;
+/// A streamed answer begins so late at the latest, without a word: until then an error still has a status of its own.
+pub const STREAM_HEAD_PATIENCE: Duration = Duration::from_secs(2);
+/// While a stream has nothing to say it says so, for those in between that close silent connections.
+pub const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Bytes of a picture that a person sends.
 pub const PICTURE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Pixels of one side of a picture that is unpacked; 50 megapixels are more than any camera's portrait.

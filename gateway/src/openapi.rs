@@ -3,8 +3,9 @@
 use utoipa::OpenApi;
 
 use crate::routes::{
-    account, audit, bans, characters, erasures, favourites, gateways, links, me, mesh_breakers, mesh_view, password,
-    people, refresh, search, sessions, settings, sign_in, sign_out, sign_out_everywhere, sign_up, welcome,
+    account, api_keys, audit, bans, characters, erasures, favourites, gateways, links, me, mesh_breakers, mesh_view,
+    openai, password, people, refresh, search, sessions, settings, sign_in, sign_out, sign_out_everywhere, sign_up,
+    welcome,
 };
 
 #[derive(OpenApi)]
@@ -89,6 +90,14 @@ use crate::routes::{
         gateways::get,
         mesh_view::get,
         mesh_breakers::get,
+        api_keys::list::get,
+        api_keys::make::post,
+        api_keys::revoke::delete,
+        openai::models::get,
+        openai::model::get,
+        openai::chat::post,
+        openai::completions::post,
+        openai::embeddings::post,
     )
 )]
 struct Contract;

@@ -1,6 +1,7 @@
 //! The table of endpoints and what surrounds each of them: who may call it, deadline, body limit, security headers.
 
 pub(crate) mod account;
+pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod bans;
 pub(crate) mod characters;
@@ -8,10 +9,13 @@ pub(crate) mod chat;
 pub(crate) mod erasures;
 pub(crate) mod favourites;
 pub(crate) mod gateways;
+pub(crate) mod health;
 pub(crate) mod links;
 pub(crate) mod me;
 pub(crate) mod mesh_breakers;
 pub(crate) mod mesh_view;
+pub(crate) mod metrics;
+pub(crate) mod openai;
 pub(crate) mod page;
 pub(crate) mod password;
 pub(crate) mod people;
@@ -29,7 +33,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State},
+    extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Request, State},
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
@@ -44,6 +48,7 @@ use crate::{
     auth::{Person, role_name},
     error::ApiError,
     guard::{self, guard},
+    idle::Line,
     limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT},
     pages,
 };
@@ -143,6 +148,8 @@ fn own_account() -> Router<Arc<App>> {
             "/account/second-factor/remove",
             post(account::second_factor::remove::post),
         )
+        .route("/keys", get(api_keys::list::get).post(api_keys::make::post))
+        .route("/keys/{id}", delete(api_keys::revoke::delete))
         .route("/account/export", get(account::export::get))
         .route("/account/delete", post(account::delete::post))
 }
@@ -216,12 +223,17 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), guard));
     Router::new()
         .nest("/api/v1", api)
+        .nest("/v1", openai::router(&app))
         .fallback(get(pages::page))
         .layer(middleware::from_fn_with_state(app.clone(), only_at_a_gateway))
         // How a node is may be asked of any.
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::get))
         .layer(middleware::from_fn_with_state(app.clone(), guard::watch_addresses))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(introduce))
+        .layer(middleware::from_fn_with_state(app.clone(), count))
         .layer(middleware::from_fn(security_headers))
         .layer(CompressionLayer::new())
         .with_state(app)
@@ -233,10 +245,25 @@ async fn only_at_a_gateway(State(app): State<Arc<App>>, request: Request, next: 
         return next.run(request).await;
     };
     let refusal = ApiError::NotAGateway;
-    if request.uri().path().starts_with("/api/") {
-        return refusal.into_response();
+    let path = request.uri().path();
+    if path.starts_with("/api/") || path.starts_with("/v1/") {
+        return openai::refusal(path, refusal);
     }
     (StatusCode::MISDIRECTED_REQUEST, Html(pages::serves_nobody(why))).into_response()
+}
+
+/// Counts what was answered.
+async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    app.figures.answered(response.status().as_u16());
+    response
+}
+
+/// Tells what stands behind whose connection it is.
+async fn introduce(ConnectInfo(line): ConnectInfo<Line>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(ConnectInfo(line.peer));
+    request.extensions_mut().insert(line.patience);
+    next.run(request).await
 }
 
 async fn deadline(request: Request, next: Next) -> Response {

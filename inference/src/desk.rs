@@ -21,12 +21,15 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::{
     cards::{CardFiles, Cards},
+    compute,
     engine::Engine,
     limits::{ANSWER_EVENT_QUEUE, ENGINE_COMMAND_QUEUE},
     live::{self, Live, Lives},
     serve,
     swarm::{self, router::BreakerEvent},
 };
+
+pub use self::direct::Direct;
 
 /// What happens to an answer, for whoever shows it.
 #[derive(Clone, Debug)]
@@ -112,6 +115,14 @@ enum Command {
     Adopt { order: Order, gateway: NodeId },
 }
 
+/// What other nodes ask for.
+pub struct DeskStreams {
+    /// Answers in chats.
+    pub questions: mpsc::Receiver<(NodeId, Stream)>,
+    /// Work for their programs.
+    pub work: mpsc::Receiver<(NodeId, Stream)>,
+}
+
 /// Handle to the desk. Cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
@@ -125,15 +136,9 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Starts the desk, the service for other nodes, and the announcement of offers. Must run inside a tokio runtime.
+    /// Starts the desk, the services for other nodes, and the announcement of offers. Must run inside a tokio runtime.
     #[must_use]
-    pub fn start(
-        engine: Engine,
-        store: Store,
-        mesh: Mesh,
-        cards: Arc<dyn CardFiles>,
-        streams: mpsc::Receiver<(NodeId, Stream)>,
-    ) -> Self {
+    pub fn start(engine: Engine, store: Store, mesh: Mesh, cards: Arc<dyn CardFiles>, streams: DeskStreams) -> Self {
         let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
         let (notices, _) = broadcast::channel(ANSWER_EVENT_QUEUE);
         tokio::spawn(swarm::announce(mesh.clone(), engine.clone()));
@@ -146,7 +151,8 @@ impl Desk {
             lives: lives.clone(),
             notices: notices.clone(),
         };
-        tokio::spawn(generator.clone().serve(streams));
+        tokio::spawn(generator.clone().serve(streams.questions));
+        tokio::spawn(compute::serve(engine.clone(), mesh.clone(), streams.work));
         let routing = routing::Routing::default();
         let cards = Cards::new(cards);
         let workshop = attempt::Workshop {

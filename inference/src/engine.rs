@@ -39,7 +39,7 @@ use self::{
 use crate::{
     admission::{Admission, Asked, Fairness, Place, Standing},
     limits::{ANSWER_TOKENS_MAX, EMBEDDING_BYTES_MAX, ENGINE_COMMAND_QUEUE, GENERATION_TIMEOUT},
-    template::{self, ChatFormat, ChatMessage},
+    template::{self, ChatFormat, ChatMessage, Exchange},
 };
 
 /// How to run a model.
@@ -111,10 +111,12 @@ pub struct Generation {
 }
 
 /// What a generation continues.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// A chat, which the model's template turns into text.
     Chat(Vec<ChatMessage>),
+    /// A chat of a program, perhaps with tools.
+    Exchange(Exchange),
     /// Text as it is. So many bytes at its beginning are shared by many conversations.
     Text {
         /// The whole of it.
@@ -164,6 +166,15 @@ pub struct TokenProbability {
     pub logprob: f32,
     /// The likeliest tokens with theirs.
     pub alternatives: Vec<(String, f32)>,
+}
+
+/// The meaning of a text as numbers.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Embedding {
+    /// The numbers; together of length 1.
+    pub values: Vec<f32>,
+    /// Tokens of the text.
+    pub tokens: u32,
 }
 
 /// How a generation ended.
@@ -241,10 +252,21 @@ pub enum GenerationError {
     },
 }
 
+impl GenerationError {
+    /// Whether another node may well do what this one did not.
+    #[must_use]
+    pub(crate) const fn says_nothing_of_the_question(&self) -> bool {
+        matches!(
+            self,
+            Self::NotReady | Self::Busy | Self::Full { .. } | Self::Died | Self::Engine(_) | Self::Upstream(_)
+        )
+    }
+}
+
 pub(crate) enum Command {
     Generate(Box<Task>, oneshot::Sender<Result<Running, GenerationError>>),
     Stop(u64),
-    Embed(String, oneshot::Sender<Result<Vec<f32>, GenerationError>>),
+    Embed(String, oneshot::Sender<Result<Embedding, GenerationError>>),
 }
 
 /// What computes: llama.cpp in a process of its own, a server elsewhere, or a mock. It owns status and load, and ends with the queue.
@@ -263,6 +285,19 @@ pub struct Running {
 }
 
 impl Running {
+    /// A generation on another node, and where to put what it says. It is ended by dropping it, and has no pulse.
+    pub(crate) fn elsewhere(queue: usize) -> (mpsc::Sender<EngineEvent>, Self) {
+        let (sender, events) = mpsc::channel(queue);
+        let (commands, _) = mpsc::channel(1);
+        let running = Self {
+            id: 0,
+            events,
+            commands: commands.downgrade(),
+            pulse: watch::channel(0).1,
+        };
+        (sender, running)
+    }
+
     /// Changes whenever what computes says that it lives, also while it has nothing to say of this generation.
     #[must_use]
     pub fn pulse(&self) -> watch::Receiver<u64> {
@@ -431,8 +466,8 @@ impl Engine {
     /// The meaning of a text as numbers, of length 1. Those of different models cannot be compared.
     ///
     /// # Errors
-    /// When no model is loaded or it gives none.
-    pub async fn embed(&self, text: &str) -> Result<Vec<f32>, GenerationError> {
+    /// When no model is loaded, it gives none, or the text is too long for it.
+    pub async fn embed(&self, text: &str) -> Result<Embedding, GenerationError> {
         let end = text.floor_char_boundary(EMBEDDING_BYTES_MAX);
         let (reply, answer) = oneshot::channel();
         self.commands
@@ -459,6 +494,8 @@ fn task(model: &ModelInfo, generation: Generation) -> Result<Task, GenerationErr
             (messages, prompt, card)
         }
         (Input::Chat(messages), None) => (messages, String::new(), 0),
+        (Input::Exchange(exchange), Some(format)) => (Vec::new(), rendered(format, &exchange)?, 0),
+        (Input::Exchange(_), None) => return Err(GenerationError::Unsupported("tools".into())),
         (Input::Text { prompt, card_bytes }, Some(_)) => (Vec::new(), prompt, card_bytes),
         (Input::Text { .. }, None) => return Err(GenerationError::Unsupported("text that is no chat".into())),
     };
@@ -477,6 +514,13 @@ fn task(model: &ModelInfo, generation: Generation) -> Result<Task, GenerationErr
         sampling: generation.sampling,
         accepted: generation.accepted,
         deadline: generation.deadline.min(GENERATION_TIMEOUT),
+    })
+}
+
+fn rendered(format: &ChatFormat, exchange: &Exchange) -> Result<String, GenerationError> {
+    template::render_exchange(format, exchange).map_err(|error| match error {
+        template::ExchangeError::NoTools => GenerationError::Unsupported("tools".into()),
+        template::ExchangeError::Template(error) => GenerationError::Engine(error.to_string()),
     })
 }
 

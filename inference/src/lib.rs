@@ -26,6 +26,7 @@
 pub mod admission;
 mod cards;
 pub mod catalogue;
+mod compute;
 pub mod context;
 pub mod desk;
 pub mod engine;
@@ -39,6 +40,6 @@ pub mod swarm;
 pub mod template;
 
 pub use cards::CardFiles;
-pub use desk::{AnswerEvent, AnswerNotice, Desk};
+pub use desk::{AnswerEvent, AnswerNotice, Desk, DeskStreams};
 pub use engine::{Engine, EngineSettings, EngineStatus, ModelSource};
 pub use live::Live;

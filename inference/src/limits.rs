@@ -101,6 +101,16 @@ pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 pub const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// And none before this: that much a loaded machine or a bad network holds things up.
 pub const SILENCE_MIN: Duration = Duration::from_millis(1000);
+/// Bytes of one frame about work for a program: a gateway takes requests of 1 MiB.
+pub const COMPUTE_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// A node that works for another one's program says at least this often that it lives.
+pub const COMPUTE_BEAT_EVERY: Duration = Duration::from_millis(500);
+/// One that is silent for longer has failed: six beats.
+pub const COMPUTE_SILENCE_MAX: Duration = Duration::from_secs(3);
+/// Pieces that wait for a program that reads slowly; then the other node waits, too.
+pub const COMPUTE_EVENT_QUEUE: usize = 256;
+/// Another node gives the meaning of a text within this: it may have others to serve before.
+pub const EMBEDDING_TIMEOUT: Duration = Duration::from_secs(60);
 /// A node that does not take a question within this is passed over: what mesh takes to suspect a dead one, and a little more.
 pub const ASK_OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// An asking node that does not read for this long loses its answer.
@@ -181,7 +191,7 @@ pub const STOPS_MAX: usize = 16;
 pub const STOP_BYTES_MAX: usize = 128;
 /// Alternatives that are reported with a token.
 pub const LOGPROBS_MAX: u8 = 20;
-/// Tokens of a text to embed; more are cut.
+/// Tokens of a text to embed; a longer one is refused.
 pub const EMBEDDING_TOKENS_MAX: usize = 512;
 /// Bytes of a text to embed.
 pub const EMBEDDING_BYTES_MAX: usize = 16 * 1024;

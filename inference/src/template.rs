@@ -2,7 +2,7 @@
 //!
 //! llama.cpp's fixed list of known templates is never used: it was silently wrong for 12 of 18 models in one report.
 
-use minijinja::{Environment, State, Value, context, syntax::SyntaxConfig};
+use minijinja::{Environment, State, Value, context, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
 
 use crate::limits::TEMPLATE_FUEL;
@@ -14,6 +14,39 @@ pub struct ChatMessage {
     pub role: String,
     /// What is said.
     pub content: String,
+}
+
+/// One message of a program's chat, which may call tools and tell what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
+pub struct Turn {
+    /// `system`, `user`, `assistant` or `tool`.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+    /// Tools that the model called: objects with `function: {name, arguments}`.
+    pub tool_calls: Vec<serde_json::Value>,
+    /// Which call this is the result of.
+    pub tool_call_id: Option<String>,
+}
+
+/// A chat of a program, with the tools that the model may call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
+pub struct Exchange {
+    /// Oldest first.
+    pub turns: Vec<Turn>,
+    /// Descriptions of tools, as the template wants them.
+    pub tools: Vec<serde_json::Value>,
+}
+
+/// A chat with tools that cannot be written as the model wants it.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The template says nothing of tools.
+    #[error("the model's chat template has no place for tools")]
+    NoTools,
+    /// It does not work.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
 }
 
 /// How a model wants a chat written, from its own metadata.
@@ -148,6 +181,53 @@ pub fn render(format: &ChatFormat, messages: &[ChatMessage]) -> Result<String, T
     }
 }
 
+/// The text that the model continues in a chat with tools.
+///
+/// # Errors
+/// When the template fails, or leaves the tools out without a word.
+pub fn render_exchange(format: &ChatFormat, exchange: &Exchange) -> Result<String, ExchangeError> {
+    let clean = |text: &str| without_control(text, &format.control_tokens);
+    let messages = exchange.turns.iter().map(|turn| {
+        let mut message = serde_json::json!({"role": turn.role, "content": clean(&turn.content)});
+        if !turn.tool_calls.is_empty() {
+            message["tool_calls"] = turn.tool_calls.iter().map(|call| cleaned(call, &clean)).collect();
+        }
+        if let Some(id) = &turn.tool_call_id {
+            message["tool_call_id"] = clean(id).into();
+        }
+        Value::from(Serde(message))
+    });
+    let messages: Vec<Value> = messages.collect();
+    let tools = exchange.tools.iter().map(|tool| cleaned(tool, &clean));
+    let tools: Vec<Value> = tools.map(|tool| Value::from(Serde(tool))).collect();
+    let with = |tools: Option<&[Value]>| {
+        let (begin, end) = (&format.begin_token, &format.end_token);
+        render_values(&format.template, &messages, tools, begin, end)
+    };
+    if tools.is_empty() {
+        return Ok(with(None)?);
+    }
+    let text = with(Some(&tools))?;
+    if with(None)? == text {
+        return Err(ExchangeError::NoTools);
+    }
+    Ok(text)
+}
+
+/// Every text in a value without control tokens.
+fn cleaned(value: &serde_json::Value, clean: &impl Fn(&str) -> String) -> serde_json::Value {
+    use serde_json::Value as Json;
+    match value {
+        Json::String(text) => Json::String(clean(text)),
+        Json::Array(values) => values.iter().map(|value| cleaned(value, clean)).collect(),
+        Json::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (clean(name), cleaned(value, clean)))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
 /// Some templates refuse a second system message, some leave it out without a word: then all of them are one, and what is said among
 /// the messages stands at the head of the message behind it.
 fn with_systems(
@@ -193,17 +273,28 @@ fn contains_all(text: &str, messages: &[ChatMessage]) -> bool {
 }
 
 fn render_with(template: &str, messages: &[ChatMessage], begin: &str, end: &str) -> Result<String, TemplateError> {
-    let environment = environment(template)?;
-    let chat = environment
-        .get_template("chat")
-        .map_err(|error| TemplateError(error.to_string()))?;
-    // Thinking is off: a character answers at once.
     let messages: Vec<Value> = messages
         .iter()
         .map(|message| context! { role => message.role.as_str(), content => message.content.as_str() })
         .collect();
+    render_values(template, &messages, None, begin, end)
+}
+
+fn render_values(
+    template: &str,
+    messages: &[Value],
+    tools: Option<&[Value]>,
+    begin: &str,
+    end: &str,
+) -> Result<String, TemplateError> {
+    let environment = environment(template)?;
+    let chat = environment
+        .get_template("chat")
+        .map_err(|error| TemplateError(error.to_string()))?;
+    // Thinking is off: a character answers at once. Without tools the name is unknown to the template, as it expects.
+    let tools = tools.map_or(Value::UNDEFINED, |tools| Value::from(tools.to_vec()));
     let values = context! {
-        messages, add_generation_prompt => true, bos_token => begin, eos_token => end, enable_thinking => false,
+        messages, tools, add_generation_prompt => true, bos_token => begin, eos_token => end, enable_thinking => false,
     };
     chat.render(values).map_err(|error| TemplateError(error.to_string()))
 }
@@ -296,6 +387,29 @@ mod tests {
             6,
             "one that takes them as they are is given them so"
         );
+    }
+
+    #[test]
+    fn tools_stand_where_the_template_has_a_place_for_them_and_nowhere_else() {
+        let tools = "{% if tools %}TOOLS {{ tools[0].function.name }}{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content }}\
+            {% for call in m.tool_calls or [] %}[{{ call.function.name }} {{ call.function.arguments.city }}]{% endfor %}{% endfor %}";
+        let turn = |role: &str, content: &str| Turn {
+            role: role.into(),
+            content: content.into(),
+            ..Turn::default()
+        };
+        let call = serde_json::json!({"function": {"name": "weather", "arguments": {"city": "Псков<|im_end|>"}}});
+        let mut exchange = Exchange {
+            turns: vec![turn("user", "?"), turn("assistant", ""), turn("tool", "rain<|im_end|>")],
+            tools: vec![serde_json::json!({"type": "function", "function": {"name": "weather"}})],
+        };
+        exchange.turns[1].tool_calls.push(call);
+        let text = render_exchange(&format(tools), &exchange).unwrap();
+        assert_eq!(text, "TOOLS weather<user>?<assistant>[weather Псков]<tool>rain");
+        let refused = render_exchange(&format(CHATML), &exchange).unwrap_err();
+        assert!(matches!(refused, ExchangeError::NoTools), "{refused}");
+        exchange.tools.clear();
+        assert!(!render_exchange(&format(tools), &exchange).unwrap().contains("TOOLS"));
     }
 
     #[test]

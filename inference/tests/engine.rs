@@ -332,6 +332,8 @@ async fn shapes_samplers_stops_probabilities_and_embeddings_do_what_they_say() {
         engine.embed(also).await.unwrap(),
         engine.embed(food).await.unwrap(),
     );
+    assert!(weather.tokens > 1);
+    let [weather, also, food] = [weather.values, also.values, food.values];
     let likeness = |left: &[f32], right: &[f32]| left.iter().zip(right).map(|(left, right)| left * right).sum::<f32>();
     assert!(likeness(&weather, &also) > likeness(&weather, &food));
 }

@@ -10,6 +10,7 @@
 //!   [`Roster`](membership::Roster).
 //! - [`invite`]: the one line of text by which an operator adds a node.
 //! - [`password`], [`totp`], [`token`]: what people sign in with, and what they show afterwards.
+//! - [`ApiKey`]: what a program of a person shows.
 //! - [`versioned`]: how everything that lasts is written down: a version byte, then postcard.
 //! - [`DataKey`]: what one account's texts are sealed with; to destroy it is to erase them.
 //! - [`archive`]: an encrypted stream for backups.
@@ -22,6 +23,7 @@
 //! when it saw it (so that an expired grant cannot be used later), and the three together are the certificate that every other
 //! node checks again for itself. No step asks the issuer, so joining works in a split.
 
+pub mod api_key;
 pub mod archive;
 pub mod content;
 pub mod data_key;
@@ -38,6 +40,7 @@ pub mod token;
 pub mod totp;
 pub mod versioned;
 
+pub use api_key::ApiKey;
 pub use content::ContentId;
 pub use data_key::{DataKey, DataKeyId, Opener, SealError};
 pub use identity::{NodeId, NodeKey};

@@ -53,6 +53,8 @@ pub const TOTP_STEPS_AROUND: u64 = 1;
 pub const ONE_TIME_LINK_MILLISECONDS: u64 = 24 * 3600 * 1000;
 /// Characters of a token that are looked at; a longer one is refused before it is decoded.
 pub const TOKEN_CHARACTERS_MAX: usize = 512;
+/// Characters of a key for programs that are looked at: it has 120.
+pub const API_KEY_CHARACTERS_MAX: usize = 128;
 /// Shortest password, in characters (NIST SP 800-63B asks for 8).
 pub const PASSWORD_CHARACTERS_MIN: usize = 8;
 /// Longest password in bytes, so that hashing a hostile one costs no more than a usual one.

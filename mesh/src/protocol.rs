@@ -35,6 +35,8 @@ impl Protocol {
     pub const FETCH: Self = Self("/starling/fetch/1");
     /// A question and its stream of tokens, owned by `inference`.
     pub const GENERATE: Self = Self("/starling/generate/2");
+    /// Work for a program, of which nothing is kept, owned by `inference`.
+    pub const COMPUTE: Self = Self("/starling/compute/1");
 
     /// Blobs: files by their content, owned by this crate.
     pub const BLOB: Self = Self("/starling/blob/1");
@@ -42,7 +44,7 @@ impl Protocol {
     pub const BULK: Self = Self("/starling/bulk/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::JOIN,
         Self::TRUST,
         Self::CONTROL,
@@ -54,6 +56,7 @@ impl Protocol {
         Self::KEYS,
         Self::FETCH,
         Self::GENERATE,
+        Self::COMPUTE,
         Self::BLOB,
         Self::BULK,
     ];

@@ -293,7 +293,7 @@ fn wrap(opened: Opened, tokens: Option<TokenStream>, protocol: Protocol) -> Stre
 
 /// Counts a stream on which tokens flow.
 fn tokens_on(protocol: Protocol, tokens: &TokenStreams) -> Option<TokenStream> {
-    (protocol == Protocol::GENERATE).then(|| tokens.enter())
+    matches!(protocol, Protocol::GENERATE | Protocol::COMPUTE).then(|| tokens.enter())
 }
 
 #[cfg(test)]

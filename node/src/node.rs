@@ -6,7 +6,7 @@ use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{GatewaySettings, Surroundings};
-use inference::{Desk, Engine, EngineSettings, EngineStatus, ModelSource};
+use inference::{Desk, DeskStreams, Engine, EngineSettings, EngineStatus, ModelSource};
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
     membership::{Out, Roster},
@@ -137,8 +137,8 @@ impl Node {
         let models = Fetching::new(Catalogue::new(&store, &blobs), &tasks, &mesh);
         let engine = start_engine(engine_settings(&config, &directory)?, models.clone()).await?;
         let files = Arc::new(BlobFiles::new(&blobs, &mesh, &directory));
-        let questions = streams(Protocol::GENERATE);
-        let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), files.clone(), questions);
+        let asked = desk_streams(&mut streams);
+        let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), files.clone(), asked);
         tracing::info!(model = config.inference.model, "start: engine");
         let (gateway_stop, gateway_stopping) = watch::channel(false);
         let parts = Parts {
@@ -611,6 +611,13 @@ async fn serve_blobs(
     let pace = Pace::new(Rate::Measured, mesh.token_streams());
     tasks.spawn("blobs", mesh::blobs::serve(streams, blobs.clone(), pace));
     Ok(blobs)
+}
+
+fn desk_streams(streams: &mut impl FnMut(Protocol) -> mpsc::Receiver<(NodeId, mesh::Stream)>) -> DeskStreams {
+    DeskStreams {
+        questions: streams(Protocol::GENERATE),
+        work: streams(Protocol::COMPUTE),
+    }
 }
 
 fn start_monitor(tasks: &Tasks, directory: &DataDirectory, mesh: &Mesh) -> Result<Monitor, StartError> {

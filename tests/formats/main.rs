@@ -328,3 +328,14 @@ fn a_journal_segment() {
         &std::fs::read(directory.path().join("00000001.log")).unwrap(),
     );
 }
+
+#[test]
+fn a_key_of_a_program() {
+    let key = keys::ApiKey::from_parts(ContentId([1; 32]), [2; 16], [3; 32]);
+    golden("api-key-1.txt", key.to_text().as_bytes());
+    golden("api-key-hash-1.bin", &key.hash());
+    assert_eq!(
+        keys::ApiKey::parse(std::str::from_utf8(&kept("api-key-1.txt")).unwrap()),
+        Some(key)
+    );
+}

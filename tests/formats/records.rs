@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crdt::records::{
     EntryId, Owner, Record, RecordKind, Seal, Sealed,
-    account::{Account, AccountEdit, Consent, ConsentKind, Device, Favourite, Role, Roles},
+    account::{Account, AccountApiKey, AccountEdit, ApiScope, Consent, ConsentKind, Device, Favourite, Role, Roles},
     alert::{Alert, Severity},
     audit::{Audit, AuditEdit, AuditEvent, Continuation},
     character::{Character, Definition},
@@ -409,6 +409,17 @@ fn edits() {
         .edit(&AccountEdit::SetName("Рита К.".into()), Some(&seal))
         .unwrap();
     golden("account-name-2.bin", &rename.change);
+    let added = AccountApiKey {
+        id: id(6),
+        label: "a script".into(),
+        hash: [7; 32],
+        scopes: ApiScope::ALL.into_iter().collect(),
+        expires: Some(AT),
+    };
+    let edit = AccountEdit::AddApiKey(added.clone());
+    let change = standalone.edit(&edit, Some(&seal)).unwrap();
+    golden("account-key-1.bin", &change.change);
+    assert_eq!(standalone.read::<Account>(&open).unwrap().api_keys, [added]);
     let mut standalone = Standalone::new();
     let credential = Credential::new(PERSON, "$argon2id$v=19$m=47104,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g".into());
     standalone.begin(&credential, Some(&seal)).unwrap();

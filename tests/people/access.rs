@@ -10,7 +10,7 @@ use crate::gate::{Browser, Gate, Reply, first};
 
 const HEAD: &str = "# Who may do what\n\n\
     What the gateway answers to each role, tried by `tests/people/access.rs` and held against this file. \
-    `yes`: it is seen to; `sign in`: 401; `no`: 403 `not_allowed`; `code`: a code of the authenticator app is asked for first.\n\n\
+    `yes`: it is seen to; `sign in`: 401; `no`: 403 `not_allowed`; `key`: 401 `invalid_api_key`, a session opens nothing; `code`: a code of the authenticator app is asked for first.\n\n\
     | endpoint | nobody | user | manager | moderator | administrator | administrator with a code |\n\
     |-|-|-|-|-|-|-|\n";
 
@@ -18,6 +18,7 @@ fn word(reply: &Reply) -> String {
     let (status, code) = reply.outcome();
     match (status, code.as_str()) {
         (401, "not_signed_in") => "sign in".into(),
+        (401, "invalid_api_key") => "key".into(),
         (403, "not_allowed") => "no".into(),
         (403, "second_factor_required") => "code".into(),
         (500.., _) => format!("**{status} {code}**"),

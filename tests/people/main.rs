@@ -10,6 +10,7 @@ mod access;
 mod gate;
 mod keeping;
 mod leaving;
+mod programs;
 mod registration;
 mod sink;
 mod tokens;

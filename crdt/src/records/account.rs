@@ -8,11 +8,13 @@
 //! - *Consents* are only added; the newest of a kind counts.
 //! - *Devices*: see [`Device`]. At most [`DEVICES_LIVE_MAX`] live; the one longest unused leaves.
 //! - *Favourites*: see [`Favourite`]. At most [`FAVOURITES_MAX`]; those added first stay.
+//! - *Keys of programs*: see [`AccountApiKey`]. At most [`API_KEYS_MAX`]; those made first stay, and one that was taken back is gone.
 //! - *Signed out everywhere* only advances: the latest time wins.
 //!
-//! Name, address, device labels, the network addresses of consents and the notes of favourites are sealed under the account's own
+//! Name, address, labels of devices and keys, the network addresses of consents and the notes of favourites are sealed under the account's own
 //! key. Whether a name or an address is the person's alone is said by a [`super::claim::Claim`].
 
+mod api_keys;
 mod consents;
 mod devices;
 mod edits;
@@ -25,6 +27,7 @@ use automerge::ScalarValue;
 use keys::{ContentId, Timestamp};
 
 pub use self::{
+    api_keys::{API_KEY_LABEL_CHARACTERS_MAX, API_KEYS_MAX, AccountApiKey, ApiScope, ApiScopes},
     consents::{CONSENTS_MAX, Consent, ConsentKind},
     devices::{DEVICES_LIVE_MAX, DEVICES_MAX, Device, LABEL_CHARACTERS_MAX},
     edits::AccountEdit,
@@ -91,6 +94,8 @@ pub struct Account {
     pub preferences: BTreeMap<String, String>,
     /// Messages that the person wants to find again, in the order in which they were added.
     pub favourites: Vec<Favourite>,
+    /// The keys of the person's programs, in the order in which they were made.
+    pub api_keys: Vec<AccountApiKey>,
 }
 
 /// The form in which names are compared: without surrounding blanks and differences of case.
@@ -117,6 +122,7 @@ impl Account {
             signed_out: Timestamp(0),
             preferences: BTreeMap::new(),
             favourites: Vec::new(),
+            api_keys: Vec::new(),
         }
     }
 
@@ -153,6 +159,8 @@ impl Record for Account {
         shape::check_count("devices", self.devices.len(), DEVICES_MAX)?;
         shape::check_count("preferences", self.preferences.len(), PREFERENCES_MAX)?;
         shape::check_count("favourites", self.favourites.len(), FAVOURITES_MAX)?;
+        shape::check_count("keys", self.api_keys.len(), API_KEYS_MAX)?;
+        self.api_keys.iter().try_for_each(AccountApiKey::validate)?;
         self.consents.iter().try_for_each(Consent::validate)?;
         self.devices.iter().try_for_each(Device::validate)?;
         self.favourites.iter().try_for_each(Favourite::validate)?;
@@ -238,6 +246,7 @@ impl Shape for Account {
             signed_out: Timestamp(reader.greatest(SIGNED_OUT).unwrap_or(0)),
             preferences: preferences.take(PREFERENCES_MAX).collect(),
             favourites: favourites::read(reader),
+            api_keys: api_keys::read(reader),
         })
     }
 }

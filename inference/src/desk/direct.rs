@@ -1,23 +1,25 @@
-//! What a caller computes on this node's own model without a chat: test chats.
+//! What is computed without a chat: test chats on this node's own model, and what programs ask for on whichever node has their model.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crdt::records::character::Definition;
-use keys::{ContentId, Timestamp};
+use keys::NodeId;
 
 use super::Desk;
 use crate::{
-    admission::{Asked, Class, Place},
-    engine::{EngineEvent, Generation, GenerationError, ModelInfo, Running},
+    admission::Place,
+    compute,
+    engine::{Embedding, EngineEvent, EngineLoad, Generation, GenerationError, Input, ModelInfo, Running},
+    limits::ATTEMPTS_MAX,
     prompt,
     template::ChatMessage,
 };
 
-/// A generation under way, in a place of its own. Dropping it cancels it.
+/// A generation under way, in a place of its own where it runs here. Dropping it cancels it.
 #[derive(Debug)]
 pub struct Direct {
     running: Running,
-    _place: Place,
+    _place: Option<Place>,
 }
 
 impl Direct {
@@ -45,14 +47,87 @@ impl Desk {
     /// # Errors
     /// When no model is loaded here, its turn does not come in time, or what is asked for makes no sense.
     pub async fn generate(&self, generation: Generation) -> Result<Direct, GenerationError> {
-        let asked = Asked {
-            account: ContentId(generation.account),
-            class: Class::Person,
-            at: Timestamp::now(),
-        };
-        let place = tokio::time::timeout(generation.deadline, self.engine.place(asked, |_| {})).await;
-        let place = place.unwrap_or(Err(GenerationError::Deadline))?;
+        let place = compute::place(&self.engine, &generation).await?;
         let running = self.engine.generate(generation).await?;
-        Ok(Direct { running, _place: place })
+        Ok(Direct {
+            running,
+            _place: Some(place),
+        })
+    }
+
+    /// The models that take work now, here or on a node within reach.
+    #[must_use]
+    pub fn models(&self) -> BTreeSet<String> {
+        let offers = self.offers().into_values().flatten();
+        offers.map(|offer| offer.model).collect()
+    }
+
+    /// Begins a generation by this model, wherever it is expected to be over first; nobody writes its outcome down. Dropping it cancels
+    /// it. A node that does not begin is passed over; one that fails later has failed.
+    ///
+    /// # Errors
+    /// When no node has the model, all are full, or what is asked for makes no sense.
+    pub async fn generate_by(&self, model: &str, generation: Generation) -> Result<Direct, GenerationError> {
+        let characters = characters(&generation.input);
+        let mut last = GenerationError::NotReady;
+        for node in self.nodes_for(model, characters) {
+            let begun = if node == self.mesh.node() {
+                self.generate(generation.clone()).await
+            } else {
+                let asked = compute::ask(&self.mesh, node, model, generation.clone()).await;
+                asked.map(|running| Direct { running, _place: None })
+            };
+            match begun {
+                Err(error) if error.says_nothing_of_the_question() => last = error,
+                begun => return begun,
+            }
+        }
+        Err(last)
+    }
+
+    /// The meaning of a text as numbers, by this model, wherever it is.
+    ///
+    /// # Errors
+    /// When no node has the model, it gives none, or the text is too long for it.
+    pub async fn embed_by(&self, model: &str, text: &str) -> Result<Embedding, GenerationError> {
+        let mut last = GenerationError::NotReady;
+        for node in self.nodes_for(model, text.chars().count()) {
+            let made = if node == self.mesh.node() {
+                self.engine.embed(text).await
+            } else {
+                compute::embed(&self.mesh, node, model, text).await
+            };
+            match made {
+                Err(error) if error.says_nothing_of_the_question() => last = error,
+                made => return made,
+            }
+        }
+        Err(last)
+    }
+
+    /// The nodes that have this model, best first.
+    fn nodes_for(&self, model: &str, characters: usize) -> Vec<NodeId> {
+        let order = self.routing.order(&self.engine, &self.mesh, model, characters);
+        order.into_iter().take(ATTEMPTS_MAX).collect()
+    }
+
+    /// How busy this node's engine is.
+    #[must_use]
+    pub fn engine_load(&self) -> EngineLoad {
+        *self.engine.load().borrow()
+    }
+
+    /// Whether this node takes new work: not while it drains or is kept from working.
+    #[must_use]
+    pub fn takes_work(&self) -> bool {
+        self.mesh.view().borrow().takes_work(&self.mesh.node())
+    }
+}
+
+fn characters(input: &Input) -> usize {
+    match input {
+        Input::Chat(messages) => messages.iter().map(|message| message.content.chars().count()).sum(),
+        Input::Exchange(exchange) => exchange.turns.iter().map(|turn| turn.content.chars().count()).sum(),
+        Input::Text { prompt, .. } => prompt.chars().count(),
     }
 }

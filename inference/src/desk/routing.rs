@@ -7,7 +7,7 @@ use std::{
 };
 
 use crdt::records::session::{Ending, Message, Speaker};
-use keys::{ContentId, Timestamp};
+use keys::{ContentId, NodeId, Timestamp};
 use mesh::Mesh;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
@@ -120,6 +120,32 @@ impl Routing {
     /// Whether any node within reach has a model.
     pub(super) fn is_anyone_known(&self, engine: &Engine, mesh: &Mesh) -> bool {
         !known(engine, mesh).is_empty()
+    }
+
+    /// In which order nodes with this model are asked for something that belongs to no chat.
+    pub(super) fn order(&self, engine: &Engine, mesh: &Mesh, model: &str, characters: usize) -> Vec<NodeId> {
+        let question = Question {
+            operation: Operation::Generate,
+            session: ContentId(keys::identity::random_bytes()),
+            card: ContentId::of(b""),
+            card_tokens: 0.0,
+            work: Work {
+                prompt_tokens: characters as f64 / CHARACTERS_PER_TOKEN,
+                answer_tokens: ANSWER_TOKENS,
+            },
+        };
+        let mut known = known(engine, mesh);
+        known.retain(|known| known.offer.model == model);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let candidates = state.router.candidates(Instant::now(), &question, known);
+        let draw = state.random.next_u64();
+        drop(state);
+        let decision = route::decide(candidates, question.work, draw);
+        decision
+            .order
+            .into_iter()
+            .map(|(candidate, _)| candidate.node)
+            .collect()
     }
 
     /// A question goes to a node.

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Backend, Command, EngineEvent, EngineSettings, EngineStatus, GenerationError, ModelInfo, Task,
+    Backend, Command, Embedding, EngineEvent, EngineSettings, EngineStatus, GenerationError, ModelInfo, Task,
     calibration::Profile,
     model::Prepared,
     protocol::{FromWorker, Load, Loaded, Order, ToWorker, decode, encode},
@@ -21,7 +21,7 @@ use crate::{
 };
 use mesh::frame::{FrameError, read_frame, write_frame};
 
-type Embedded = oneshot::Sender<Result<Vec<f32>, GenerationError>>;
+type Embedded = oneshot::Sender<Result<Embedding, GenerationError>>;
 
 pub(super) struct Llama {
     settings: EngineSettings,

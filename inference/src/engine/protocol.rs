@@ -4,14 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Finished, GenerationError, TokenProbability,
+    Embedding, Finished, GenerationError, TokenProbability,
     cache::{Conversation, TokenId},
     calibration::Profile,
     sampling::Sampling,
 };
 
 /// First byte of every frame. Both ends are the same program, unless it was replaced while the node ran.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// To the child.
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ pub(crate) enum FromWorker {
     /// The meaning of a text, or why there is none.
     Embedding {
         id: u64,
-        result: Result<Vec<f32>, GenerationError>,
+        result: Result<Embedding, GenerationError>,
     },
 }
 

@@ -13,7 +13,8 @@ use tokio::{
 };
 
 use super::{
-    Backend, Command, EngineSettings, EngineStatus, GenerationError, ModelInfo, Task, running::Running, sampling::Shape,
+    Backend, Command, Embedding, EngineSettings, EngineStatus, GenerationError, ModelInfo, Task, running::Running,
+    sampling::Shape,
 };
 use crate::limits::{GENERATIONS_MAX, UPSTREAM_CHECK_EVERY, UPSTREAM_CONNECT_TIMEOUT, UPSTREAM_SILENCE_MAX};
 
@@ -244,7 +245,7 @@ impl Line {
         first.map(str::to_owned).ok_or(UpstreamError::NoModel)
     }
 
-    async fn embed(&self, model: Option<String>, text: &str) -> Result<Vec<f32>, UpstreamError> {
+    async fn embed(&self, model: Option<String>, text: &str) -> Result<Embedding, UpstreamError> {
         let body = json!({"model": model.ok_or(UpstreamError::NoModel)?, "input": text});
         let request = self
             .ask(reqwest::Method::POST, "embeddings")
@@ -254,6 +255,7 @@ impl Line {
         let numbers = answer["data"][0]["embedding"]
             .as_array()
             .ok_or(UpstreamError::Malformed)?;
+        let tokens = answer["usage"]["prompt_tokens"].as_u64().unwrap_or(0);
         let numbers: Vec<f32> = numbers
             .iter()
             .filter_map(Value::as_f64)
@@ -263,7 +265,10 @@ impl Line {
         if !length.is_normal() {
             return Err(UpstreamError::Malformed);
         }
-        Ok(numbers.iter().map(|number| number / length).collect())
+        Ok(Embedding {
+            values: numbers.iter().map(|number| number / length).collect(),
+            tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
+        })
     }
 }
 

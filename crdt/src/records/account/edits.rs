@@ -4,8 +4,9 @@ use automerge::ScalarValue;
 use keys::{ContentId, Timestamp};
 
 use super::{
-    AVATAR, Account, BLOCKED, Consent, Device, EMAIL, Favourite, LOCALE, NAME, PREFERENCE, PREFERENCES_MAX, Role,
-    SIGNED_OUT, check_email, check_locale, check_name, check_preference, consents, devices, favourites, roles,
+    AVATAR, Account, AccountApiKey, BLOCKED, Consent, Device, EMAIL, Favourite, LOCALE, NAME, PREFERENCE,
+    PREFERENCES_MAX, Role, SIGNED_OUT, api_keys, check_email, check_locale, check_name, check_preference, consents,
+    devices, favourites, roles,
 };
 use crate::records::{
     Edit, EntryId, RecordError, RecordKind, Sealed,
@@ -61,6 +62,10 @@ pub enum AccountEdit {
     PutFavourite(Favourite),
     /// Removes a favourite.
     RemoveFavourite(MessageId),
+    /// A program gets a key. Refused when there are as many as there may be.
+    AddApiKey(AccountApiKey),
+    /// A key is taken back.
+    RemoveApiKey(EntryId),
 }
 
 impl Edit for AccountEdit {
@@ -99,6 +104,8 @@ impl Apply for AccountEdit {
             Self::SetPreference { name, value } => set_preference(writer, name, value.as_deref()),
             Self::PutFavourite(favourite) => favourites::write(writer, favourite),
             Self::RemoveFavourite(message) => favourites::remove(writer, *message),
+            Self::AddApiKey(key) => api_keys::write(writer, key),
+            Self::RemoveApiKey(key) => api_keys::remove(writer, *key),
         }
     }
 }
@@ -152,6 +159,9 @@ pub(super) fn write_contents(account: &Account, writer: &mut Writer<'_>) -> Resu
     }
     for favourite in &account.favourites {
         favourites::write(writer, favourite)?;
+    }
+    for key in &account.api_keys {
+        api_keys::write(writer, key)?;
     }
     Ok(())
 }

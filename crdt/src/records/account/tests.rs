@@ -44,6 +44,16 @@ fn consent(number: u64, given: bool) -> Consent {
     }
 }
 
+fn api_key(number: u64) -> AccountApiKey {
+    AccountApiKey {
+        id: id(number),
+        label: "a script".into(),
+        hash: [7; 32],
+        scopes: [ApiScope::Chat, ApiScope::Models].into_iter().collect(),
+        expires: Some(Timestamp(5000)),
+    }
+}
+
 fn account() -> Account {
     Account::new("Рита", Role::User, Timestamp(1), [3; 16])
 }
@@ -71,6 +81,8 @@ fn any_edit() -> impl Strategy<Value = AccountEdit> {
             .prop_map(|(name, value)| AccountEdit::SetPreference { name, value }),
         (0u64..9, 0u64..40).prop_map(|(number, added)| AccountEdit::PutFavourite(favourite(number, added))),
         (0u64..9).prop_map(|number| AccountEdit::RemoveFavourite(id(number))),
+        (0u64..30).prop_map(|number| AccountEdit::AddApiKey(api_key(number))),
+        (0u64..30).prop_map(|number| AccountEdit::RemoveApiKey(id(number))),
     ]
 }
 
@@ -120,6 +132,7 @@ fn what_is_written_is_read() {
     full.signed_out = Timestamp(7);
     full.preferences = BTreeMap::from([("theme".to_owned(), "dark".to_owned())]);
     full.favourites = vec![favourite(4, 1), favourite(3, 2)];
+    full.api_keys = vec![api_key(6), api_key(7)];
     let mut replicas = Replicas::of(&full);
     assert_eq!(replicas.agreed::<Account>(), full);
     assert_eq!(
@@ -360,4 +373,33 @@ fn what_others_write_is_sanitised() {
     replicas.forge(0, |document| document.put(ROOT, "created", "yesterday").unwrap());
     let read = replicas.try_read::<Account>(&replicas.documents[0]);
     assert_eq!(read, Err(RecordError::Field("created")));
+}
+
+#[test]
+fn a_key_that_was_taken_back_is_gone_and_too_many_are_those_made_last() {
+    let mut replicas = Replicas::of(&account());
+    replicas.edit(0, &AccountEdit::AddApiKey(api_key(1))).unwrap();
+    replicas.merge_all();
+    replicas.edit(1, &AccountEdit::RemoveApiKey(id(1))).unwrap();
+    replicas.edit(2, &AccountEdit::SetBlocked(true)).unwrap();
+    assert_eq!(replicas.agreed::<Account>().api_keys, []);
+    let absent = AccountEdit::RemoveApiKey(id(1));
+    replicas.merge_all();
+    assert_eq!(replicas.edit(0, &absent), Err(RecordError::Absent("key")));
+    // Both halves of a split make as many as one may have.
+    for number in 0..API_KEYS_MAX as u64 {
+        replicas
+            .edit(0, &AccountEdit::AddApiKey(api_key(100 + 2 * number)))
+            .unwrap();
+        replicas
+            .edit(1, &AccountEdit::AddApiKey(api_key(101 + 2 * number)))
+            .unwrap();
+    }
+    let full = AccountEdit::AddApiKey(api_key(999));
+    assert_eq!(replicas.edit(0, &full), Err(RecordError::Full("keys")));
+    let read: Account = replicas.agreed();
+    assert_eq!(read.api_keys.len(), API_KEYS_MAX);
+    assert_eq!(read.api_keys[API_KEYS_MAX - 1].id, id(100 + API_KEYS_MAX as u64 - 1));
+    assert!(read.api_keys[0].is_live(Timestamp(4999)) && !read.api_keys[0].is_live(Timestamp(5000)));
+    assert!(!read.api_keys[0].scopes.contains(ApiScope::Embeddings));
 }

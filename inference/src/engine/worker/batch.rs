@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     engine::{
-        FinishReason, Finished, GenerationError,
+        Embedding, FinishReason, Finished, GenerationError,
         cache::{Cache, NoPlace, Room, TokenId},
         calibration::Profile,
         output::{End, Said},
@@ -501,17 +501,29 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
     }
 
     fn embed(&mut self, id: u64, text: &str, watch: &Watch) -> io::Result<()> {
-        let result = self.embedding(text, watch).map_err(GenerationError::Engine);
+        let result = self.embedding(text, watch);
         write(&FromWorker::Embedding { id, result })
     }
 
     /// The mean of what the model makes of the tokens of a text, of length 1.
-    fn embedding(&mut self, text: &str, watch: &Watch) -> Result<Vec<f32>, String> {
+    fn embedding(&mut self, text: &str, watch: &Watch) -> Result<Embedding, GenerationError> {
         let model = self.loading.model;
-        let mut tokens = model
+        let tokens = model
             .vocab()
             .tokenize(text.as_bytes(), model.vocab().should_add_bos(), false);
-        tokens.truncate(EMBEDDING_TOKENS_MAX);
+        let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        if tokens.len() > EMBEDDING_TOKENS_MAX {
+            return Err(GenerationError::PromptTooLong {
+                tokens: count,
+                limit: EMBEDDING_TOKENS_MAX as u32,
+            });
+        }
+        let values = self.meaning(&tokens, watch).map_err(GenerationError::Engine)?;
+        Ok(Embedding { values, tokens: count })
+    }
+
+    fn meaning(&mut self, tokens: &[LlamaToken], watch: &Watch) -> Result<Vec<f32>, String> {
+        let model = self.loading.model;
         if tokens.is_empty() {
             return Err("a text without tokens".into());
         }
@@ -529,9 +541,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
         let context = self.embedder.as_mut().ok_or("no context for embeddings")?;
         context.clear_kv_cache();
         let mut batch = LlamaBatch::new(EMBEDDING_TOKENS_MAX, 1);
-        batch
-            .add_sequence(&tokens, 0, true)
-            .map_err(|error| error.to_string())?;
+        batch.add_sequence(tokens, 0, true).map_err(|error| error.to_string())?;
         watch
             .step(|| context.decode(&mut batch))
             .map_err(|error| error.to_string())?;
