@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     audit::AuditLog,
-    auth::lock::Locks,
+    auth::{lock::Locks, open::OpenDevices},
     chats::Chats,
     error::ApiError,
     files::Files,
@@ -21,6 +21,7 @@ use crate::{
     rate::RateLimit,
     rooms::Rooms,
     search::Search,
+    tls::Certificates,
 };
 
 /// What the gateway needs to know of the mesh; `node` supplies it.
@@ -111,6 +112,8 @@ pub struct GatewaySettings {
     pub surroundings: Arc<dyn Surroundings>,
     /// Pictures and cards.
     pub files: Arc<dyn Files>,
+    /// What people are served with over TLS; without it over plain HTTP.
+    pub certificates: Option<Certificates>,
 }
 
 pub(crate) struct App {
@@ -139,11 +142,13 @@ pub(crate) struct App {
     pub(crate) letters: LetterDesk,
     /// Downloads of everything that are packed at one time.
     pub(crate) exports: Arc<Semaphore>,
-    /// Whether people come over TLS.
-    pub(crate) is_encrypted: bool,
+    /// What people are served with over TLS; without it over plain HTTP.
+    pub(crate) certificates: Option<Arc<Certificates>>,
     /// Cards and pictures that are unpacked at one time.
     pub(crate) workshop: Arc<Semaphore>,
     pub(crate) sockets: Arc<Semaphore>,
+    /// Devices with a page open here.
+    pub(crate) open: OpenDevices,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) chats: Chats,
     pub(crate) rooms: Rooms,
@@ -151,6 +156,11 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// Whether people come over TLS.
+    pub(crate) const fn is_encrypted(&self) -> bool {
+        self.certificates.is_some()
+    }
+
     /// Work that takes a core and much memory: unpacking a card or a picture. Only a few run at one time.
     pub(crate) async fn in_workshop<T: Send + 'static>(
         &self,
@@ -193,9 +203,10 @@ impl App {
             audit,
             letters: desk,
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
-            is_encrypted: false,
+            certificates: settings.certificates.map(Arc::new),
             workshop: Arc::new(Semaphore::new(WORKSHOP_PLACES)),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
+            open: OpenDevices::default(),
             stopping,
             chats: Chats::default(),
             rooms: Rooms::default(),
@@ -204,6 +215,9 @@ impl App {
         let spawn = |name, work| app.surroundings.spawn(name, work);
         spawn("accounts at hand", Box::pin(following_people));
         spawn("settings at hand", Box::pin(following_settings));
+        if let Some(certificates) = &app.certificates {
+            spawn("certificate", Box::pin(Arc::clone(certificates).follow()));
+        }
         spawn("audit log", Box::pin(auditing));
         let answering = letters::answer(Arc::downgrade(&app), letters_asked_for);
         spawn("letters asked for", Box::pin(answering));

@@ -1,4 +1,4 @@
-//! Connections that say nothing are closed: a silent or half-spoken request must not hold a file handle for ever.
+//! Connections on which nothing moves are closed: a silent page, or one that takes no answer, must not hold a file handle for ever.
 //!
 //! A page's socket answers a ping every twenty seconds, so it never counts as silent.
 
@@ -9,80 +9,65 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{
-    extract::connect_info::Connected,
-    serve::{IncomingStream, Listener},
-};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::{Instant, Sleep, sleep},
 };
 
 use crate::limits::CONNECTION_SILENCE_MAX;
 
-/// A listener whose connections are closed when they are silent.
-pub(crate) struct PatientListener(pub(crate) TcpListener);
-
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-impl Connected<IncomingStream<'_, PatientListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, PatientListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
-impl Listener for PatientListener {
-    type Io = PatientStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (PatientStream, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        // Tokens are small frames: with the usual delay each would wait up to 40 ms for the one before it to be acknowledged.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-        (
-            PatientStream {
-                stream,
-                deadline: Box::pin(sleep(CONNECTION_SILENCE_MAX)),
-            },
-            address,
-        )
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
-/// A connection that fails to read when nothing has come for [`CONNECTION_SILENCE_MAX`].
+/// A connection that fails when nothing has come, and nothing was taken, for [`CONNECTION_SILENCE_MAX`].
 pub(crate) struct PatientStream {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
 }
 
+impl PatientStream {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            deadline: Box::pin(sleep(CONNECTION_SILENCE_MAX)),
+        }
+    }
+
+    /// What moved gives the whole time again; what did not is waited for until the time is over.
+    fn judge<T>(&mut self, cx: &mut Context<'_>, moved: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if moved.is_ready() {
+            self.deadline.as_mut().reset(Instant::now() + CONNECTION_SILENCE_MAX);
+            return moved;
+        }
+        let late = |()| Err(io::ErrorKind::TimedOut.into());
+        self.deadline.as_mut().poll(cx).map(late)
+    }
+}
+
 impl AsyncRead for PatientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
-            Poll::Ready(result) => {
-                self.deadline.as_mut().reset(Instant::now() + CONNECTION_SILENCE_MAX);
-                Poll::Ready(result)
-            }
-            Poll::Pending => self
-                .deadline
-                .as_mut()
-                .poll(cx)
-                .map(|()| Err(io::ErrorKind::TimedOut.into())),
-        }
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.judge(cx, read)
     }
 }
 
 impl AsyncWrite for PatientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.judge(cx, written)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.judge(cx, written)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -94,17 +79,24 @@ impl AsyncWrite for PatientStream {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_connection_ends_and_one_that_speaks_does_not() {
+    async fn pair() -> (PatientStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut listener = PatientListener(listener);
         let client = TcpStream::connect(address).await.unwrap();
-        let (mut served, _) = listener.accept().await;
+        let (served, _) = listener.accept().await.unwrap();
+        (PatientStream::new(served), client)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_ends_and_one_that_speaks_does_not() {
+        let (mut served, client) = pair().await;
         tokio::time::advance(CONNECTION_SILENCE_MAX / 2).await;
         client.writable().await.unwrap();
         client.try_write(b"x").unwrap();
@@ -115,5 +107,19 @@ mod tests {
             began.elapsed() >= CONNECTION_SILENCE_MAX,
             "what was said gave it the whole time again"
         );
+    }
+
+    // Red when: whoever asks and takes no answer holds the connection for ever.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_takes_ends_its_connection() {
+        let (mut served, client) = pair().await;
+        let much = vec![0; 64 * 1024];
+        let error = loop {
+            if let Err(error) = served.write_all(&much).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(client);
     }
 }

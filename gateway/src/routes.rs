@@ -29,7 +29,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
     routing::{delete, get, patch, post, put},
@@ -46,6 +46,9 @@ use crate::{
     limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT},
     pages,
 };
+
+/// Whoever came over TLS once comes over nothing else for a year.
+const STRICT_TRANSPORT: &str = "max-age=31536000";
 
 /// A JSON body whose refusal has our shape.
 #[derive(FromRequest)]
@@ -219,7 +222,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .layer(middleware::from_fn_with_state(app.clone(), guard::watch_addresses))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(security_headers))
+        .layer(middleware::from_fn_with_state(app.clone(), security_headers))
         .layer(CompressionLayer::new())
         .with_state(app)
 }
@@ -236,14 +239,15 @@ async fn only_at_a_gateway(State(app): State<Arc<App>>, request: Request, next: 
     (StatusCode::MISDIRECTED_REQUEST, Html(pages::serves_nobody(why))).into_response()
 }
 
-async fn deadline(request: Request, next: Next) -> Response {
+/// Every request is answered in time, however slowly its body comes.
+pub(crate) async fn deadline(request: Request, next: Next) -> Response {
     tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
         .await
         .unwrap_or_else(|_| ApiError::Timeout.into_response())
 }
 
 /// Nothing foreign is loaded, nothing is framed, nothing is sniffed.
-async fn security_headers(request: Request, next: Next) -> Response {
+async fn security_headers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let headers = [
         (
             "content-security-policy",
@@ -260,6 +264,10 @@ async fn security_headers(request: Request, next: Next) -> Response {
         response
             .headers_mut()
             .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if app.is_encrypted() {
+        let value = HeaderValue::from_static(STRICT_TRANSPORT);
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
     }
     response
 }

@@ -5,7 +5,7 @@ mod start_error;
 use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
-use gateway::{GatewaySettings, Surroundings};
+use gateway::{CertificateFiles, Certificates, GatewaySettings, Surroundings};
 use inference::{Desk, Engine, EngineSettings, EngineStatus, ModelSource};
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
@@ -26,7 +26,7 @@ use tokio::{
 pub use self::start_error::StartError;
 use crate::{
     backups,
-    config::{self, Config},
+    config::{self, Config, GatewayConfig},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::DataDirectory,
     files::BlobFiles,
@@ -100,6 +100,7 @@ impl Node {
         let roster = own_roster(&directory, &key)?;
         let mesh_id = roster.mesh();
         tracing::info!(node = %key.id().short(), directory = %directory.path().display(), "start: data directory");
+        let certificates = page_certificates(&config.gateway)?;
         // The page's port is taken first: it is the one a person notices.
         let listener = bind(config.gateway.listen).await?;
         let (mesh, mut inputs) = Mesh::start(&mesh_settings(&config), &key, roster)?;
@@ -159,10 +160,10 @@ impl Node {
         };
         let node = Self(Arc::new(parts));
         node.send_letters();
-        node.serve_people(listener, gateway_stopping);
+        node.serve_people(listener, certificates, gateway_stopping);
         node.serve_commands()?;
         node.0.mesh.stand(maintenance::standing(node.0.directory.path())).await;
-        tracing::info!(http = %node.0.config.gateway.listen, "start: gateway; the node is up");
+        tracing::info!(page = node.0.config.gateway.page(), "start: gateway; the node is up");
         Ok(node)
     }
 
@@ -189,7 +190,7 @@ impl Node {
         Ok(())
     }
 
-    fn serve_people(&self, listener: TcpListener, stopping: watch::Receiver<bool>) {
+    fn serve_people(&self, listener: TcpListener, certificates: Option<Certificates>, stopping: watch::Receiver<bool>) {
         let parts = &self.0;
         let surroundings = self.surroundings();
         let settings = GatewaySettings {
@@ -203,17 +204,15 @@ impl Node {
                 mesh: parts.mesh.clone(),
                 incoming: parts.directory.path().join("incoming"),
             }),
+            certificates,
         };
-        let origin = origins::section(parts.config.gateway.public_url.as_deref(), parts.config.gateway.listen);
+        let origin = origins::section(&parts.config.gateway);
         if let Some(Err(error)) = origin.map(|origin| parts.mesh.announce(origins::SECTION, origin)) {
             tracing::error!(%error, "where the page is cannot be announced");
         }
-        let tasks = parts.tasks.clone();
-        parts.tasks.spawn("gateway", async move {
-            if let Err(error) = gateway::serve(listener, settings, stopping).await {
-                tasks.note_error("gateway", &error);
-            }
-        });
+        parts
+            .tasks
+            .spawn("gateway", gateway::serve(listener, settings, stopping));
     }
 
     /// Waits a moment for the model: one that is refused at once is a mistake of the configuration, and the start fails with it. One
@@ -409,6 +408,7 @@ impl Node {
             mesh_id: parts.mesh_id.to_string(),
             uptime_seconds: parts.started.elapsed().as_secs(),
             http: parts.config.gateway.listen,
+            page: parts.config.gateway.page(),
             mesh_addresses: parts.mesh.listen_addresses().await,
             engine: engine.to_owned(),
             engine_detail,
@@ -477,6 +477,22 @@ fn own_roster(directory: &DataDirectory, key: &NodeKey) -> Result<Roster, StartE
         }
         Some(former) => Err(StartError::NotAMember(standing::why(&roster, former, now))),
         None => Ok(roster),
+    }
+}
+
+/// What the page is served with; in the clear only on this machine, or where that was allowed in so many words.
+fn page_certificates(config: &GatewayConfig) -> Result<Option<Certificates>, StartError> {
+    match (&config.tls_certificate, &config.tls_key) {
+        (Some(certificate), Some(key)) => {
+            let files = CertificateFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            };
+            Ok(Some(Certificates::load(files)?))
+        }
+        (None, None) if config.listen.ip().is_loopback() || config.plain_http => Ok(None),
+        (None, None) => Err(StartError::PlainHttp(config.listen)),
+        _ => Err(StartError::HalfOfTls),
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod door;
 mod gate;
 mod keeping;
 mod leaving;

@@ -77,10 +77,7 @@ fn check_running(list: &mut Checklist, path: &Path) {
     };
     list.check(
         "running",
-        Ok(format!(
-            "since {} s, page at http://{}",
-            status.uptime_seconds, status.http
-        )),
+        Ok(format!("since {} s, page at {}", status.uptime_seconds, status.page)),
     );
     let engine = match status.engine.as_str() {
         "failed" => Err(status.engine_detail.unwrap_or_default()),
