@@ -100,9 +100,8 @@ impl Node {
         let roster = own_roster(&directory, &key)?;
         let mesh_id = roster.mesh();
         tracing::info!(node = %key.id().short(), directory = %directory.path().display(), "start: data directory");
-        let certificates = page_certificates(&config.gateway)?;
         // The page's port is taken first: it is the one a person notices.
-        let listener = bind(config.gateway.listen).await?;
+        let (certificates, listener) = (page_certificates(&config.gateway)?, bind(config.gateway.listen).await?);
         let (mesh, mut inputs) = Mesh::start(&mesh_settings(&config), &key, roster)?;
         tracing::info!(listen = %config.mesh.listen, "start: mesh");
         let (store, outputs, repaired) = open_store(&directory, &key, &mesh).await?;
