@@ -13,7 +13,7 @@ use crdt::{
         EntryId,
         account::{Account, Device, Role},
         character::{Character, Definition},
-        session::{Message, Session, SessionEdit},
+        session::{Ending, Message, Session, SessionEdit},
         settings::{Setting, Settings},
     },
 };
@@ -191,24 +191,26 @@ async fn person(store: &Store, number: usize, character: ContentId) -> Result<Pe
     })
 }
 
-/// Messages of 200 characters, each following the one before.
+/// Questions and answers of 200 characters, each following the one before.
 async fn long_chat(store: &Store, person: ContentId, character: ContentId) -> ContentId {
     let began = Timestamp(Timestamp::now().0 - Duration::from_secs(86_400).as_millis() as u64);
     let chat = store
         .create(Session::new(person, character, began))
         .await
         .expect("a chat is written");
-    let (mut parent, text) = (None, "слово ".repeat(33));
+    let (mut last, text) = (None, "слово ".repeat(33));
     let mut numbers = (0..LONG_MESSAGES as u64).peekable();
     while numbers.peek().is_some() {
         let edits: Vec<_> = numbers
             .by_ref()
             .take(SAID_AT_ONCE)
             .map(|number| {
-                let outbox = format!("outbox-{number}");
-                let at = began.plus(1 + number * 1000);
-                let message = Message::from_person(&format!("{number} {text}"), &outbox, &chat, parent, at);
-                parent = Some(message.id);
+                let (text, at) = (format!("{number} {text}"), began.plus(1 + number * 1000));
+                let message = match last {
+                    Some(question) if number % 2 == 1 => Message::answer(question, &text, at, "mock", Ending::Complete),
+                    _ => Message::from_person(&text, &format!("outbox-{number}"), &chat, last, at),
+                };
+                last = Some(message.id);
                 store.edit(chat, SessionEdit::PutMessage(message))
             })
             .collect();
