@@ -14,6 +14,7 @@ use crate::{
     chats::Chats,
     error::ApiError,
     files::Files,
+    invites::{InviteNamed, InviteRefusal, InviteWish, MadeInvite},
     letters::{self, LetterDesk},
     limits::{EXPORTS_MAX, SOCKETS_MAX, WORKSHOP_PLACES},
     people::People,
@@ -23,6 +24,9 @@ use crate::{
     search::Search,
     tls::Certificates,
 };
+
+/// What a node does about invites.
+pub type Inviting<T> = Pin<Box<dyn Future<Output = Result<T, InviteRefusal>> + Send>>;
 
 /// What the gateway needs to know of the mesh; `node` supplies it.
 pub trait Surroundings: Send + Sync {
@@ -38,6 +42,10 @@ pub trait Surroundings: Send + Sync {
     fn spawn(&self, name: &'static str, work: Pin<Box<dyn Future<Output = ()> + Send>>);
     /// The other gateways within reach that say where they are, nearest first.
     fn gateways(&self) -> Vec<GatewayAddress>;
+    /// Signs an invite with which machines become members.
+    fn invite(&self, wish: InviteWish) -> Inviting<MadeInvite>;
+    /// Puts an invite out; whoever came in by it stays. Its name.
+    fn revoke_invite(&self, invite: InviteNamed, reason: String) -> Inviting<NodeId>;
 }
 
 /// Where another gateway serves people.

@@ -11,7 +11,7 @@ use keys::password::PasswordError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::routes::characters::error::CharacterError;
+use crate::{invites::InviteRefusal, routes::characters::error::CharacterError};
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub(crate) enum ApiError {
     MailNotConfigured,
     Conflict,
     AddressBanned,
+    NoOperator,
+    InviteInvalid,
     Character(CharacterError),
 }
 
@@ -110,6 +112,8 @@ impl ApiError {
             Self::MailNotConfigured => "mail_not_configured",
             Self::Conflict => "conflict",
             Self::AddressBanned => "address_banned",
+            Self::NoOperator => "no_operator",
+            Self::InviteInvalid => "invite_invalid",
             Self::Character(error) => error.code(),
         }
     }
@@ -149,6 +153,8 @@ impl ApiError {
             Self::MailNotConfigured => "No mail server is configured.".into(),
             Self::Conflict => "This does not fit what is there now.".into(),
             Self::AddressBanned => "Requests from this address are refused.".into(),
+            Self::NoOperator => "This node is no operator: ask at the page of one that is.".into(),
+            Self::InviteInvalid => "This is no invite of this mesh.".into(),
             Self::Character(error) => error.message(),
         }
     }
@@ -160,7 +166,8 @@ impl ApiError {
             | Self::PasswordTooShort
             | Self::TextEmpty
             | Self::EmailInvalid
-            | Self::ConsentMissing => StatusCode::BAD_REQUEST,
+            | Self::ConsentMissing
+            | Self::InviteInvalid => StatusCode::BAD_REQUEST,
             Self::NotSignedIn | Self::NameOrPasswordWrong | Self::TokenReused => StatusCode::UNAUTHORIZED,
             Self::LinkInvalid
             | Self::NotAllowed
@@ -175,6 +182,7 @@ impl ApiError {
             Self::NameTaken
             | Self::MailNotConfigured
             | Self::Conflict
+            | Self::NoOperator
             | Self::NoAnswer
             | Self::AnswerFull
             | Self::FavouritesFull
@@ -256,6 +264,16 @@ impl From<StoreError> for ApiError {
     }
 }
 
+impl From<InviteRefusal> for ApiError {
+    fn from(refusal: InviteRefusal) -> Self {
+        match refusal {
+            InviteRefusal::NoRight => Self::NoOperator,
+            InviteRefusal::NoInvite => Self::InviteInvalid,
+            InviteRefusal::Failed => Self::StorageUnavailable,
+        }
+    }
+}
+
 impl From<PasswordError> for ApiError {
     fn from(error: PasswordError) -> Self {
         match error {
@@ -304,6 +322,8 @@ mod tests {
             ApiError::MailNotConfigured,
             ApiError::Conflict,
             ApiError::AddressBanned,
+            ApiError::NoOperator,
+            ApiError::InviteInvalid,
         ];
         let errors = errors
             .into_iter()

@@ -18,6 +18,7 @@ mod error;
 mod files;
 mod guard;
 mod idle;
+mod invites;
 mod letters;
 pub mod limits;
 mod may;
@@ -38,9 +39,10 @@ use std::time::Duration;
 
 use tokio::{net::TcpListener, sync::watch};
 
-pub use app::{GatewayAddress, GatewaySettings, NodeView, ServesNobody, Surroundings};
+pub use app::{GatewayAddress, GatewaySettings, Inviting, NodeView, ServesNobody, Surroundings};
 pub use auth::{first_administrator_path, has_administrator};
 pub use files::{FileError, Filed, Files};
+pub use invites::{InviteNamed, InviteRefusal, InviteWish, MadeInvite};
 pub use openapi::document as openapi;
 pub use tls::{CertificateError, CertificateFiles, Certificates};
 

@@ -137,6 +137,12 @@ pub const BANS_MAX: usize = 300;
 pub const BAN_MINUTES_MAX: u64 = 365 * 24 * 60;
 /// Characters of why an address is refused.
 pub const BAN_REASON_CHARACTERS_MAX: usize = 200;
+/// Machines that may join with one invite, as on the command line.
+pub const INVITE_USES_MAX: u32 = 1000;
+/// An invite that is made on the page lasts a month at most: it passes through browsers and chats.
+pub const INVITE_MINUTES_MAX: u64 = 30 * 24 * 60;
+/// Characters of why an invite is taken back.
+pub const INVITE_REASON_CHARACTERS_MAX: usize = 200;
 /// Requests of one address each second in the long run, unless an administrator sets another number: a household with a few phones.
 pub const REQUESTS_PER_SECOND_ADDRESS: u64 = 100;
 /// Requests of one person each second in the long run, unless set: five devices that scroll.

@@ -3,8 +3,8 @@
 use utoipa::OpenApi;
 
 use crate::routes::{
-    account, audit, bans, characters, erasures, favourites, gateways, links, me, mesh_view, password, people, refresh,
-    search, sessions, settings, sign_in, sign_out, sign_out_everywhere, sign_up, welcome,
+    account, audit, bans, characters, erasures, favourites, gateways, invites, links, me, mesh_view, password, people,
+    refresh, search, sessions, settings, sign_in, sign_out, sign_out_everywhere, sign_up, welcome,
 };
 
 #[derive(OpenApi)]
@@ -48,6 +48,8 @@ use crate::routes::{
         people::roles::put,
         people::reset_link::post,
         people::remove_second_factor::delete,
+        invites::make::post,
+        invites::revoke::post,
         settings::read::get,
         settings::write::put,
         settings::test_mail::post,

@@ -8,6 +8,7 @@ pub(crate) mod chat;
 pub(crate) mod erasures;
 pub(crate) mod favourites;
 pub(crate) mod gateways;
+pub(crate) mod invites;
 pub(crate) mod links;
 pub(crate) mod me;
 pub(crate) mod mesh_view;
@@ -163,6 +164,8 @@ fn keeping() -> Router<Arc<App>> {
             "/people/{id}/second-factor",
             delete(people::remove_second_factor::delete),
         )
+        .route("/invites", post(invites::make::post))
+        .route("/invites/revoke", post(invites::revoke::post))
         .route("/settings", get(settings::read::get).put(settings::write::put))
         .route("/settings/test-mail", post(settings::test_mail::post))
         .route("/bans", get(bans::list::get).post(bans::put::post))

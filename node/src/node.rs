@@ -268,6 +268,7 @@ impl Node {
             monitor: parts.monitor.clone(),
             desk: parts.desk.clone(),
             tasks: parts.tasks.clone(),
+            node: self.clone(),
         }
     }
 
@@ -480,7 +481,7 @@ fn own_roster(directory: &DataDirectory, key: &NodeKey) -> Result<Roster, StartE
 }
 
 /// What the page is served with; in the clear only on this machine, or where that was allowed in so many words.
-fn page_certificates(config: &GatewayConfig) -> Result<Option<Certificates>, StartError> {
+pub(crate) fn page_certificates(config: &GatewayConfig) -> Result<Option<Certificates>, StartError> {
     match (&config.tls_certificate, &config.tls_key) {
         (Some(certificate), Some(key)) => {
             let files = CertificateFiles {

@@ -72,7 +72,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
         .expect("a runtime");
     let mut report = Report::default();
     runtime.block_on(async {
-        let mut prepared = Prepared::make(scale.people).await;
+        let mut prepared = Prepared::make(scale.people, if is_wanted("chat") { people::LONG_CHATS } else { 0 }).await;
         if is_wanted("sockets-100") {
             talk::run(&mut prepared, 100, 50.0, scale.talk, &mut report).await;
         }

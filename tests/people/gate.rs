@@ -35,7 +35,7 @@ pub struct Gate {
     directory: tempfile::TempDir,
 }
 
-fn new_node(name: &str) -> NewNode {
+pub fn new_node(name: &str) -> NewNode {
     NewNode {
         name: Some(name.into()),
         http: Some(free_address()),

@@ -9,6 +9,7 @@
 mod access;
 mod door;
 mod gate;
+mod invites;
 mod keeping;
 mod leaving;
 mod registration;

@@ -58,7 +58,7 @@ pub struct Prepared {
 
 impl Prepared {
     /// Writes everything. The node does not run afterwards.
-    pub async fn make(people: usize) -> Self {
+    pub async fn make(people: usize, long_chats: usize) -> Self {
         let mut node = NodeProcess::init("bench", "mock:20");
         // Its first start makes what every mesh begins with.
         node.start();
@@ -77,8 +77,8 @@ impl Prepared {
             right: Arc::new(|_: &NodeId| Right::Member),
         };
         let (store, outputs, _) = Store::open(settings).expect("the store opens");
-        eprintln!("writing {people} people and {LONG_CHATS} chats of {LONG_MESSAGES} messages");
-        let (people, long_chats) = write(&store, people).await;
+        eprintln!("writing {people} people and {long_chats} chats of {LONG_MESSAGES} messages");
+        let (people, long_chats) = write(&store, people, long_chats).await;
         store.stop().await;
         drop(outputs);
         Self {
@@ -142,7 +142,7 @@ pub fn source(number: usize) -> IpAddr {
     IpAddr::from([127, 0, 1, 1 + number])
 }
 
-async fn write(store: &Store, people: usize) -> (Vec<Person>, Vec<ContentId>) {
+async fn write(store: &Store, people: usize, long_chats: usize) -> (Vec<Person>, Vec<ContentId>) {
     let limit = Setting::Number(100_000);
     let values = ["address", "account"].map(|who| (format!("limits.requests_per_second_{who}"), limit.clone()));
     let settings = Settings {
@@ -162,7 +162,7 @@ async fn write(store: &Store, people: usize) -> (Vec<Person>, Vec<ContentId>) {
         .await
         .expect("people are written");
     let mut long = Vec::new();
-    for _ in 0..LONG_CHATS {
+    for _ in 0..long_chats {
         long.push(long_chat(store, people[0].id, character).await);
     }
     (people, long)
