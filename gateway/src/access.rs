@@ -83,6 +83,8 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("POST", "/api/v1/people/{id}/reset-link", DANGEROUS),
     rule("DELETE", "/api/v1/people/{id}/second-factor", DANGEROUS),
     // The whole mesh.
+    rule("POST", "/api/v1/invites", DANGEROUS),
+    rule("POST", "/api/v1/invites/revoke", DANGEROUS),
     rule("GET", "/api/v1/settings", ADMINISTRATORS),
     rule("PUT", "/api/v1/settings", DANGEROUS),
     rule("POST", "/api/v1/settings/test-mail", ADMINISTRATORS),

@@ -10,11 +10,12 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     audit::AuditLog,
-    auth::lock::Locks,
+    auth::{lock::Locks, open::OpenDevices},
     chats::Chats,
     error::ApiError,
     figures::Figures,
     files::Files,
+    invites::{InviteNamed, InviteRefusal, InviteWish, MadeInvite},
     letters::{self, LetterDesk},
     limits::{EXPORTS_MAX, PROGRAM_REQUESTS_MAX, SOCKETS_MAX, WORKSHOP_PLACES},
     people::People,
@@ -22,7 +23,11 @@ use crate::{
     rate::RateLimit,
     rooms::Rooms,
     search::Search,
+    tls::Certificates,
 };
+
+/// What a node does about invites.
+pub type Inviting<T> = Pin<Box<dyn Future<Output = Result<T, InviteRefusal>> + Send>>;
 
 /// What the gateway needs to know of the mesh; `node` supplies it.
 pub trait Surroundings: Send + Sync {
@@ -38,6 +43,10 @@ pub trait Surroundings: Send + Sync {
     fn spawn(&self, name: &'static str, work: Pin<Box<dyn Future<Output = ()> + Send>>);
     /// The other gateways within reach that say where they are, nearest first.
     fn gateways(&self) -> Vec<GatewayAddress>;
+    /// Signs an invite with which machines become members.
+    fn invite(&self, wish: InviteWish) -> Inviting<MadeInvite>;
+    /// Puts an invite out; whoever came in by it stays. Its name.
+    fn revoke_invite(&self, invite: InviteNamed, reason: String) -> Inviting<NodeId>;
 }
 
 /// Where another gateway serves people.
@@ -112,6 +121,8 @@ pub struct GatewaySettings {
     pub surroundings: Arc<dyn Surroundings>,
     /// Pictures and cards.
     pub files: Arc<dyn Files>,
+    /// What people are served with over TLS; without it over plain HTTP.
+    pub certificates: Option<Certificates>,
 }
 
 pub(crate) struct App {
@@ -146,11 +157,13 @@ pub(crate) struct App {
     pub(crate) programs: Arc<Semaphore>,
     /// What is counted.
     pub(crate) figures: Figures,
-    /// Whether people come over TLS.
-    pub(crate) is_encrypted: bool,
+    /// What people are served with over TLS; without it over plain HTTP.
+    pub(crate) certificates: Option<Arc<Certificates>>,
     /// Cards and pictures that are unpacked at one time.
     pub(crate) workshop: Arc<Semaphore>,
     pub(crate) sockets: Arc<Semaphore>,
+    /// Devices with a page open here.
+    pub(crate) open: OpenDevices,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) chats: Chats,
     pub(crate) rooms: Rooms,
@@ -158,6 +171,11 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// Whether people come over TLS.
+    pub(crate) const fn is_encrypted(&self) -> bool {
+        self.certificates.is_some()
+    }
+
     /// Work that takes a core and much memory: unpacking a card or a picture. Only a few run at one time.
     pub(crate) async fn in_workshop<T: Send + 'static>(
         &self,
@@ -203,9 +221,10 @@ impl App {
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             programs: Arc::new(Semaphore::new(PROGRAM_REQUESTS_MAX)),
             figures: Figures::default(),
-            is_encrypted: false,
+            certificates: settings.certificates.map(Arc::new),
             workshop: Arc::new(Semaphore::new(WORKSHOP_PLACES)),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
+            open: OpenDevices::default(),
             stopping,
             chats: Chats::default(),
             rooms: Rooms::default(),
@@ -214,6 +233,9 @@ impl App {
         let spawn = |name, work| app.surroundings.spawn(name, work);
         spawn("accounts at hand", Box::pin(following_people));
         spawn("settings at hand", Box::pin(following_settings));
+        if let Some(certificates) = &app.certificates {
+            spawn("certificate", Box::pin(Arc::clone(certificates).follow()));
+        }
         spawn("audit log", Box::pin(auditing));
         let answering = letters::answer(Arc::downgrade(&app), letters_asked_for);
         spawn("letters asked for", Box::pin(answering));

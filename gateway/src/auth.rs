@@ -2,7 +2,7 @@
 //!
 //! ## Journey: a device signs in and stays signed in
 //! [`passwords`] checks name, password and second factor -> [`devices::sign_in`] notes the device in the account (the sixth one makes
-//! the longest unused leave) -> an access token for ten minutes and a refresh token, both in cookies that no script can read, the
+//! the longest unused leave, and an open page is a use) -> an access token for ten minutes and a refresh token, both in cookies that no script can read, the
 //! access token also in the answer for programs -> each request: signature by a member, then whether the account as it is now still
 //! knows the device ([`Person`]) -> [`devices::refresh`] counts the device's generation up. An older refresh token is a stolen one,
 //! and signs the device out.
@@ -10,6 +10,7 @@
 pub(crate) mod cookies;
 pub(crate) mod devices;
 pub(crate) mod lock;
+pub(crate) mod open;
 pub(crate) mod passwords;
 pub(crate) mod programs;
 

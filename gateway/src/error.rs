@@ -14,7 +14,7 @@ use keys::password::PasswordError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::routes::characters::error::CharacterError;
+use crate::{invites::InviteRefusal, routes::characters::error::CharacterError};
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(crate) enum ApiError {
     KeyInvalid,
     KeyScope(ApiScope),
     KeysFull,
+    NoOperator,
+    InviteInvalid,
     Character(CharacterError),
 }
 
@@ -119,6 +121,8 @@ impl ApiError {
             Self::KeyInvalid => "invalid_api_key",
             Self::KeyScope(_) => "key_scope_missing",
             Self::KeysFull => "keys_full",
+            Self::NoOperator => "no_operator",
+            Self::InviteInvalid => "invite_invalid",
             Self::Character(error) => error.code(),
         }
     }
@@ -161,6 +165,8 @@ impl ApiError {
             Self::KeyScope(scope) => format!("The API key has no scope '{}'.", scope.name()),
             Self::KeysFull => "There are 20 keys already; take one back first.".into(),
             Self::AddressBanned => "Requests from this address are refused.".into(),
+            Self::NoOperator => "This node is no operator: ask at the page of one that is.".into(),
+            Self::InviteInvalid => "This is no invite of this mesh.".into(),
             Self::Character(error) => error.message(),
         }
     }
@@ -172,7 +178,8 @@ impl ApiError {
             | Self::PasswordTooShort
             | Self::TextEmpty
             | Self::EmailInvalid
-            | Self::ConsentMissing => StatusCode::BAD_REQUEST,
+            | Self::ConsentMissing
+            | Self::InviteInvalid => StatusCode::BAD_REQUEST,
             Self::NotSignedIn | Self::NameOrPasswordWrong | Self::TokenReused | Self::KeyInvalid => {
                 StatusCode::UNAUTHORIZED
             }
@@ -190,6 +197,7 @@ impl ApiError {
             Self::NameTaken
             | Self::MailNotConfigured
             | Self::Conflict
+            | Self::NoOperator
             | Self::NoAnswer
             | Self::AnswerFull
             | Self::FavouritesFull
@@ -273,6 +281,16 @@ impl From<StoreError> for ApiError {
     }
 }
 
+impl From<InviteRefusal> for ApiError {
+    fn from(refusal: InviteRefusal) -> Self {
+        match refusal {
+            InviteRefusal::NoRight => Self::NoOperator,
+            InviteRefusal::NoInvite => Self::InviteInvalid,
+            InviteRefusal::Failed => Self::StorageUnavailable,
+        }
+    }
+}
+
 impl From<PasswordError> for ApiError {
     fn from(error: PasswordError) -> Self {
         match error {
@@ -324,6 +342,8 @@ mod tests {
             ApiError::KeyInvalid,
             ApiError::KeyScope(ApiScope::Chat),
             ApiError::KeysFull,
+            ApiError::NoOperator,
+            ApiError::InviteInvalid,
         ];
         let errors = errors
             .into_iter()

@@ -1,4 +1,4 @@
-//! Connections that say nothing are closed: a silent or half-spoken request must not hold a file handle for ever.
+//! Connections on which nothing moves are closed: a silent page, or one that takes no answer, must not hold a file handle for ever.
 //!
 //! A page's socket answers a ping every twenty seconds, so it never counts as silent.
 
@@ -13,20 +13,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{
-    extract::connect_info::Connected,
-    serve::{IncomingStream, Listener},
-};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::{Instant, Sleep, sleep},
 };
 
 use crate::limits::CONNECTION_SILENCE_MAX;
-
-/// A listener whose connections are closed when they are silent.
-pub(crate) struct PatientListener(pub(crate) TcpListener);
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
@@ -57,77 +50,64 @@ impl Drop for Held {
     }
 }
 
-/// What is known of a connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Line {
-    pub(crate) peer: Peer,
-    pub(crate) patience: Patience,
-}
-
-impl Connected<IncomingStream<'_, PatientListener>> for Line {
-    fn connect_info(stream: IncomingStream<'_, PatientListener>) -> Self {
-        Self {
-            peer: Peer(*stream.remote_addr()),
-            patience: stream.io().patience.clone(),
-        }
-    }
-}
-
-impl Listener for PatientListener {
-    type Io = PatientStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (PatientStream, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        // Tokens are small frames: with the usual delay each would wait up to 40 ms for the one before it to be acknowledged.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-        (
-            PatientStream {
-                stream,
-                deadline: Box::pin(sleep(CONNECTION_SILENCE_MAX)),
-                patience: Patience::default(),
-            },
-            address,
-        )
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
-/// A connection that fails to read when nothing has come for [`CONNECTION_SILENCE_MAX`].
+/// A connection that fails when nothing has come, and nothing was taken, for [`CONNECTION_SILENCE_MAX`].
 pub(crate) struct PatientStream {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
     patience: Patience,
 }
 
+impl PatientStream {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            deadline: Box::pin(sleep(CONNECTION_SILENCE_MAX)),
+            patience: Patience::default(),
+        }
+    }
+
+    /// Held by requests that take their time.
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience.clone()
+    }
+
+    /// What moved gives the whole time again; what did not is waited for until the time is over.
+    fn judge<T>(&mut self, cx: &mut Context<'_>, moved: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if moved.is_ready() {
+            self.deadline.as_mut().reset(Instant::now() + CONNECTION_SILENCE_MAX);
+            return moved;
+        }
+        let late = |()| Err(io::ErrorKind::TimedOut.into());
+        self.deadline.as_mut().poll(cx).map(late)
+    }
+}
+
 impl AsyncRead for PatientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
-            Poll::Ready(result) => {
-                self.deadline.as_mut().reset(Instant::now() + CONNECTION_SILENCE_MAX);
-                Poll::Ready(result)
-            }
-            Poll::Pending => {
-                while self.deadline.as_mut().poll(cx).is_ready() {
-                    if !self.patience.is_held() {
-                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                    }
-                    self.deadline.as_mut().reset(Instant::now() + CONNECTION_SILENCE_MAX);
-                }
-                Poll::Pending
-            }
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        // Only for what is read: whoever takes no answer is no better for having asked.
+        while read.is_pending() && self.patience.is_held() && self.deadline.as_mut().poll(cx).is_ready() {
+            self.deadline.as_mut().reset(Instant::now() + CONNECTION_SILENCE_MAX);
         }
+        self.judge(cx, read)
     }
 }
 
 impl AsyncWrite for PatientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.judge(cx, written)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.judge(cx, written)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -139,17 +119,24 @@ impl AsyncWrite for PatientStream {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_connection_ends_and_one_that_speaks_does_not() {
+    async fn pair() -> (PatientStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut listener = PatientListener(listener);
         let client = TcpStream::connect(address).await.unwrap();
-        let (mut served, _) = listener.accept().await;
+        let (served, _) = listener.accept().await.unwrap();
+        (PatientStream::new(served), client)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_ends_and_one_that_speaks_does_not() {
+        let (mut served, client) = pair().await;
         tokio::time::advance(CONNECTION_SILENCE_MAX / 2).await;
         client.writable().await.unwrap();
         client.try_write(b"x").unwrap();
@@ -164,15 +151,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_for_an_answer_may_be_silent_for_as_long_as_it_takes() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut listener = PatientListener(listener);
-        let _client = TcpStream::connect(address).await.unwrap();
-        let (mut served, _) = listener.accept().await;
-        let held = served.patience.hold();
+        let (mut served, _client) = pair().await;
+        let held = served.patience().hold();
         let waiting = tokio::time::timeout(CONNECTION_SILENCE_MAX * 5, served.read_u8());
         assert!(waiting.await.is_err(), "it is waited for");
         drop(held);
         assert_eq!(served.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    // Red when: whoever asks and takes no answer holds the connection for ever.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_takes_ends_its_connection() {
+        let (mut served, client) = pair().await;
+        let much = vec![0; 64 * 1024];
+        let error = loop {
+            if let Err(error) = served.write_all(&much).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(client);
     }
 }

@@ -19,6 +19,7 @@ mod figures;
 mod files;
 mod guard;
 mod idle;
+mod invites;
 mod letters;
 pub mod limits;
 mod may;
@@ -31,41 +32,33 @@ mod rate;
 mod rooms;
 mod routes;
 mod search;
+mod serve;
 mod terms;
+mod tls;
 
 use std::time::Duration;
 
 use tokio::{net::TcpListener, sync::watch};
 
-pub use app::{GatewayAddress, GatewaySettings, NodeView, ServesNobody, Surroundings};
+pub use app::{GatewayAddress, GatewaySettings, Inviting, NodeView, ServesNobody, Surroundings};
 pub use auth::{first_administrator_path, has_administrator};
 pub use files::{FileError, Filed, Files};
+pub use invites::{InviteNamed, InviteRefusal, InviteWish, MadeInvite};
 pub use openapi::document as openapi;
+pub use tls::{CertificateError, CertificateFiles, Certificates};
 
 use crate::{
     app::{App, stopped},
-    idle::{Line, PatientListener},
+    serve::Service,
 };
 
 /// Serves people on `listener` until `stopping` becomes true; open requests then get a moment to finish.
-///
-/// # Errors
-/// When the listener breaks.
-pub async fn serve(
-    listener: TcpListener,
-    settings: GatewaySettings,
-    mut stopping: watch::Receiver<bool>,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, settings: GatewaySettings, mut stopping: watch::Receiver<bool>) {
     let app = App::start(settings, stopping.clone());
     let hub = rooms::run(app.clone());
-    let service = routes::router(app).into_make_service_with_connect_info::<Line>();
-    let stop = {
-        let mut stopping = stopping.clone();
-        async move { stopped(&mut stopping).await }
-    };
-    let serving = axum::serve(PatientListener(listener), service)
-        .with_graceful_shutdown(stop)
-        .into_future();
+    let certificates = app.certificates.clone();
+    let service = Service::new(routes::router(app), certificates);
+    let serving = serve::run(listener, service, stopping.clone());
     let give_up = async {
         stopped(&mut stopping).await;
         tokio::time::sleep(limits::STOP_TIMEOUT + Duration::from_millis(500)).await;
@@ -76,8 +69,8 @@ pub async fn serve(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        result = serving => result,
-        () = hub => Ok(()),
-        () = give_up => Ok(()),
+        () = serving => {}
+        () = hub => {}
+        () = give_up => {}
     }
 }

@@ -4,9 +4,25 @@ use std::time::Duration;
 
 /// Bytes of a request body: the longest message is 1000 characters.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Any request but a WebSocket is answered within this.
+/// Any request but a WebSocket is answered within this, its body included.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection on which nothing comes for this long is closed; a page's socket answers a ping every [`PING_EVERY`].
+/// Connections that ask at one time; sockets have places of their own. Each holds a file and some 20 KB.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// After a failure to take connections the next one is tried so much later: files become free when others end.
+pub const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+/// Both ends have agreed on keys within this: two round trips, and the time to sign.
+pub const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// The whole head of a request comes within this, however slowly it drips; an open connection waits so long for the next one.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of a request's head: both cookies take one kilobyte, a browser's other headers another.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Headers of one request. It is what hyper keeps on the stack; a browser sends about twenty.
+pub const HEADERS_MAX: usize = 100;
+/// Files with a certificate are looked at this often: whoever renews one is not waited for by anybody.
+pub const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Bytes of a file with certificates; a chain of four has ten thousand.
+pub const CERTIFICATE_BYTES_MAX: u64 = 256 * 1024;
+/// A connection on which nothing moves for this long is closed; a page's socket answers a ping every [`PING_EVERY`].
 pub const CONNECTION_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Messages in one page of a chat.
 pub const PAGE_MESSAGES: usize = 50;
@@ -85,6 +101,8 @@ pub const NAMES_HELD_FOR: Duration = Duration::from_secs(30);
 pub const DEVICE_NEWS_MILLISECONDS: u64 = 10 * 1000;
 /// A refresh token may be shown again for so long: two tabs that ask at once, or an answer that was lost on the way.
 pub const REFRESH_OVERLAP_MILLISECONDS: u64 = 10 * 1000;
+/// The account notes this often that a device has a page open: as often as a page that asks for things is noted by its new token.
+pub const DEVICE_NOTED_EVERY_MILLISECONDS: u64 = 10 * 60 * 1000;
 /// A dangerous act needs a second factor that was shown within this.
 pub const SECOND_FACTOR_FRESH: Duration = Duration::from_secs(15 * 60);
 /// A password waits so long for a core.
@@ -119,6 +137,12 @@ pub const BANS_MAX: usize = 300;
 pub const BAN_MINUTES_MAX: u64 = 365 * 24 * 60;
 /// Characters of why an address is refused.
 pub const BAN_REASON_CHARACTERS_MAX: usize = 200;
+/// Machines that may join with one invite, as on the command line.
+pub const INVITE_USES_MAX: u32 = 1000;
+/// An invite that is made on the page lasts a month at most: it passes through browsers and chats.
+pub const INVITE_MINUTES_MAX: u64 = 30 * 24 * 60;
+/// Characters of why an invite is taken back.
+pub const INVITE_REASON_CHARACTERS_MAX: usize = 200;
 /// Requests of one address each second in the long run, unless an administrator sets another number: a household with a few phones.
 pub const REQUESTS_PER_SECOND_ADDRESS: u64 = 100;
 /// Requests of one person each second in the long run, unless set: five devices that scroll.

@@ -3,9 +3,9 @@
 use utoipa::OpenApi;
 
 use crate::routes::{
-    account, api_keys, audit, bans, characters, erasures, favourites, gateways, links, me, mesh_breakers, mesh_view,
-    openai, password, people, refresh, search, sessions, settings, sign_in, sign_out, sign_out_everywhere, sign_up,
-    welcome,
+    account, api_keys, audit, bans, characters, erasures, favourites, gateways, invites, links, me, mesh_breakers,
+    mesh_view, openai, password, people, refresh, search, sessions, settings, sign_in, sign_out, sign_out_everywhere,
+    sign_up, welcome,
 };
 
 #[derive(OpenApi)]
@@ -49,6 +49,8 @@ use crate::routes::{
         people::roles::put,
         people::reset_link::post,
         people::remove_second_factor::delete,
+        invites::make::post,
+        invites::revoke::post,
         settings::read::get,
         settings::write::put,
         settings::test_mail::post,

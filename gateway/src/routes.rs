@@ -10,6 +10,7 @@ pub(crate) mod erasures;
 pub(crate) mod favourites;
 pub(crate) mod gateways;
 pub(crate) mod health;
+pub(crate) mod invites;
 pub(crate) mod links;
 pub(crate) mod me;
 pub(crate) mod mesh_breakers;
@@ -33,8 +34,8 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode},
+    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
     routing::{delete, get, patch, post, put},
@@ -48,10 +49,12 @@ use crate::{
     auth::{Person, role_name},
     error::ApiError,
     guard::{self, guard},
-    idle::Line,
     limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT},
     pages,
 };
+
+/// Whoever came over TLS once comes over nothing else for a year.
+const STRICT_TRANSPORT: &str = "max-age=31536000";
 
 /// A JSON body whose refusal has our shape.
 #[derive(FromRequest)]
@@ -168,6 +171,8 @@ fn keeping() -> Router<Arc<App>> {
             "/people/{id}/second-factor",
             delete(people::remove_second_factor::delete),
         )
+        .route("/invites", post(invites::make::post))
+        .route("/invites/revoke", post(invites::revoke::post))
         .route("/settings", get(settings::read::get).put(settings::write::put))
         .route("/settings/test-mail", post(settings::test_mail::post))
         .route("/bans", get(bans::list::get).post(bans::put::post))
@@ -232,9 +237,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(metrics::get))
         .layer(middleware::from_fn_with_state(app.clone(), guard::watch_addresses))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(introduce))
         .layer(middleware::from_fn_with_state(app.clone(), count))
-        .layer(middleware::from_fn(security_headers))
+        .layer(middleware::from_fn_with_state(app.clone(), security_headers))
         .layer(CompressionLayer::new())
         .with_state(app)
 }
@@ -259,21 +263,15 @@ async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     response
 }
 
-/// Tells what stands behind whose connection it is.
-async fn introduce(ConnectInfo(line): ConnectInfo<Line>, mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(ConnectInfo(line.peer));
-    request.extensions_mut().insert(line.patience);
-    next.run(request).await
-}
-
-async fn deadline(request: Request, next: Next) -> Response {
+/// Every request is answered in time, however slowly its body comes.
+pub(crate) async fn deadline(request: Request, next: Next) -> Response {
     tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
         .await
         .unwrap_or_else(|_| ApiError::Timeout.into_response())
 }
 
 /// Nothing foreign is loaded, nothing is framed, nothing is sniffed.
-async fn security_headers(request: Request, next: Next) -> Response {
+async fn security_headers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let headers = [
         (
             "content-security-policy",
@@ -290,6 +288,10 @@ async fn security_headers(request: Request, next: Next) -> Response {
         response
             .headers_mut()
             .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if app.is_encrypted() {
+        let value = HeaderValue::from_static(STRICT_TRANSPORT);
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
     }
     response
 }

@@ -1,15 +1,15 @@
 //! What a person reads when a node is up: where the page is, who is the first administrator, how to add a node.
 
-use std::{fmt::Write as _, net::SocketAddr};
+use std::fmt::Write as _;
 
 use keys::membership::Roles;
 
 use crate::{commands::invite, hints, node::Node, standing};
 
 /// Where to go, or why nobody comes here.
-fn opening(roles: Option<Roles>, http: SocketAddr) -> String {
+fn opening(roles: Option<Roles>, page: &str) -> String {
     match (standing::serves_nobody(roles), roles) {
-        (None, _) => format!("\nStarling is up.\n\n  Open            http://{http}\n"),
+        (None, _) => format!("\nStarling is up.\n\n  Open            {page}\n"),
         (Some(_), Some(roles)) => format!(
             "\nStarling is up.\n\n  This node is {roles}: it serves no people. Open the page of a node with the role gateway.\n"
         ),
@@ -21,10 +21,10 @@ fn opening(roles: Option<Roles>, http: SocketAddr) -> String {
 
 /// The lines printed to standard output once the node is up.
 pub async fn text(node: &Node) -> String {
-    let http = node.config().gateway.listen;
+    let page = node.config().gateway.page();
     let roster = node.mesh().roster();
     let roles = roster.get(&node.key().id()).map(|member| member.roles);
-    let mut text = opening(roles, http);
+    let mut text = opening(roles, &page);
     let has_administrator = gateway::has_administrator(node.store()).await.unwrap_or(true);
     // A node that has just joined learns of an administrator within seconds; only the first node makes the first one.
     let is_first = matches!(node.directory().root_key(), Ok(Some(_)));
@@ -35,7 +35,7 @@ pub async fn text(node: &Node) -> String {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "\n  You are the first. This one-time link makes you the administrator (valid for 24 hours):\n\n    http://{http}{path}\n"
+            "\n  You are the first. This one-time link makes you the administrator (valid for 24 hours):\n\n    {page}{path}\n"
         );
     }
     let terms = invite::Terms::default();
@@ -69,8 +69,8 @@ mod tests {
 
     #[test]
     fn only_a_gateway_sends_people_to_its_page() {
-        let http = "127.0.0.1:8080".parse().unwrap();
-        let said = |roles: &str| opening(Some(roles.parse().unwrap()), http);
+        let page = "http://127.0.0.1:8080";
+        let said = |roles: &str| opening(Some(roles.parse().unwrap()), page);
         assert!(said("gateway,worker").contains("Open            http://127.0.0.1:8080"));
         for roles in ["worker", "storage"] {
             let said = said(roles);
@@ -79,6 +79,6 @@ mod tests {
                 "{said}"
             );
         }
-        assert!(opening(None, http).contains("no longer"));
+        assert!(opening(None, page).contains("no longer"));
     }
 }

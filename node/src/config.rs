@@ -63,6 +63,29 @@ pub struct GatewayConfig {
     /// theirs is gone.
     #[serde(default)]
     pub public_url: Option<String>,
+    /// A file with the certificate of the page and those between it and the root, as PEM: with it people are served over TLS 1.3. It is
+    /// read again when it changes.
+    #[serde(default)]
+    pub tls_certificate: Option<PathBuf>,
+    /// A file with the private key of that certificate.
+    #[serde(default)]
+    pub tls_key: Option<PathBuf>,
+    /// Whether the page may be served without encryption beyond this machine.
+    #[serde(default)]
+    pub plain_http: bool,
+}
+
+impl GatewayConfig {
+    /// Scheme and address of the page as this machine serves it.
+    #[must_use]
+    pub fn page(&self) -> String {
+        let scheme = if self.tls_certificate.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.listen)
+    }
 }
 
 /// `[mesh]`
@@ -325,7 +348,11 @@ pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model
     let mut text = format!(
         "# Configuration of this Starling node. Unknown keys are refused; restart the node after a change.\n\n\
          [gateway]\n# Where the page is served. Other machines reach it only when this is not 127.0.0.1.\nlisten = \"{http}\"\n\
-         # Under which address browsers reach it; pages of other gateways come here when theirs is gone.\n# public_url = \"https://chat.example.org\"\n\n\
+         # Under which address browsers reach it; pages of other gateways come here when theirs is gone.\n# public_url = \"https://chat.example.org\"\n\
+         # Encryption: the certificate with its chain and its key, as PEM; both are read again when they change.\n\
+         # tls_certificate = \"/etc/letsencrypt/live/chat.example.org/fullchain.pem\"\n\
+         # tls_key = \"/etc/letsencrypt/live/chat.example.org/privkey.pem\"\n\
+         # Allow a page without encryption beyond this machine, in a network you trust.\n# plain_http = true\n\n\
          [mesh]\n# Where other nodes connect, UDP and TCP on the same port.\nlisten = \"{mesh}\"\n\
          # Members to dial first: \"node id@address:port\".\nbootstrap = ["
     );

@@ -164,6 +164,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Where the page is served.
     pub http: SocketAddr,
+    /// The same with its scheme.
+    #[serde(default)]
+    pub page: String,
     /// Where other nodes reach this one.
     pub mesh_addresses: Vec<SocketAddr>,
     /// `none`, `starting`, `ready` or `failed`.

@@ -28,6 +28,7 @@ mod deciding;
 mod erasing;
 mod files;
 pub mod hints;
+mod inviting;
 mod links;
 pub mod logging;
 mod maintenance;

@@ -5,7 +5,7 @@ mod start_error;
 use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
-use gateway::{GatewaySettings, Surroundings};
+use gateway::{CertificateFiles, Certificates, GatewaySettings, Surroundings};
 use inference::{Desk, DeskStreams, Engine, EngineSettings, EngineStatus, ModelSource};
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
@@ -26,7 +26,7 @@ use tokio::{
 pub use self::start_error::StartError;
 use crate::{
     backups,
-    config::{self, Config},
+    config::{self, Config, GatewayConfig},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::DataDirectory,
     files::BlobFiles,
@@ -103,7 +103,7 @@ impl Node {
         let mesh_id = roster.mesh();
         tracing::info!(node = %key.id().short(), directory = %directory.path().display(), "start: data directory");
         // The page's port is taken first: it is the one a person notices.
-        let listener = bind(config.gateway.listen).await?;
+        let (certificates, listener) = (page_certificates(&config.gateway)?, bind(config.gateway.listen).await?);
         let (mesh, mut inputs) = Mesh::start(&mesh_settings(&config), &key, roster)?;
         tracing::info!(listen = %config.mesh.listen, "start: mesh");
         let (store, outputs, repaired) = open_store(&directory, &key, &mesh).await?;
@@ -163,18 +163,22 @@ impl Node {
             started: Instant::now(),
         };
         let node = Self(Arc::new(parts));
-        node.serve(listener, gateway_stopping).await?;
+        node.serve((listener, certificates), gateway_stopping).await?;
         Ok(node)
     }
 
     /// Everything stands: people, operators and other nodes may ask.
-    async fn serve(&self, listener: TcpListener, gateway_stopping: watch::Receiver<bool>) -> Result<(), StartError> {
+    async fn serve(
+        &self,
+        (listener, certificates): (TcpListener, Option<Certificates>),
+        gateway_stopping: watch::Receiver<bool>,
+    ) -> Result<(), StartError> {
         self.keep_records();
-        self.serve_people(listener, gateway_stopping);
+        self.serve_people(listener, certificates, gateway_stopping);
         self.serve_commands()?;
         let parts = &self.0;
         parts.mesh.stand(maintenance::standing(parts.directory.path())).await;
-        tracing::info!(http = %parts.config.gateway.listen, "start: gateway; the node is up");
+        tracing::info!(page = parts.config.gateway.page(), "start: gateway; the node is up");
         Ok(())
     }
 
@@ -210,7 +214,7 @@ impl Node {
         Ok(())
     }
 
-    fn serve_people(&self, listener: TcpListener, stopping: watch::Receiver<bool>) {
+    fn serve_people(&self, listener: TcpListener, certificates: Option<Certificates>, stopping: watch::Receiver<bool>) {
         let parts = &self.0;
         let surroundings = self.surroundings();
         let settings = GatewaySettings {
@@ -220,17 +224,15 @@ impl Node {
             desk: parts.desk.clone(),
             surroundings: Arc::new(surroundings),
             files: parts.files.clone(),
+            certificates,
         };
-        let origin = origins::section(parts.config.gateway.public_url.as_deref(), parts.config.gateway.listen);
+        let origin = origins::section(&parts.config.gateway);
         if let Some(Err(error)) = origin.map(|origin| parts.mesh.announce(origins::SECTION, origin)) {
             tracing::error!(%error, "where the page is cannot be announced");
         }
-        let tasks = parts.tasks.clone();
-        parts.tasks.spawn("gateway", async move {
-            if let Err(error) = gateway::serve(listener, settings, stopping).await {
-                tasks.note_error("gateway", &error);
-            }
-        });
+        parts
+            .tasks
+            .spawn("gateway", gateway::serve(listener, settings, stopping));
     }
 
     /// Waits a moment for the model: one that is refused at once is a mistake of the configuration, and the start fails with it. One
@@ -287,6 +289,7 @@ impl Node {
             monitor: parts.monitor.clone(),
             desk: parts.desk.clone(),
             tasks: parts.tasks.clone(),
+            node: self.clone(),
         }
     }
 
@@ -426,6 +429,7 @@ impl Node {
             mesh_id: parts.mesh_id.to_string(),
             uptime_seconds: parts.started.elapsed().as_secs(),
             http: parts.config.gateway.listen,
+            page: parts.config.gateway.page(),
             mesh_addresses: parts.mesh.listen_addresses().await,
             engine: engine.to_owned(),
             engine_detail,
@@ -494,6 +498,22 @@ fn own_roster(directory: &DataDirectory, key: &NodeKey) -> Result<Roster, StartE
         }
         Some(former) => Err(StartError::NotAMember(standing::why(&roster, former, now))),
         None => Ok(roster),
+    }
+}
+
+/// What the page is served with; in the clear only on this machine, or where that was allowed in so many words.
+pub(crate) fn page_certificates(config: &GatewayConfig) -> Result<Option<Certificates>, StartError> {
+    match (&config.tls_certificate, &config.tls_key) {
+        (Some(certificate), Some(key)) => {
+            let files = CertificateFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            };
+            Ok(Some(Certificates::load(files)?))
+        }
+        (None, None) if config.listen.ip().is_loopback() || config.plain_http => Ok(None),
+        (None, None) => Err(StartError::PlainHttp(config.listen)),
+        _ => Err(StartError::HalfOfTls),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where this node serves people, as it tells the other members: so a page whose gateway is gone knows where else to go.
 
-use std::net::SocketAddr;
+use crate::config::GatewayConfig;
 
 /// The section under which an origin is announced.
 pub const SECTION: &str = "gateway";
@@ -12,11 +12,11 @@ const ORIGIN_CHARACTERS_MAX: usize = 270;
 /// What is announced: the configured address, else the one that the page is served at. Nothing where that says no more than "here on
 /// every address", because then nobody else knows which.
 #[must_use]
-pub fn section(configured: Option<&str>, listen: SocketAddr) -> Option<Vec<u8>> {
-    let origin = match configured {
+pub fn section(config: &GatewayConfig) -> Option<Vec<u8>> {
+    let origin = match &config.public_url {
         Some(configured) => configured.trim_end_matches('/').to_owned(),
-        None if listen.ip().is_unspecified() => return None,
-        None => format!("http://{listen}"),
+        None if config.listen.ip().is_unspecified() => return None,
+        None => config.page(),
     };
     let section = [&[VERSION], origin.as_bytes()].concat();
     parse(&section).map(|_| section)
@@ -43,14 +43,23 @@ mod tests {
 
     #[test]
     fn an_origin_is_said_and_read_and_nothing_else_is_one() {
-        let listen = "127.0.0.1:8080".parse().unwrap();
-        let said = |configured, listen| section(configured, listen).and_then(|section| parse(&section));
+        let listen = "127.0.0.1:8080";
+        let said = |public_url: Option<&str>, listen: &str| {
+            let config = GatewayConfig {
+                listen: listen.parse().unwrap(),
+                public_url: public_url.map(str::to_owned),
+                tls_certificate: None,
+                tls_key: None,
+                plain_http: false,
+            };
+            section(&config).and_then(|section| parse(&section))
+        };
         assert_eq!(said(None, listen).as_deref(), Some("http://127.0.0.1:8080"));
         assert_eq!(
             said(Some("https://chat.example.org/"), listen).as_deref(),
             Some("https://chat.example.org")
         );
-        assert_eq!(said(None, "0.0.0.0:80".parse().unwrap()), None);
+        assert_eq!(said(None, "0.0.0.0:80"), None);
         for bad in [
             "javascript:alert(1)",
             "https://",

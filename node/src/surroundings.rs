@@ -2,14 +2,14 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use gateway::{GatewayAddress, NodeView, ServesNobody, Surroundings};
+use gateway::{GatewayAddress, InviteNamed, InviteWish, Inviting, MadeInvite, NodeView, ServesNobody, Surroundings};
 use inference::{Desk, swarm};
 use keys::NodeId;
 use mesh::{LinkView, MemberView, Mesh, liveness::State};
 use monitor::Monitor;
 use tokio::time::Instant;
 
-use crate::{origins, standing, tasks::Tasks};
+use crate::{node::Node, origins, standing, tasks::Tasks};
 
 /// The mesh, the monitor and the desk as the gateway sees them.
 pub struct MeshSurroundings {
@@ -21,6 +21,8 @@ pub struct MeshSurroundings {
     pub desk: Desk,
     /// Names and states of background work.
     pub tasks: Tasks,
+    /// The node itself, which has the keys.
+    pub node: Node,
 }
 
 /// In milliseconds.
@@ -78,6 +80,16 @@ impl Surroundings for MeshSurroundings {
             origin,
         });
         addresses.collect()
+    }
+
+    fn invite(&self, wish: InviteWish) -> Inviting<MadeInvite> {
+        let node = self.node.clone();
+        Box::pin(async move { node.invite(wish).await })
+    }
+
+    fn revoke_invite(&self, invite: InviteNamed, reason: String) -> Inviting<NodeId> {
+        let node = self.node.clone();
+        Box::pin(async move { node.revoke_invite(invite, reason).await })
     }
 
     fn nodes(&self) -> Vec<NodeView> {

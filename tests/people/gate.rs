@@ -18,9 +18,9 @@ use node::{
         init::{self, FirstNode, NewNode},
         invite, join,
     },
-    config,
+    config::{self, Config},
     data_directory::DataDirectory,
-    node::Node,
+    node::{Node, StartError},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub struct Gate {
     directory: tempfile::TempDir,
 }
 
-fn new_node(name: &str) -> NewNode {
+pub fn new_node(name: &str) -> NewNode {
     NewNode {
         name: Some(name.into()),
         http: Some(free_address()),
@@ -61,6 +61,23 @@ pub async fn first() -> Gate {
     };
     init::run(&path, &first).unwrap();
     start(directory, &path, first.node.http.unwrap()).await
+}
+
+/// The first node of a mesh, with another configuration; the path is of a directory that goes with it.
+pub async fn first_with(change: impl FnOnce(&mut Config, &Path)) -> Result<Gate, StartError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("node");
+    let first = FirstNode {
+        node: new_node("first"),
+        residency: None,
+    };
+    init::run(&path, &first).unwrap();
+    let data = DataDirectory::open(&path).unwrap();
+    let mut config = config::load(&data.config_path()).unwrap();
+    change(&mut config, directory.path());
+    let node = Box::pin(Node::start(data, config)).await?;
+    let http = first.node.http.unwrap();
+    Ok(Gate { node, http, directory })
 }
 
 /// Two nodes that are linked.

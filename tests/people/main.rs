@@ -7,7 +7,9 @@
 )]
 
 mod access;
+mod door;
 mod gate;
+mod invites;
 mod keeping;
 mod leaving;
 mod programs;

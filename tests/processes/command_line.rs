@@ -85,6 +85,11 @@ fn what_was_said_wrong_is_named_with_what_would_be_right() {
         words.contains(&format!("starling run --data-dir {}", node.display())) && words.contains("http://0.0.0.0:8080"),
         "{words}"
     );
+    let refused = said(&starling(&node, ["run"]));
+    assert!(
+        refused.contains("0.0.0.0:8080") && refused.contains("--plain-http") && refused.contains("tls_certificate"),
+        "{refused}"
+    );
     let erase = said(&starling(&node, ["erase", "--account", "Rita"]));
     assert!(erase.contains("nothing was erased. Say --yes"), "{erase}");
 }

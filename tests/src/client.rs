@@ -19,6 +19,7 @@ pub struct Client {
     http: reqwest::Client,
     address: SocketAddr,
     cookie: Option<String>,
+    bearer: Option<String>,
 }
 
 impl Client {
@@ -38,6 +39,16 @@ impl Client {
             http,
             address,
             cookie: None,
+            bearer: None,
+        }
+    }
+
+    /// The same with an access token, for sockets.
+    #[must_use]
+    pub fn with_bearer(self, token: &str) -> Self {
+        Self {
+            bearer: Some(format!("Bearer {token}")),
+            ..self
         }
     }
 
@@ -132,6 +143,10 @@ impl Client {
             request
                 .headers_mut()
                 .insert("cookie", cookie.parse().expect("a cookie is a header"));
+        }
+        if let Some(bearer) = &self.bearer {
+            let bearer = bearer.parse().expect("a token is a header");
+            request.headers_mut().insert("authorization", bearer);
         }
         let (stream, _) = connect_async_with_config(request, None, true)
             .await

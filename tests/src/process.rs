@@ -182,6 +182,12 @@ impl NodeProcess {
         });
     }
 
+    /// The process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// What it printed.
     #[must_use]
     pub fn output(&self) -> String {

@@ -18,7 +18,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Person, account, check_device, cookies};
-use crate::{app::App, error::ApiError, limits::REFRESH_OVERLAP_MILLISECONDS, routes::PersonBody};
+use crate::{
+    app::App,
+    error::ApiError,
+    limits::{DEVICE_NOTED_EVERY_MILLISECONDS, REFRESH_OVERLAP_MILLISECONDS},
+    routes::PersonBody,
+};
 
 /// The headers that carry both cookies.
 pub(crate) type Cookies = AppendHeaders<[(header::HeaderName, HeaderValue); 2]>;
@@ -39,7 +44,7 @@ fn cookie_headers(cookies: [HeaderValue; 2]) -> Cookies {
 
 /// The headers that sign a device out.
 pub(crate) fn leaving(app: &App) -> Result<Cookies, ApiError> {
-    Ok(cookie_headers(cookies::signed_out(app.is_encrypted)?))
+    Ok(cookie_headers(cookies::signed_out(app.is_encrypted())?))
 }
 
 /// What a device calls itself.
@@ -55,6 +60,11 @@ pub(crate) async fn sign_in(
     label: String,
     second_factor: Option<Timestamp>,
 ) -> Result<(Cookies, SignedInAnswer), ApiError> {
+    // Of those used last the account keeps five by itself; which pages are open is known only here.
+    let before = account(app, person).await?;
+    if let Some(leaves) = app.open.leaves(person, &before) {
+        app.people.edit(person, AccountEdit::SignOut(leaves)).await?;
+    }
     let now = Timestamp::now();
     let device = EntryId::new(now, u128::from_le_bytes(random_bytes()));
     let edit = AccountEdit::AddDevice(Device {
@@ -101,7 +111,7 @@ pub(crate) fn issue(
     };
     let access = token::issue(&app.key, &access).map_err(|_| ApiError::StorageUnavailable)?;
     let refresh = token::issue(&app.key, &refresh).map_err(|_| ApiError::StorageUnavailable)?;
-    let cookies = cookie_headers(cookies::signed_in(&access, &refresh, app.is_encrypted)?);
+    let cookies = cookie_headers(cookies::signed_in(&access, &refresh, app.is_encrypted())?);
     let answer = SignedInAnswer {
         person: person.into(),
         access_token: access,
@@ -150,6 +160,29 @@ fn worth(shown: u64, device: &Device, now: Timestamp) -> Worth {
         Some(0) | None => Worth::Next,
         Some(1) if now.since(device.seen) <= REFRESH_OVERLAP_MILLISECONDS => Worth::Same,
         Some(_) => Worth::Stolen,
+    }
+}
+
+/// When an open page counts as used that is open now: a little ago, because right after a use an older refresh token is good, and a page
+/// that is merely open must not make one good.
+const fn noted_as_open(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_sub(REFRESH_OVERLAP_MILLISECONDS + 1))
+}
+
+/// A page of a device is open: that is a use, which the account notes now and then.
+pub(crate) async fn note_open(app: &App, person: &Person) {
+    let now = Timestamp::now();
+    let device = person.account.devices.iter().find(|device| device.id == person.device);
+    let Some(device) = device.filter(|device| now.since(device.seen) > DEVICE_NOTED_EVERY_MILLISECONDS) else {
+        return;
+    };
+    let edit = AccountEdit::TouchDevice {
+        device: device.id,
+        seen: noted_as_open(now),
+        generation: device.generation,
+    };
+    if let Err(error) = app.people.edit(person.id, edit).await {
+        tracing::debug!(%error, "the use of a device is noted later");
     }
 }
 
@@ -214,5 +247,20 @@ mod tests {
         assert_eq!(worth(4, &device, soon), Worth::Same);
         assert_eq!(worth(4, &device, soon.plus(1)), Worth::Stolen);
         assert_eq!(worth(3, &device, Timestamp(1000)), Worth::Stolen);
+    }
+
+    // Red when: a page that is merely open makes a used refresh token good again.
+    #[test]
+    fn an_open_page_makes_no_old_token_good() {
+        let now = Timestamp(1_000_000);
+        let seen = |seen| Device {
+            id: EntryId::new(Timestamp(0), 1),
+            label: "a browser".into(),
+            seen,
+            generation: 5,
+            signed_out: false,
+        };
+        assert_eq!(worth(4, &seen(noted_as_open(now)), now), Worth::Stolen);
+        assert_eq!(worth(4, &seen(now), now), Worth::Same, "as a use does");
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     backups, config,
     control::{self, MemberStatus, ReachStatus},
     data_directory::DataDirectory,
+    node::page_certificates,
 };
 
 /// Prints one result after the other and counts what must be mended.
@@ -61,6 +62,11 @@ fn check_files(list: &mut Checklist, directory: &DataDirectory) {
     match config::load(&directory.config_path()) {
         Ok(config) => {
             list.check("configuration", Ok("readable".to_owned()));
+            let page = page_certificates(&config.gateway).map(|certificates| match certificates {
+                Some(_) => format!("{}, encrypted", config.gateway.page()),
+                None => format!("{}, not encrypted", config.gateway.page()),
+            });
+            list.check("page", page.map_err(|error| error.to_string()));
             let model = super::init::check_model(&config.inference.model).map(|()| config.inference.model.clone());
             list.check("model", model.map_err(|error| error.to_string()));
             let backup = backups::describe(directory, &config.backup, Timestamp::now());
@@ -77,10 +83,7 @@ fn check_running(list: &mut Checklist, path: &Path) {
     };
     list.check(
         "running",
-        Ok(format!(
-            "since {} s, page at http://{}",
-            status.uptime_seconds, status.http
-        )),
+        Ok(format!("since {} s, page at {}", status.uptime_seconds, status.page)),
     );
     let engine = match status.engine.as_str() {
         "failed" => Err(status.engine_detail.unwrap_or_default()),

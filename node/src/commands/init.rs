@@ -105,8 +105,9 @@ pub(super) fn check_addresses(new: &NewNode) -> Result<(), CommandError> {
     }
     if let Some(http) = new.http.filter(|http| !http.ip().is_loopback()) {
         eprintln!(
-            "Warning: the page at {http} is served without encryption: whoever is on the way reads passwords and chats. Use it behind \
-             a proxy that encrypts, or in a network you trust."
+            "Warning: the page at {http} would be served without encryption: whoever is on the way reads passwords and chats. Name a \
+             certificate in starling.toml (tls_certificate, tls_key), or allow it there with plain_http = true in a network you trust; \
+             until then the node does not start."
         );
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::Path};
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::CommandError;
@@ -20,6 +21,9 @@ pub struct Overrides {
     /// Serve the page here.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub http: Option<SocketAddr>,
+    /// Serve the page without encryption beyond this machine, in a network you trust.
+    #[arg(long)]
+    pub plain_http: bool,
     /// Listen for other nodes here.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub mesh_listen: Option<SocketAddr>,
@@ -41,6 +45,7 @@ pub fn run(path: &Path, settings: &Overrides) -> Result<(), CommandError> {
     if let Some(http) = settings.http {
         config.gateway.listen = http;
     }
+    config.gateway.plain_http |= settings.plain_http;
     if let Some(listen) = settings.mesh_listen {
         config.mesh.listen = listen;
     }
@@ -51,7 +56,11 @@ pub fn run(path: &Path, settings: &Overrides) -> Result<(), CommandError> {
         config.log.format = format;
     }
     logging::start(&config.log);
-    if !config.gateway.listen.ip().is_loopback() {
+    raise_file_limit();
+    if !config.gateway.listen.ip().is_loopback()
+        && config.gateway.tls_certificate.is_none()
+        && config.gateway.plain_http
+    {
         tracing::warn!(listen = %config.gateway.listen, "the page is served without encryption beyond this machine");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -59,6 +68,18 @@ pub fn run(path: &Path, settings: &Overrides) -> Result<(), CommandError> {
     // Threads that are still busy (a password hash) must not hold the process.
     runtime.shutdown_background();
     result
+}
+
+/// Every page with its socket is a file, and many systems allow a process 1024 unless it asks for more.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, files = limit.current, "the limit of open files stays as it is");
+    }
 }
 
 async fn live(directory: DataDirectory, config: config::Config) -> Result<(), CommandError> {

@@ -37,7 +37,7 @@ fn print(status: &Status, directory: &DataDirectory) {
         status.name,
         &status.node_id[..8.min(status.node_id.len())]
     );
-    println!("page     http://{}", status.http);
+    println!("page     {}", status.page);
     println!(
         "engine   {engine}, {} answers since the start {} s ago",
         status.answers_generated, status.uptime_seconds

@@ -46,6 +46,19 @@ pub enum StartError {
         /// What the engine said.
         reason: String,
     },
+    /// The page would be served in the clear.
+    #[error(
+        "the page on {0} would be served without encryption: whoever is on the way reads passwords and chats. Name tls_certificate and \
+         tls_key under [gateway] in the configuration; or serve it on 127.0.0.1, behind a server that encrypts; or, in a network you \
+         trust, allow it with --plain-http or plain_http = true"
+    )]
+    PlainHttp(std::net::SocketAddr),
+    /// A certificate without its key, or a key without its certificate.
+    #[error("tls_certificate and tls_key of the configuration belong together: name both or neither")]
+    HalfOfTls,
+    /// The certificate.
+    #[error("the page's certificate cannot be used: {0}")]
+    Certificate(#[from] gateway::CertificateError),
     /// The page's port.
     #[error("cannot serve the page on {address}: {reason}. Choose another port with --http or in the configuration")]
     Http {

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     app::{App, stopped},
-    auth::{self, Person},
+    auth::{self, Person, devices},
     error::ApiError,
     limits::{
         MARK_BURST, MARKS_PER_SECOND, MESSAGE_BURST, MESSAGES_PER_SECOND, PING_EVERY, SEND_TIMEOUT,
@@ -66,6 +66,7 @@ pub(crate) async fn open(
         .read_buffer_size(4 * 1024)
         .on_upgrade(move |socket| async move {
             let account = person.id;
+            let _open = app.open.open(account, person.device);
             app.desk.watch(account, true).await;
             let room = app.rooms.enter(account);
             let session = Socket::new(app.clone(), person, socket, room);
@@ -173,6 +174,7 @@ impl Socket {
                         return self.close(close_code::POLICY, "silent").await;
                     }
                     self.send_message(SocketMessage::Ping(Vec::new().into())).await?;
+                    devices::note_open(&self.app, &self.person).await;
                 }
                 () = stopped(&mut stopping) => return self.close(close_code::RESTART, "the node stops").await,
             }

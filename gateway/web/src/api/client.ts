@@ -34,6 +34,8 @@ export const ERROR_CODES = [
   "mail_not_configured",
   "conflict",
   "address_banned",
+  "no_operator",
+  "invite_invalid",
   "character_name_taken",
   "prompt_taken",
   "fields_too_long",

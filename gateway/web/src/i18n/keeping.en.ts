@@ -141,6 +141,8 @@ export const keepingEn = {
       "settings.write": "Settings changed",
       "settings.test-mail": "Test letter sent",
       "ban.add": "Address refused",
+      "invite.make": "Machine invited",
+      "invite.revoke": "Invite taken back",
       "ban.remove": "Address let in again",
     },
   },

@@ -141,6 +141,8 @@ export const keepingRu: typeof keepingEn = {
       "settings.write": "Смена настроек",
       "settings.test-mail": "Пробное письмо",
       "ban.add": "Запрет адреса",
+      "invite.make": "Приглашение машины",
+      "invite.revoke": "Приглашение отозвано",
       "ban.remove": "Снятие запрета адреса",
     },
   },

@@ -1,6 +1,6 @@
 import { request } from "@/api/client";
-import type { Role } from "@/features/account";
-import type { MeshNode, PersonLink } from "./mesh.types";
+import { withCode, type Role } from "@/features/account";
+import type { MachineInvite, MeshNode, PersonLink } from "./mesh.types";
 
 export async function fetchMesh(): Promise<MeshNode[]> {
   return (await request<{ nodes: MeshNode[] }>("GET", "/mesh")).nodes;
@@ -8,4 +8,14 @@ export async function fetchMesh(): Promise<MeshNode[]> {
 
 export function createPersonLink(role: Role): Promise<PersonLink> {
   return request("POST", "/people/links", { role });
+}
+
+/** One machine may join with it. */
+export function createMachineInvite(roles: readonly string[], minutes: number): Promise<MachineInvite> {
+  return withCode(() => request("POST", "/invites", { uses: 1, minutes, roles, residency: null }));
+}
+
+/** By its id, or by all of it. */
+export function revokeMachineInvite(invite: string): Promise<void> {
+  return withCode(() => request("POST", "/invites/revoke", { invite, reason: "" }));
 }

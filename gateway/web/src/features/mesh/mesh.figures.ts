@@ -38,3 +38,14 @@ export function ringPosition(index: number, count: number, centre: Point, radius
   const angle = start + (index / Math.max(1, count)) * 2 * Math.PI;
   return { x: centre.x + radius.x * Math.cos(angle), y: centre.y + radius.y * Math.sin(angle) };
 }
+
+/** What a machine that joins may do. */
+export const MACHINES = {
+  usual: ["gateway", "worker", "relay", "storage"],
+  worker: ["worker"],
+  storage: ["storage"],
+} as const;
+export type MachineKind = keyof typeof MACHINES;
+
+/** How long an invite for a machine may last: an hour, a day, a week. */
+export const INVITE_HOURS = [1, 24, 168] as const;

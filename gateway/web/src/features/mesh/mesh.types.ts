@@ -45,3 +45,10 @@ export interface PersonLink {
   path: string;
   expires_at: number;
 }
+
+/** An invite with which a machine becomes a node; the text is shown once. */
+export interface MachineInvite {
+  id: string;
+  invite: string;
+  expires_at: number;
+}

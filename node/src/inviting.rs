@@ -1,0 +1,88 @@
+//! Invites that a running node makes and takes back for its administrators; on the command line `starling invite` and `starling revoke`
+//! do the same.
+
+use gateway::{InviteNamed, InviteRefusal, InviteWish, MadeInvite};
+use keys::{
+    NodeId, NodeKey, Timestamp,
+    invite::Invite,
+    membership::{Decree, Evidence, MembershipError, Target},
+};
+
+use crate::{
+    commands::invite::{self, InviteError, Terms},
+    data_directory::DataDirectoryError,
+    node::Node,
+};
+
+fn failed(error: &dyn std::fmt::Display) -> InviteRefusal {
+    tracing::error!(%error, "an invite that was asked for on the page");
+    InviteRefusal::Failed
+}
+
+impl Node {
+    /// Signs an invite that names this node.
+    ///
+    /// # Errors
+    /// When this node has no right to, or its disk fails.
+    pub(crate) async fn invite(&self, wish: InviteWish) -> Result<MadeInvite, InviteRefusal> {
+        let terms = Terms {
+            uses: wish.uses,
+            expires: format!("{}m", wish.minutes).parse().map_err(|error| failed(&error))?,
+            roles: wish.roles,
+            residency: wish.residency,
+        };
+        let (node, known) = (self.clone(), self.mesh().listen_addresses().await);
+        let issue = move || invite::issue(node.directory(), node.config(), &known, &terms);
+        // Keys and roster are read from the disk.
+        let issued = tokio::task::spawn_blocking(issue)
+            .await
+            .map_err(|error| failed(&error))?;
+        let text = issued.map_err(|error| match error {
+            InviteError::NoRight | InviteError::RootOnly => InviteRefusal::NoRight,
+            error => failed(&error),
+        })?;
+        let invite = Invite::parse(&text).map_err(|error| failed(&error))?;
+        Ok(MadeInvite {
+            ticket: invite.ticket(),
+            expires: invite.expires(),
+            text,
+        })
+    }
+
+    /// Puts an invite out; its name.
+    ///
+    /// # Errors
+    /// When it is none of this mesh, this node has no right to, or its disk fails.
+    pub(crate) async fn revoke_invite(&self, named: InviteNamed, reason: String) -> Result<NodeId, InviteRefusal> {
+        let ticket = match named {
+            InviteNamed::Ticket(ticket) => ticket,
+            InviteNamed::Text(text) => match Invite::parse(&text) {
+                Ok(invite) if invite.mesh == self.mesh_id() => invite.ticket(),
+                _ => return Err(InviteRefusal::NoInvite),
+            },
+        };
+        let decrees = self.revocation(ticket, &reason).await?;
+        let texts: Vec<String> = decrees
+            .into_iter()
+            .map(|decree| Evidence::Decree(decree).to_text())
+            .collect();
+        self.decide(&texts).await.map_err(|error| failed(&error))?;
+        Ok(ticket)
+    }
+
+    /// Signed with the first key at hand that has the right; the own one first.
+    async fn revocation(&self, ticket: NodeId, reason: &str) -> Result<Vec<Decree>, InviteRefusal> {
+        let directory = self.directory().clone();
+        let root = tokio::task::spawn_blocking(move || directory.root_key()).await;
+        let root: Result<Option<NodeKey>, DataDirectoryError> = root.map_err(|error| failed(&error))?;
+        let keys = [Some(self.key().clone()), root.map_err(|error| failed(&error))?];
+        let (roster, now) = (self.mesh().roster(), Timestamp::now());
+        for key in keys.into_iter().flatten() {
+            match roster.revoke(&key, Target::Ticket(ticket), reason, now) {
+                Err(MembershipError::NotAllowed) => {}
+                result => return result.map_err(|error| failed(&error)),
+            }
+        }
+        Err(InviteRefusal::NoRight)
+    }
+}
