@@ -43,7 +43,7 @@ pub async fn run(prepared: &mut Prepared, pages: usize, goal: f64, lasts: Durati
     for (number, page) in opened.into_iter().enumerate() {
         let session = prepared.people[number].session.to_string();
         let start = began + ANSWER * u32::try_from(number).unwrap_or(0) / u32::try_from(pages).unwrap_or(1);
-        talks.spawn(talk(page, session, start, from, until));
+        talks.spawn(talk(page, session, pages, [start, from, until]));
     }
     let mut all = Seen::default();
     while let Some(seen) = talks.join_next().await {
@@ -85,7 +85,8 @@ pub async fn run(prepared: &mut Prepared, pages: usize, goal: f64, lasts: Durati
     }
 }
 
-async fn talk(mut page: Page, session: String, start: Instant, from: Instant, until: Instant) -> Result<Seen, String> {
+async fn talk(mut page: Page, session: String, row: usize, times: [Instant; 3]) -> Result<Seen, String> {
+    let [start, from, until] = times;
     tokio::time::sleep_until(start).await;
     let mut seen = Seen::default();
     for number in 0.. {
@@ -93,9 +94,11 @@ async fn talk(mut page: Page, session: String, start: Instant, from: Instant, un
         if asked >= until {
             break;
         }
+        // The same person may have asked in another row already, and the same id asks nothing twice.
+        let outbox = format!("question-{row}-{number}");
         let text = format!("Say something. [tokens {WORDS}]");
         let question = json!({
-            "type": "send", "outbox_id": format!("question-{number}"), "session_id": session, "text": text,
+            "type": "send", "outbox_id": outbox, "session_id": session, "text": text,
         });
         page.send(question.to_string()).await?;
         let answer = hear(&mut page).await?;
