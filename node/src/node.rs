@@ -1,18 +1,19 @@
 //! The struct that lists the system: one field per part, started in order, stopped in reverse.
 
+mod settings;
 mod start_error;
 
 use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{CertificateFiles, Certificates, GatewaySettings, Surroundings};
-use inference::{Desk, DeskStreams, Engine, EngineSettings, EngineStatus, ModelSource};
+use inference::{Desk, DeskStreams, Engine, EngineStatus};
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
     membership::{Out, Roster},
 };
 use mesh::{
-    Mesh, MeshSettings, Protocol,
+    Mesh, Protocol,
     blobs::{BlobLimits, BlobStore, Pace, Rate},
     liveness::Standing,
 };
@@ -23,10 +24,11 @@ use tokio::{
     time::Instant,
 };
 
+use self::settings::{engine_settings, mesh_settings, start_engine};
 pub use self::start_error::StartError;
 use crate::{
     backups,
-    config::{self, Config, GatewayConfig},
+    config::{Config, GatewayConfig},
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::DataDirectory,
     files::BlobFiles,
@@ -661,50 +663,4 @@ fn back_up_daily(
         monitor: monitor.clone(),
     };
     tasks.spawn(backups::TASK, daily.run(tasks.clone()));
-}
-
-fn mesh_settings(config: &Config) -> MeshSettings {
-    MeshSettings {
-        listen: config.mesh.listen,
-        bootstrap: config
-            .mesh
-            .bootstrap
-            .iter()
-            .map(|member| (member.node, member.address))
-            .collect(),
-        public_addresses: config.mesh.public_addresses.clone(),
-        local_discovery: config.mesh.calls_out(),
-        congestion: config.mesh.congestion,
-        relaying: config.mesh.relaying,
-        websocket: config.mesh.websocket,
-    }
-}
-
-/// A model of the catalogue may still have to be fetched: the node is up meanwhile.
-async fn start_engine(mut settings: EngineSettings, fetching: Fetching) -> Result<Engine, StartError> {
-    let ModelSource::Catalogue(name) = &settings.model else {
-        return Ok(Engine::start(settings)?);
-    };
-    let name = name.clone();
-    match fetching.here(&name).await {
-        Some(model) => {
-            settings.model = model;
-            Ok(Engine::start(settings)?)
-        }
-        None => Ok(Engine::start_later(settings, fetching.bring(name))?),
-    }
-}
-
-fn engine_settings(config: &Config, directory: &DataDirectory) -> Result<EngineSettings, StartError> {
-    let key = config.inference.upstream_key_file.as_ref().map(std::fs::read_to_string);
-    let key = key.transpose().map_err(StartError::UpstreamKey)?;
-    let key = key.map(|key| key.trim().to_owned());
-    Ok(EngineSettings {
-        program: std::env::current_exe().map_err(StartError::Program)?,
-        model: config::model_source(&config.inference.model, key).map_err(inference::engine::ModelError::from)?,
-        models_directory: directory.models_path(),
-        slots: config.inference.slots,
-        context_tokens: config.inference.context_tokens,
-        threads: config.inference.threads,
-    })
 }

@@ -169,7 +169,25 @@ impl Session {
 
     /// Questions that have no answer yet, oldest first.
     pub fn unanswered(&self) -> impl Iterator<Item = &Message> {
-        self.messages.iter().filter(|message| self.is_unanswered(message))
+        // In one walk, as a chat may be long and hold many of them.
+        let later = |other: &Message, than: MessageId| (other.id > than).then_some(than);
+        let settled: BTreeSet<MessageId> = self
+            .messages
+            .iter()
+            .flat_map(|other| {
+                let replaced = match other.place {
+                    Place::Replaces(message) => later(other, message),
+                    _ => None,
+                };
+                let answered = other.parent.filter(|_| !other.is_from_person());
+                [replaced, answered.and_then(|question| later(other, question))]
+            })
+            .flatten()
+            .collect();
+        let waits = move |message: &&Message| {
+            message.is_from_person() && !self.deleted.contains(&message.id) && !settled.contains(&message.id)
+        };
+        self.messages.iter().filter(waits)
     }
 
     /// Whether a message is a question without an answer. Deleted and replaced ones want none.

@@ -521,5 +521,10 @@ fn questions_that_want_an_answer_are_found() {
     put(&mut replicas, 0, &edited);
     let read: Session = replicas.agreed();
     let wanting: Vec<&str> = read.unanswered().map(|message| message.text.text()).collect();
+    let one_by_one = read.messages.iter().filter(|message| read.is_unanswered(message));
+    assert_eq!(
+        one_by_one.map(|message| message.text.text()).collect::<Vec<_>>(),
+        wanting
+    );
     assert_eq!(wanting, ["0", "4", "edited"]);
 }

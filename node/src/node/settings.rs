@@ -1,0 +1,57 @@
+//! From the configuration to what each part is started with.
+
+use inference::{Engine, EngineSettings, ModelSource};
+use mesh::MeshSettings;
+
+use super::StartError;
+use crate::{
+    config::{self, Config},
+    data_directory::DataDirectory,
+    models::fetching::Fetching,
+};
+
+pub(super) fn mesh_settings(config: &Config) -> MeshSettings {
+    MeshSettings {
+        listen: config.mesh.listen,
+        bootstrap: config
+            .mesh
+            .bootstrap
+            .iter()
+            .map(|member| (member.node, member.address))
+            .collect(),
+        public_addresses: config.mesh.public_addresses.clone(),
+        local_discovery: config.mesh.calls_out(),
+        congestion: config.mesh.congestion,
+        relaying: config.mesh.relaying,
+        websocket: config.mesh.websocket,
+    }
+}
+
+/// A model of the catalogue may still have to be fetched: the node is up meanwhile.
+pub(super) async fn start_engine(mut settings: EngineSettings, fetching: Fetching) -> Result<Engine, StartError> {
+    let ModelSource::Catalogue(name) = &settings.model else {
+        return Ok(Engine::start(settings)?);
+    };
+    let name = name.clone();
+    match fetching.here(&name).await {
+        Some(model) => {
+            settings.model = model;
+            Ok(Engine::start(settings)?)
+        }
+        None => Ok(Engine::start_later(settings, fetching.bring(name))?),
+    }
+}
+
+pub(super) fn engine_settings(config: &Config, directory: &DataDirectory) -> Result<EngineSettings, StartError> {
+    let key = config.inference.upstream_key_file.as_ref().map(std::fs::read_to_string);
+    let key = key.transpose().map_err(StartError::UpstreamKey)?;
+    let key = key.map(|key| key.trim().to_owned());
+    Ok(EngineSettings {
+        program: std::env::current_exe().map_err(StartError::Program)?,
+        model: config::model_source(&config.inference.model, key).map_err(inference::engine::ModelError::from)?,
+        models_directory: directory.models_path(),
+        slots: config.inference.slots,
+        context_tokens: config.inference.context_tokens,
+        threads: config.inference.threads,
+    })
+}
