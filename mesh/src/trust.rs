@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{broadcast, mpsc, oneshot, watch},
-    time::MissedTickBehavior,
+    time::{Instant, MissedTickBehavior},
 };
 
 use crate::{
@@ -139,21 +139,12 @@ async fn write_loop(
     (neighbour, roster, mut news): (NodeId, watch::Receiver<Arc<Roster>>, broadcast::Receiver<News>),
     mut answers: mpsc::Receiver<Frame>,
 ) -> TrustEnd {
-    let mut again = tokio::time::interval(TRUST_AGAIN);
+    let mut again = tokio::time::interval_at(Instant::now() + TRUST_AGAIN, TRUST_AGAIN);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The digest goes before everything else, or the other side ends the stream. Not by a first tick of the clock: that one may come a
+    // millisecond late, and news before it.
+    let mut frames = vec![Frame::Digest(roster.borrow().digest())];
     loop {
-        // The first tick is at once: the digest goes before everything else.
-        let frames = tokio::select! {
-            biased;
-            _ = again.tick() => vec![Frame::Digest(roster.borrow().digest())],
-            told = news.recv() => match told {
-                Ok(News { from, .. }) if from == Some(neighbour) => continue,
-                Ok(News { evidence, .. }) => tell(evidence.iter().map(Evidence::to_bytes)),
-                Err(broadcast::error::RecvError::Lagged(_)) => vec![Frame::Digest(roster.borrow().digest())],
-                Err(broadcast::error::RecvError::Closed) => return TrustEnd::Gone,
-            },
-            Some(frame) = answers.recv() => vec![frame],
-        };
         for frame in frames {
             let bytes = encode(&frame);
             let written = write_frame(&mut writer, &bytes, TRUST_FRAME_BYTES_MAX);
@@ -161,6 +152,17 @@ async fn write_loop(
                 return TrustEnd::Frame(error);
             }
         }
+        frames = tokio::select! {
+            biased;
+            _ = again.tick() => vec![Frame::Digest(roster.borrow().digest())],
+            told = news.recv() => match told {
+                Ok(News { from, .. }) if from == Some(neighbour) => Vec::new(),
+                Ok(News { evidence, .. }) => tell(evidence.iter().map(Evidence::to_bytes)),
+                Err(broadcast::error::RecvError::Lagged(_)) => vec![Frame::Digest(roster.borrow().digest())],
+                Err(broadcast::error::RecvError::Closed) => return TrustEnd::Gone,
+            },
+            Some(frame) = answers.recv() => vec![frame],
+        };
     }
 }
 
