@@ -135,6 +135,14 @@ for (const [device, options, theme, language] of LOOKS) {
     await visitor.get("old-password").fill(PASSWORD);
     await visitor.get("change-password").click();
     await visitor.get("done").waitFor();
+    await visitor.get("key-label").fill("скрипт");
+    await visitor.get("make-key").click();
+    await visitor.get("key-secret").waitFor();
+    await visitor.get("section-keys").evaluate((section) => section.scrollIntoView());
+    await picture("26-keys");
+    await visitor.get("take-key-back").click();
+    await visitor.get("take-key-back-yes").click();
+    await visitor.get("key").waitFor({ state: "detached" });
     await visitor.get("begin-second-factor").click();
     await visitor.get("secret").waitFor();
     await visitor.get("section-second-factor").evaluate((section) => section.scrollIntoView());

@@ -35,6 +35,7 @@ export const ERROR_CODES = [
   "conflict",
   "address_banned",
   "no_operator",
+  "keys_full",
   "invite_invalid",
   "character_name_taken",
   "prompt_taken",

@@ -292,6 +292,7 @@ export const en = {
     mail_not_configured: "No mail server is configured.",
     conflict: "This does not fit what is there now. Please reload the page.",
     address_banned: "Requests from your address are refused here.",
+    keys_full: "There are 20 keys already. Take one back first.",
     no_operator: "This node may make no invites: it is no operator's. Open the page of one that is.",
     invite_invalid: "This is no invite of this mesh.",
     character_name_taken: "Another character has this name. Choose another one.",

@@ -56,6 +56,18 @@ export interface Device {
   is_this: boolean;
 }
 
+export type Scope = "models" | "chat" | "embeddings" | "metrics";
+
+/** A key of a program, without its secret. */
+export interface ProgramKey {
+  id: string;
+  label: string;
+  scopes: Scope[];
+  created_at: number;
+  /** `null` when it lasts until it is taken back. */
+  expires_at: number | null;
+}
+
 export interface Consent {
   kind: ConsentKind;
   given: boolean;

@@ -1,7 +1,7 @@
 // A person's own account.
 
 import { request, requestFile } from "@/api/client";
-import type { Consent, Device, OwnAccount, Secret } from "./account.types";
+import type { Consent, Device, OwnAccount, ProgramKey, Scope, Secret } from "./account.types";
 
 export function fetchAccount(): Promise<OwnAccount> {
   return request("GET", "/account");
@@ -21,6 +21,19 @@ export function signOutEverywhere(): Promise<void> {
 
 export function changePassword(old: string, fresh: string): Promise<void> {
   return request("POST", "/account/password", { old, new: fresh });
+}
+
+export async function fetchKeys(): Promise<ProgramKey[]> {
+  return (await request<{ keys: ProgramKey[] }>("GET", "/keys")).keys;
+}
+
+/** Without `days` it lasts until it is taken back. The secret is shown this once. */
+export function makeKey(label: string, scopes: Scope[], days: number | null): Promise<{ secret: string; key: ProgramKey }> {
+  return request("POST", "/keys", { label, scopes, ...(days === null ? {} : { days }) });
+}
+
+export function takeKeyBack(id: string): Promise<void> {
+  return request("DELETE", `/keys/${encodeURIComponent(id)}`);
 }
 
 export async function fetchConsents(): Promise<Consent[]> {

@@ -8,6 +8,7 @@ import { useI18n } from "@/i18n";
 import { useFakeGateway } from "@/testing";
 import { useAccountStore } from "./account.store";
 import DeleteSection from "./components/DeleteSection.vue";
+import KeysSection from "./components/KeysSection.vue";
 import SecondFactorSection from "./components/SecondFactorSection.vue";
 import { deviceName } from "./device.name";
 
@@ -67,6 +68,41 @@ describe("the name of a device", () => {
     ["Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/19.0 Safari/605.1.15", "Safari · macOS"],
     ["curl/8.5.0", null],
   ])("%s", (label, name) => expect(deviceName(label)).toBe(name));
+});
+
+describe("keys for programs", () => {
+  it("are made for what is chosen, shown once, and taken back after a question", async () => {
+    const key = { id: "k1", label: "a script", scopes: ["chat"], created_at: 1, expires_at: 2 };
+    let keys: unknown[] = [];
+    const bodies: unknown[] = [];
+    useFakeGateway((call, body) => {
+      if (call === "GET /keys") return { status: 200, body: { keys } };
+      if (call === "DELETE /keys/k1") {
+        keys = [];
+        return { status: 204 };
+      }
+      expect(call).toBe("POST /keys");
+      bodies.push(body);
+      keys = [key];
+      return { status: 201, body: { secret: "sk-starling1-AAAA", key } };
+    });
+    const page = await mount(KeysSection, { isAdministrator: false });
+    await settled();
+    expect(page.root.textContent).toContain(t.value.own.noKeys);
+    expect(page.root.querySelector('[data-testid="scope-metrics"]'), "only administrators may read figures").toBeNull();
+    expect((page.find("make-key") as HTMLButtonElement).disabled).toBe(true);
+    page.fill("key-label", " a script ");
+    await page.press("scope-models");
+    await page.press("make-key");
+    expect(bodies).toEqual([{ label: "a script", scopes: ["chat"], days: 90 }]);
+    expect((page.find("key-secret") as HTMLInputElement).value).toBe("sk-starling1-AAAA");
+    expect(page.find("key").textContent).toContain(t.value.own.keyEnded);
+    await page.press("take-key-back");
+    expect(keys, "nothing goes before the question is answered").toHaveLength(1);
+    await page.press("take-key-back-yes");
+    expect(page.root.textContent).toContain(t.value.own.noKeys);
+    expect(page.root.textContent).not.toContain(t.value.own.keySecret);
+  });
 });
 
 describe("the second factor", () => {
