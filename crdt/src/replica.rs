@@ -453,7 +453,10 @@ impl<S: Shelf> Replica<S> {
             });
             let gone = self.sets.of(lane).iter().filter(|entry| !there.contains(entry));
             let gone: Vec<Entry> = gone.copied().collect();
-            lost += gone.iter().filter(|entry| self.lose(lane, entry)).count();
+            lost += gone.len();
+            for entry in &gone {
+                self.lose(lane, entry);
+            }
         }
         if lost > 0 {
             tracing::error!(

@@ -183,5 +183,10 @@ impl Folding<'_> {
     }
 }
 
+/// Which of the two languages a text is in.
+pub(crate) fn is_russian(text: &str) -> bool {
+    text.chars().any(|c| ('а'..='я').contains(&c))
+}
+
 #[cfg(test)]
 mod tests;

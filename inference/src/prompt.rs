@@ -11,7 +11,10 @@ use crdt::{
 };
 
 pub use self::card::CardText;
-use crate::{context, template::ChatMessage};
+use crate::{
+    context::{self, is_russian},
+    template::ChatMessage,
+};
 
 /// What stands before a summary, in the language of it.
 const BEFORE_SUMMARY: (&str, &str) = ("Раньше в этом разговоре:", "Earlier in this conversation:");
@@ -88,10 +91,6 @@ fn filled(text: &str, words: &Words<'_>) -> String {
     macros::replaced(text, words, Purpose::Prompt)
 }
 
-fn is_russian(text: &str) -> bool {
-    text.chars().any(|c| ('а'..='я').contains(&c))
-}
-
 /// The messages for a question: the character's prompt, what stands for older messages, and the active ones up to the question (see
 /// [`context`]). The summary and what a lorebook says now are system messages of their own, so that the character's prompt stays the same
 /// for everyone and is computed once.
@@ -111,17 +110,11 @@ pub fn messages(
         } else {
             BEFORE_SUMMARY.1
         };
-        before.push(ChatMessage {
-            role: "system".into(),
-            content: format!("{heading}\n{text}"),
-        });
+        before.push(ChatMessage::new("system", format!("{heading}\n{text}")));
     }
     let said = context.active.iter().map(|message| {
         let role = if message.is_from_person() { "user" } else { "assistant" };
-        ChatMessage {
-            role: role.into(),
-            content: message.text.text().to_owned(),
-        }
+        ChatMessage::new(role, message.text.text())
     });
     put_together(character, card, before, said.collect())
 }
@@ -134,10 +127,7 @@ pub fn put_together(
     before: Vec<ChatMessage>,
     said: Vec<ChatMessage>,
 ) -> Vec<ChatMessage> {
-    let mut prompt = vec![ChatMessage {
-        role: "system".into(),
-        content: system(character, card),
-    }];
+    let mut prompt = vec![ChatMessage::new("system", system(character, card))];
     prompt.extend(before);
     let head = prompt.len();
     prompt.extend(said);

@@ -16,6 +16,17 @@ pub struct ChatMessage {
     pub content: String,
 }
 
+impl ChatMessage {
+    /// What somebody in a role says.
+    #[must_use]
+    pub fn new(role: &str, content: impl Into<String>) -> Self {
+        Self {
+            role: role.into(),
+            content: content.into(),
+        }
+    }
+}
+
 /// One message of a program's chat, which may call tools and tell what came of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
 pub struct Turn {
@@ -123,10 +134,7 @@ fn python_methods(
 /// # Errors
 /// What is wrong with it.
 pub fn check(template: &str) -> Result<(), TemplateError> {
-    let user = ChatMessage {
-        role: "user".into(),
-        content: "?".into(),
-    };
+    let user = ChatMessage::new("user", "?");
     render_with(template, &[user], "", "").map(drop)
 }
 
@@ -140,10 +148,7 @@ pub fn card_bytes(format: &ChatFormat, messages: &[ChatMessage], prompt: &str) -
         return 0;
     }
     let with = |question: &str| {
-        let question = ChatMessage {
-            role: "user".into(),
-            content: question.into(),
-        };
+        let question = ChatMessage::new("user", question);
         render(format, &[&system[..], &[question]].concat()).unwrap_or_default()
     };
     let common = |left: &str, right: &str| {
@@ -165,10 +170,7 @@ pub fn card_bytes(format: &ChatFormat, messages: &[ChatMessage], prompt: &str) -
 pub fn render(format: &ChatFormat, messages: &[ChatMessage]) -> Result<String, TemplateError> {
     let clean: Vec<_> = messages
         .iter()
-        .map(|message| ChatMessage {
-            role: message.role.clone(),
-            content: without_control(&message.content, &format.control_tokens),
-        })
+        .map(|message| ChatMessage::new(&message.role, without_control(&message.content, &format.control_tokens)))
         .collect();
     let with =
         |messages: &[ChatMessage]| render_with(&format.template, messages, &format.begin_token, &format.end_token);
@@ -246,10 +248,7 @@ fn with_systems(
         .iter()
         .map(|message| message.content.as_str())
         .collect();
-    let joined = ChatMessage {
-        role: "system".into(),
-        content: contents.join("\n\n"),
-    };
+    let joined = ChatMessage::new("system", contents.join("\n\n"));
     let mut fewer: Vec<ChatMessage> = (systems > 0).then_some(joined).into_iter().collect();
     let mut among = String::new();
     for message in &messages[systems..] {
@@ -257,9 +256,10 @@ fn with_systems(
             among.push_str(&message.content);
             among.push_str("\n\n");
         } else {
-            let content = std::mem::take(&mut among) + &message.content;
-            let role = message.role.clone();
-            fewer.push(ChatMessage { role, content });
+            fewer.push(ChatMessage::new(
+                &message.role,
+                std::mem::take(&mut among) + &message.content,
+            ));
         }
     }
     if let Some(last) = fewer.last_mut().filter(|_| !among.is_empty()) {
@@ -362,10 +362,7 @@ mod tests {
     #[test]
     fn a_template_that_wants_one_system_message_first_gets_it_and_every_word_arrives() {
         let strict = "{% for m in messages %}{% if m['role'] == 'system' and not loop.first %}{{ raise_exception('system comes first') }}{% endif %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}";
-        let said = |role: &str, content: &str| ChatMessage {
-            role: role.into(),
-            content: content.into(),
-        };
+        let said = |role: &str, content: &str| ChatMessage::new(role, content);
         let talk = [
             said("system", "You are a fox."),
             said("system", "They met."),

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "nodes/free_address.rs"]
+mod free_address;
+
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::SocketAddr,
@@ -12,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use free_address::free_address;
 use keys::{
     NodeId, NodeKey, Timestamp,
     identity::random_bytes,
@@ -34,15 +38,6 @@ struct Running {
     address: SocketAddr,
     mesh: Mesh,
     _inputs: Inputs,
-}
-
-fn free_address() -> SocketAddr {
-    loop {
-        let address = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
 }
 
 /// A mesh whose nodes are started one by one.

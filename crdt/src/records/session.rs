@@ -170,36 +170,23 @@ impl Session {
     /// Questions that have no answer yet, oldest first.
     pub fn unanswered(&self) -> impl Iterator<Item = &Message> {
         // In one walk, as a chat may be long and hold many of them.
-        let later = |other: &Message, than: MessageId| (other.id > than).then_some(than);
-        let settled: BTreeSet<MessageId> = self
-            .messages
-            .iter()
-            .flat_map(|other| {
-                let replaced = match other.place {
-                    Place::Replaces(message) => later(other, message),
-                    _ => None,
-                };
-                let answered = other.parent.filter(|_| !other.is_from_person());
-                [replaced, answered.and_then(|question| later(other, question))]
-            })
-            .flatten()
-            .collect();
-        let waits = move |message: &&Message| {
-            message.is_from_person() && !self.deleted.contains(&message.id) && !settled.contains(&message.id)
-        };
+        let settled: BTreeSet<MessageId> = self.messages.iter().flat_map(Message::settles).collect();
+        let waits = move |message: &&Message| self.may_want_an_answer(message) && !settled.contains(&message.id);
         self.messages.iter().filter(waits)
     }
 
     /// Whether a message is a question without an answer. Deleted and replaced ones want none.
     #[must_use]
     pub fn is_unanswered(&self, message: &Message) -> bool {
-        message.is_from_person() && !self.deleted.contains(&message.id) && {
+        self.may_want_an_answer(message) && {
             let from = self.messages.partition_point(|other| other.id <= message.id);
-            !self.messages[from..].iter().any(|other| {
-                other.place == Place::Replaces(message.id)
-                    || (other.parent == Some(message.id) && !other.is_from_person())
-            })
+            let mut later = self.messages[from..].iter().flat_map(Message::settles);
+            !later.any(|settled| settled == message.id)
         }
+    }
+
+    fn may_want_an_answer(&self, message: &Message) -> bool {
+        message.is_from_person() && !self.deleted.contains(&message.id)
     }
 }
 

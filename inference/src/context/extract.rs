@@ -44,10 +44,7 @@ pub fn extract(before: Option<&str>, messages: &[&Message]) -> String {
     weigh_by_words(&mut sentences);
     let mut chosen = choose(&sentences);
     chosen.sort_unstable();
-    let is_russian = sentences
-        .iter()
-        .flat_map(|sentence| sentence.text.chars())
-        .any(|c| ('а'..='я').contains(&c));
+    let is_russian = sentences.iter().any(|sentence| super::is_russian(sentence.text));
     let lines = chosen.into_iter().map(|index| line(&sentences[index], is_russian));
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -529,10 +529,7 @@ fn request(
         answer.map_or_else(String::new, |answer| answer.text.text().to_owned())
     });
     if let Some(said) = &said {
-        messages.push(ChatMessage {
-            role: "assistant".into(),
-            content: said.clone(),
-        });
+        messages.push(ChatMessage::new("assistant", said.as_str()));
     }
     let said_characters = said.as_ref().map_or(0, |said| said.chars().count());
     let characters_max = characters_max.saturating_sub(u32::try_from(said_characters).unwrap_or(u32::MAX));

@@ -125,22 +125,17 @@ async fn rewrite(engine: &Engine, store: &Store, id: ContentId) -> Result<bool, 
 
 /// A summary by the model, if it is one.
 async fn write(engine: &Engine, chat: &Session, summary: &Summary, source: &str) -> Option<String> {
-    let is_russian = source.chars().any(|c| ('а'..='я').contains(&c));
-    let task = if is_russian {
+    let task = if context::is_russian(source) {
         "Ты кратко пересказываешь беседу. Сохрани имена, факты, просьбы и обещания. Не выдумывай. Не больше 8 предложений."
     } else {
         "You sum up a conversation. Keep names, facts, requests and promises. Invent nothing. Eight sentences at most."
-    };
-    let message = |role: &str, content: String| ChatMessage {
-        role: role.into(),
-        content,
     };
     let told = format!("{}\n\n{}", summary.text.text(), tail(source));
     let generation = Generation {
         account: chat.account.0,
         // Not the chat's own conversation: what is computed for that stays as it is.
         session: *blake3::hash(&[&b"summary"[..], &summary.last.bytes()[..]].concat()).as_bytes(),
-        input: Input::Chat(vec![message("system", task.into()), message("user", told)]),
+        input: Input::Chat(vec![ChatMessage::new("system", task), ChatMessage::new("user", told)]),
         sampling: Sampling {
             temperature: 0.2,
             tokens_max: 400,

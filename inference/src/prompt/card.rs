@@ -84,7 +84,7 @@ impl CardText {
         if !self.reminder.is_empty() && !lore.disabled.contains("post_history_instructions") {
             let reminder = super::filled(&self.reminder, words);
             // Before the newest: behind it stands what the model answers, and templates want that to be the person's message.
-            among.push((said.saturating_sub(1), system(reminder)));
+            among.push((said.saturating_sub(1), ChatMessage::new("system", reminder)));
         }
         // From the end on, so that earlier places stay what they are; of one place the last first.
         among.sort_by_key(|(place, _)| *place);
@@ -92,7 +92,7 @@ impl CardText {
             messages.insert(head + place.min(said.saturating_sub(1)), message);
         }
         if !behind.is_empty() {
-            messages.insert(1, system(behind.join("\n\n")));
+            messages.insert(1, ChatMessage::new("system", behind.join("\n\n")));
         }
     }
 }
@@ -103,17 +103,7 @@ fn message(placed: Placed) -> ChatMessage {
         Role::User => "user",
         Role::Assistant => "assistant",
     };
-    ChatMessage {
-        role: role.into(),
-        content: placed.text,
-    }
-}
-
-fn system(content: String) -> ChatMessage {
-    ChatMessage {
-        role: "system".into(),
-        content,
-    }
+    ChatMessage::new(role, placed.text)
 }
 
 /// Three characters to a token: measured between the two languages, for a book's own budget.
@@ -130,10 +120,7 @@ mod tests {
     use crate::prompt::{self, put_together};
 
     fn said(role: &str, content: &str) -> ChatMessage {
-        ChatMessage {
-            role: role.into(),
-            content: content.into(),
-        }
+        ChatMessage::new(role, content)
     }
 
     fn card() -> CardText {

@@ -171,6 +171,20 @@ impl Message {
         matches!(self.speaker, Speaker::Person { .. })
     }
 
+    /// The earlier messages that want no answer because of this one: the question it answers, and the one it replaces.
+    pub(super) fn settles(&self) -> impl Iterator<Item = MessageId> + use<> {
+        let (id, answered) = (self.id, self.parent.filter(|_| !self.is_from_person()));
+        let earlier = move |settled: &MessageId| *settled < id;
+        [answered, self.replaced()].into_iter().flatten().filter(earlier)
+    }
+
+    const fn replaced(&self) -> Option<MessageId> {
+        match self.place {
+            Place::Replaces(replaced) => Some(replaced),
+            Place::Continues | Place::Branches => None,
+        }
+    }
+
     /// Checks every limit of a message that this node is about to write.
     pub(super) fn validate(&self) -> Result<(), RecordError> {
         let most = match &self.speaker {
@@ -181,11 +195,11 @@ impl Message {
             }
         };
         // References point back in time: otherwise a tree of messages could have a circle.
-        let replaced = match self.place {
-            Place::Replaces(replaced) => Some(replaced),
-            Place::Continues | Place::Branches => None,
-        };
-        if [self.parent, replaced].into_iter().flatten().any(|id| id >= self.id) {
+        if [self.parent, self.replaced()]
+            .into_iter()
+            .flatten()
+            .any(|id| id >= self.id)
+        {
             return Err(RecordError::Limit("parent"));
         }
         shape::check_sealed("text", &self.text, 0, most)

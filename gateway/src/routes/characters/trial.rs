@@ -65,13 +65,9 @@ pub(crate) async fn trial(
     let (id, character) = own_character(&app, &person, &id).await?;
     check(&request)?;
     let draft = character.draft;
-    let message = |role: &str, content: String| ChatMessage {
-        role: role.into(),
-        content,
-    };
     let said = request.messages.into_iter().map(|said| match said.role {
-        TrialRole::Person => message("user", said.text),
-        TrialRole::Character => message("assistant", said.text),
+        TrialRole::Person => ChatMessage::new("user", said.text),
+        TrialRole::Character => ChatMessage::new("assistant", said.text),
     });
     let messages = app.desk.prompt(&draft, said.collect()).await;
     let model = app.desk.model().ok_or(CharacterError::NoModel)?;

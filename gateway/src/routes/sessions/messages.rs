@@ -6,11 +6,12 @@ pub(crate) mod choice;
 pub(crate) mod edit;
 pub(crate) mod further;
 
+use axum::http::StatusCode;
 use crdt::records::session::{Message, MessageId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{chats::Chat, error::ApiError};
+use crate::{chats::Chat, error::ApiError, routes::Json};
 
 /// An answer that is wanted.
 #[derive(Deserialize, ToSchema)]
@@ -27,6 +28,15 @@ pub(crate) struct WishAnswer {
     question_id: String,
     /// Under this id it will be told on the socket and stand in the chat.
     answer_id: String,
+}
+
+/// It will come.
+fn accepted(question: MessageId, answer: MessageId) -> (StatusCode, Json<WishAnswer>) {
+    let body = WishAnswer {
+        question_id: question.to_string(),
+        answer_id: answer.to_string(),
+    };
+    (StatusCode::ACCEPTED, Json(body))
 }
 
 /// The answer of this id and the question that it answers.

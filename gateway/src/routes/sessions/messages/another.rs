@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::IntoResponse,
 };
 use crdt::records::session::{SessionEdit, another_answer_id};
 use inference::desk::{Order, Wish};
 
-use super::{WishAnswer, WishRequest, answer_of};
+use super::{WishAnswer, WishRequest, accepted, answer_of};
 use crate::{
     app::App,
     auth::Person,
@@ -37,15 +36,11 @@ pub(crate) async fn post(
     check_outbox(&request.outbox_id)?;
     let chat = app.chats.own(&app, &person, &id).await?;
     let (_, question) = answer_of(&chat, message_id(&message)?)?;
-    let under_way = app.desk.live(chat.document).into_iter();
-    let under_way = under_way.filter(|live| !live.is_over()).map(|live| *live.lease());
-    let under_way = under_way
-        .filter(|lease| lease.question == question)
-        .map(|lease| lease.answer)
-        .last();
-    let answer = match under_way {
+    let running = app.desk.live(chat.document);
+    let mut running = running.iter().filter(|live| !live.is_over());
+    let answer = match running.rfind(|live| live.lease().question == question) {
         // One at a time: whoever presses twice sees the one that is coming.
-        Some(answer) => answer,
+        Some(live) => live.lease().answer,
         None => {
             let answer = another_answer_id(question, &request.outbox_id, now_in(&chat));
             let order = Order {
@@ -62,9 +57,5 @@ pub(crate) async fn post(
             answer
         }
     };
-    let body = WishAnswer {
-        question_id: question.to_string(),
-        answer_id: answer.to_string(),
-    };
-    Ok((StatusCode::ACCEPTED, Json(body)))
+    Ok(accepted(question, answer))
 }

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::IntoResponse,
 };
 use crdt::records::session::ANSWER_CHARACTERS_MAX;
 use inference::desk::{Order, Wish};
 
-use super::{WishAnswer, WishRequest, answer_of};
+use super::{WishAnswer, WishRequest, accepted, answer_of};
 use crate::{
     app::App,
     auth::Person,
@@ -43,9 +42,5 @@ pub(crate) async fn post(
         wish: Wish::Further,
     };
     app.desk.ask(order).await;
-    let body = WishAnswer {
-        question_id: question.to_string(),
-        answer_id: answer.id.to_string(),
-    };
-    Ok((StatusCode::ACCEPTED, Json(body)))
+    Ok(accepted(question, answer.id))
 }

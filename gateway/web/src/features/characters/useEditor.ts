@@ -4,6 +4,7 @@ import { computed, reactive, ref, watch, type ComputedRef, type Ref } from "vue"
 import { ApiError, codeOf } from "@/api/client";
 import { useAccountStore } from "@/features/account";
 import { useI18n } from "@/i18n";
+import { saveFile } from "@/ui/saveFile";
 import { useAsking } from "@/ui/refusal";
 import * as api from "./characters.api";
 import { changedFields, emptyDefinition, PICTURE_BYTES_MAX, wrongFields, type FieldName } from "./characters.rules";
@@ -47,15 +48,6 @@ function wordsFor(error: unknown, t: ReturnType<typeof useI18n>["t"]["value"]): 
   if (error === null) return null;
   const words = t.errors[codeOf(error)];
   return error instanceof ApiError && error.twin !== null ? `${words} ${t.editor.taken(error.twin.name)}` : words;
-}
-
-function saveFile(file: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(file);
-  link.download = name;
-  link.click();
-  // The browser has taken the address by then.
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 const EXTENSIONS: Record<string, string> = { "application/json": "json", "image/png": "png", "application/zip": "charx" };
