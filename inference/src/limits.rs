@@ -183,7 +183,7 @@ pub const GRAMMAR_RULES_MAX: usize = 1000;
 pub const GRAMMAR_DEPTH_MAX: usize = 32;
 /// Copies that repetitions within repetitions make of one element.
 pub const GRAMMAR_REPETITIONS_MAX: u64 = 1000;
-/// Time one token may take in a grammar; an ambiguous one takes ever longer.
+/// Computing that one token may take in a grammar; an ambiguous one takes ever longer.
 pub const GRAMMAR_TOKEN_TIME_MAX: Duration = Duration::from_millis(500);
 /// Texts at which an answer stops.
 pub const STOPS_MAX: usize = 16;

@@ -1,6 +1,6 @@
 //! A generation in the engine process: its prompt, its sampler and what it has said.
 
-use std::{ops::Range, time::Instant};
+use std::{ops::Range, time::Duration};
 
 use llama_cpp_2::{
     context::LlamaContext,
@@ -277,7 +277,7 @@ fn obeying(
     (chain, chance, number): Choosing<'_>,
     raw: &LlamaTokenDataArray,
 ) -> Result<LlamaToken, GenerationError> {
-    let began = Instant::now();
+    let began = thread_time();
     let token = chosen((&mut *chain, chance, number), raw.clone())?;
     // Nearly always the first choice is allowed, and one token is quickly asked for.
     let token = if allows(grammar, token) {
@@ -293,10 +293,17 @@ fn obeying(
         chosen((chain, chance, number), allowed)?
     };
     grammar.accept(token);
-    if began.elapsed() > GRAMMAR_TOKEN_TIME_MAX {
+    if thread_time().saturating_sub(began) > GRAMMAR_TOKEN_TIME_MAX {
         return Err(GenerationError::Grammar(GrammarError::TooAmbiguous));
     }
     Ok(token)
+}
+
+/// What this thread has computed so far. A clock on the wall would blame a grammar for a machine that is busy or was paused.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let (seconds, nanoseconds) = (time.tv_sec.try_into(), time.tv_nsec.try_into());
+    Duration::new(seconds.unwrap_or(0), nanoseconds.unwrap_or(0))
 }
 
 /// Whether a grammar allows a token next.
