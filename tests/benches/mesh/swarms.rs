@@ -82,7 +82,8 @@ impl Scene {
             first: keys[0].clone(),
             running: Vec::new(),
             away: VecDeque::new(),
-            places: 0,
+            // Behind those of the other groups, which may still be about to stop.
+            places: 100_000,
             numbers: Numbers(7),
             stopped: 0,
         };
