@@ -135,6 +135,8 @@ struct Actor {
     plan: DialPlan,
     own_addresses: Vec<SocketAddr>,
     connections: HashMap<NodeId, Vec<Connection>>,
+    /// Connections that better ones have replaced and that stand all the same.
+    spare: HashMap<NodeId, Vec<Connection>>,
     /// Connections for blobs, which are no links.
     bulk: bulk::Bulk,
     /// How this node is found and reached.
@@ -213,6 +215,7 @@ pub(crate) fn spawn(
         plan: plan(settings, key.id(), medium),
         own_addresses: settings.public_addresses.clone(),
         connections: HashMap::new(),
+        spare: HashMap::new(),
         bulk: bulk::Bulk::default(),
         controls: HashMap::new(),
         next_control: 0,
@@ -421,7 +424,9 @@ impl Actor {
                 peer_id, connection_id, ..
             } => {
                 let other = self.was_bulk(connection_id) || self.was_retired(&connection_id);
-                if let Some(node) = node_of(&peer_id).filter(|_| !other) {
+                let node = node_of(&peer_id);
+                let spare = node.is_some_and(|node| self.was_spare(node, connection_id));
+                if let Some(node) = node.filter(|_| !other && !spare) {
                     self.handle_disconnected(node, connection_id);
                 }
             }

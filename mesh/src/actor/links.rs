@@ -89,18 +89,60 @@ impl Actor {
         let Some(kept) = connections.iter().find(|one| preferred(one)).map(|one| one.id) else {
             return;
         };
-        let mut spare = Vec::new();
-        connections.retain(|connection| {
-            // Only the side that dialled a spare one closes it, so that the two sides never close each other's choice.
-            let close = connection.id != kept && connection.dialled_by_us;
-            if close || !preferred(connection) {
-                spare.push((connection.id, close));
-            }
-            !close
-        });
-        for (id, close) in spare {
-            self.retire(node, id, close);
+        // Only the side that dialled a spare one closes it, so that the two sides never close each other's choice.
+        let ours = connections.extract_if(.., |one| one.id != kept && one.dialled_by_us);
+        let ours: Vec<Connection> = ours.collect();
+        let theirs = connections.iter().filter(|one| !preferred(one));
+        for id in theirs.map(|one| one.id).collect::<Vec<_>>() {
+            self.retire(node, id, false);
         }
+        self.replace(node, ours, |_| true);
+    }
+
+    /// Connections that others replace: no stream is opened on them any more, and those that are ours to close are closed when the streams on
+    /// them are done. Until then they are spare ones.
+    pub(super) fn replace(&mut self, node: NodeId, replaced: Vec<Connection>, close: impl Fn(&Connection) -> bool) {
+        for connection in replaced {
+            self.retire(node, connection.id, close(&connection));
+            self.spare.entry(node).or_default().push(connection);
+        }
+    }
+
+    /// A connection is gone: whether it was a spare one.
+    pub(super) fn was_spare(&mut self, node: NodeId, id: ConnectionId) -> bool {
+        let Some(spare) = self.spare.get_mut(&node) else {
+            return false;
+        };
+        let gone = spare.extract_if(.., |one| one.id == id).count();
+        if spare.is_empty() {
+            self.spare.remove(&node);
+        }
+        gone > 0
+    }
+
+    /// The last connection of a link is gone, and one that it had replaced may stand. So it is when a node dials in two ways at once, takes the
+    /// first that answers and drops the other, which is the better one to us: the link must not be lost with it.
+    fn take_up_spare(&mut self, node: NodeId) -> bool {
+        let best = self.spare.get_mut(&node).and_then(|spare| {
+            let best = spare.iter().enumerate().max_by_key(|(_, one)| one.path.rank())?.0;
+            Some(spare.swap_remove(best))
+        });
+        let Some(connection) = best else { return false };
+        let (id, path, dialled_by_us) = (connection.id, connection.path, connection.dialled_by_us);
+        self.connections.insert(node, vec![connection]);
+        self.bring_back(id);
+        self.plan_better(node, path, dialled_by_us);
+        // A control stream that is on it goes on.
+        self.outputs
+            .view
+            .send_if_modified(|view| match view.links.get_mut(&node) {
+                Some(link) => std::mem::replace(&mut link.path, path) != path,
+                None => false,
+            });
+        if dialled_by_us {
+            self.open_control(node, id, Duration::ZERO);
+        }
+        true
     }
 
     pub(super) fn handle_disconnected(&mut self, node: NodeId, id: ConnectionId) {
@@ -127,6 +169,9 @@ impl Actor {
             Some(remaining) => self.swarm.behaviour_mut().streams.reinstate(remaining.id),
             None => {
                 self.connections.remove(&node);
+                if self.take_up_spare(node) {
+                    return;
+                }
                 self.plan.lost(&node, self.started.elapsed(), jitter());
                 self.drop_link(&node);
             }

@@ -205,6 +205,7 @@ impl Actor {
             tracing::warn!(node = %self.name(&node), "no member any more: its connections are closed");
             Counters::increment(&self.outputs.counters.members_dropped);
             self.connections.remove(&node);
+            self.spare.remove(&node);
             self.drop_link(&node);
             self.outputs.view.send_modify(|view| drop(view.links.remove(&node)));
             if let Some(peer) = peer_of(&node) {

@@ -26,6 +26,7 @@ impl Actor {
             self.drop_link(&node);
         }
         self.connections.clear();
+        self.spare.clear();
         for peer in self.swarm.connected_peers().copied().collect::<Vec<_>>() {
             // An error means that it is gone already.
             let _ = self.swarm.disconnect_peer_id(peer);

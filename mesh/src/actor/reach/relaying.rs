@@ -158,7 +158,7 @@ impl Actor {
         self.swarm.dial(dial).is_ok()
     }
 
-    /// A connection stands: the best ones replace those that are worse, and what is not the best way is to become better.
+    /// A connection stands: the best ones replace those that are worse.
     pub(in crate::actor) fn replace_worse(&mut self, node: NodeId, endpoint: &ConnectedPoint, id: ConnectionId) {
         if let Some(relay) = transport::relay_of(endpoint).as_ref().and_then(node_of) {
             self.reach.through.insert(id, relay);
@@ -173,11 +173,13 @@ impl Actor {
             .extract_if(.., |one| one.path.rank() < best.rank())
             .collect();
         let dialled = connections.iter().all(|one| one.dialled_by_us);
-        for connection in worse {
-            // A relay does not know what its circuits are for: whoever dialled it closes the worse connection when no circuit is on it.
-            let close = connection.dialled_by_us || !connection.path.is_direct();
-            self.retire(node, connection.id, close);
-        }
+        // A relay does not know what its circuits are for: whoever dialled it closes the worse connection when no circuit is on it.
+        self.replace(node, worse, |one| one.dialled_by_us || !one.path.is_direct());
+        self.plan_better(node, best, dialled);
+    }
+
+    /// What is not the best way to a node is to become better.
+    pub(in crate::actor) fn plan_better(&mut self, node: NodeId, best: LinkPath, dialled: bool) {
         let now = self.started.elapsed();
         let at = match (best, dialled) {
             (LinkPath::Quic | LinkPath::Punched, _) => None,
@@ -301,6 +303,12 @@ impl Actor {
         if close {
             self.reach.retired.insert(id, (node, Instant::now()));
         }
+    }
+
+    /// A connection that had been replaced is the one to use again.
+    pub(in crate::actor) fn bring_back(&mut self, id: ConnectionId) {
+        self.swarm.behaviour_mut().streams.reinstate(id);
+        self.reach.retired.remove(&id);
     }
 
     /// Closes connections that were replaced and that nobody works on any more, neither by streams nor by circuits.
