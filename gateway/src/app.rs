@@ -141,6 +141,8 @@ pub(crate) struct App {
     pub(crate) accounts: RateLimit<ContentId>,
     /// Requests of each program's key.
     pub(crate) keys: RateLimit<EntryId>,
+    /// Complaints of each person.
+    pub(crate) complaints: RateLimit<ContentId>,
     /// Who tried wrong passwords lately.
     pub(crate) locks: Locks,
     /// The accounts.
@@ -213,6 +215,7 @@ impl App {
             addresses: RateLimit::default(),
             accounts: RateLimit::default(),
             keys: RateLimit::default(),
+            complaints: RateLimit::default(),
             locks: Locks::default(),
             people,
             policies,

@@ -143,6 +143,12 @@ pub const INVITE_USES_MAX: u32 = 1000;
 pub const INVITE_MINUTES_MAX: u64 = 30 * 24 * 60;
 /// Characters of why an invite is taken back.
 pub const INVITE_REASON_CHARACTERS_MAX: usize = 200;
+/// Complaints of one person that nobody has decided: more would bury those of others.
+pub const COMPLAINTS_UNDECIDED_MAX: usize = 20;
+/// Complaints of one person in a burst.
+pub const COMPLAINT_BURST: f64 = 5.0;
+/// Complaints of one person each second in the long run: one a minute.
+pub const COMPLAINTS_PER_SECOND: f64 = 1.0 / 60.0;
 /// Requests of one address each second in the long run, unless an administrator sets another number: a household with a few phones.
 pub const REQUESTS_PER_SECOND_ADDRESS: u64 = 100;
 /// Requests of one person each second in the long run, unless set: five devices that scroll.

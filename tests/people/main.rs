@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod complaints;
 mod door;
 mod gate;
 mod invites;

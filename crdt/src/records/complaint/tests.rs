@@ -109,7 +109,10 @@ fn the_earliest_of_two_takings_at_once_counts_and_a_later_one_takes_over() {
     replicas.merge_all();
     replicas.edit(0, &ComplaintEdit::Take(taken(30, 7))).unwrap();
     let agreed: Complaint = replicas.agreed();
-    assert_eq!((agreed.taken, agreed.state()), (Some(taken(30, 7)), ComplaintState::Taken));
+    assert_eq!(
+        (agreed.taken, agreed.state()),
+        (Some(taken(30, 7)), ComplaintState::Taken)
+    );
     // Who has it already changes nothing.
     let changes = replicas.changes.len();
     replicas.edit(0, &ComplaintEdit::Take(taken(40, 7))).unwrap();
