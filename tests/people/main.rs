@@ -14,6 +14,7 @@ mod invites;
 mod keeping;
 mod leaving;
 mod programs;
+mod refusals;
 mod registration;
 mod sink;
 mod tokens;

@@ -162,6 +162,10 @@ export const en = {
       all_nodes_busy: "All nodes are busy right now. Your message is kept and will be answered by itself.",
       kept: "Still no answer. Your message is kept and will be answered by itself.",
     },
+    refused: {
+      no_node_can_answer: "No node can give another answer right now. Try again later.",
+      all_nodes_busy: "All nodes are busy: there is no other answer right now. Try again in a moment.",
+    },
     reconnecting: "Reconnecting… What you write is kept.",
     redial: "Retry",
     older: "Earlier messages",
