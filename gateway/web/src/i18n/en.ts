@@ -1,4 +1,5 @@
 import type { ErrorCode } from "@/api/client";
+import { complaintsEn } from "./complaints.en";
 import { doorEn } from "./door.en";
 import { keepingEn } from "./keeping.en";
 import { ownEn } from "./own.en";
@@ -186,6 +187,7 @@ export const en = {
     someone: "Character",
   },
   editor: editorEn,
+  complaints: complaintsEn,
   mesh: {
     title: "Mesh",
     text: "What this node knows of the others, and how old the news is.",
@@ -277,6 +279,8 @@ export const en = {
     no_answer: "Only an answer can be said again or further.",
     answer_full: "This answer is as long as one may be.",
     favourites_full: "There are 50 favourites already. Remove one first.",
+    complaints_full: "20 of your reports wait for a decision. Please wait for one.",
+    complaint_decided: "Somebody has decided about this already.",
     chat_full: "This dialogue is as long as one may be. Please begin a new one.",
     name_taken: "Another person has this name. Please choose a different one.",
     body_too_large: "That is too long.",

@@ -1,3 +1,4 @@
+import { complaintsRu } from "./complaints.ru";
 import { doorRu } from "./door.ru";
 import { editorRu } from "./editor.ru";
 import type { Dictionary } from "./en";
@@ -187,6 +188,7 @@ export const ru: Dictionary = {
     someone: "Персонаж",
   },
   editor: editorRu,
+  complaints: complaintsRu,
   mesh: {
     title: "Сеть",
     text: "Что этот узел знает об остальных и насколько свежи эти сведения.",
@@ -278,6 +280,8 @@ export const ru: Dictionary = {
     no_answer: "Сказать иначе или продолжить можно только ответ.",
     answer_full: "Этот ответ уже предельной длины.",
     favourites_full: "В избранном уже 50 сообщений. Сначала уберите одно.",
+    complaints_full: "Решения ждут уже 20 ваших жалоб. Дождитесь хотя бы одного.",
+    complaint_decided: "Это уже решено.",
     chat_full: "Этот диалог уже предельной длины. Начните новый.",
     name_taken: "Это имя уже занято. Выберите другое.",
     body_too_large: "Это слишком длинно.",
