@@ -91,6 +91,7 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("POST", "/api/v1/complaints/{id}/take", KEEPERS),
     rule("POST", "/api/v1/complaints/{id}/decide", KEEPERS),
     // The whole mesh.
+    rule("GET", "/api/v1/invites", ADMINISTRATORS),
     rule("POST", "/api/v1/invites", DANGEROUS),
     rule("POST", "/api/v1/invites/revoke", DANGEROUS),
     rule("GET", "/api/v1/settings", ADMINISTRATORS),

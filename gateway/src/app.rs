@@ -15,7 +15,7 @@ use crate::{
     error::ApiError,
     figures::Figures,
     files::Files,
-    invites::{InviteNamed, InviteRefusal, InviteWish, MadeInvite},
+    invites::{InviteFate, InviteNamed, InviteRefusal, InviteWish, MadeInvite},
     letters::{self, LetterDesk},
     limits::{EXPORTS_MAX, PROGRAM_REQUESTS_MAX, SOCKETS_MAX, WORKSHOP_PLACES},
     people::People,
@@ -47,6 +47,8 @@ pub trait Surroundings: Send + Sync {
     fn invite(&self, wish: InviteWish) -> Inviting<MadeInvite>;
     /// Puts an invite out; whoever came in by it stays. Its name.
     fn revoke_invite(&self, invite: InviteNamed, reason: String) -> Inviting<NodeId>;
+    /// Every invite by which a node came in, or that was taken back.
+    fn invites(&self) -> Vec<InviteFate>;
 }
 
 /// Where another gateway serves people.

@@ -49,6 +49,7 @@ use crate::routes::{
         people::roles::put,
         people::reset_link::post,
         people::remove_second_factor::delete,
+        invites::list::get,
         invites::make::post,
         invites::revoke::post,
         settings::read::get,

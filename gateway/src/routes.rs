@@ -173,7 +173,7 @@ fn keeping() -> Router<Arc<App>> {
             "/people/{id}/second-factor",
             delete(people::remove_second_factor::delete),
         )
-        .route("/invites", post(invites::make::post))
+        .route("/invites", get(invites::list::get).post(invites::make::post))
         .route("/invites/revoke", post(invites::revoke::post))
         .route("/settings", get(settings::read::get).put(settings::write::put))
         .route("/settings/test-mail", post(settings::test_mail::post))

@@ -154,7 +154,7 @@ impl AboutBody {
     }
 }
 
-/// Somebody who has to do with a complaint.
+/// An account with the name that it has now.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WhoBody {
     id: String,
@@ -164,7 +164,7 @@ pub(crate) struct WhoBody {
 }
 
 impl WhoBody {
-    async fn of(app: &App, id: ContentId) -> Result<Self, ApiError> {
+    pub(crate) async fn of(app: &App, id: ContentId) -> Result<Self, ApiError> {
         let name = match app.people.read(id).await {
             Ok(account) => Some(account.name.text().to_owned()),
             Err(StoreError::NotFound | StoreError::Erased) => None,
