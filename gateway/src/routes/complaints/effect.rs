@@ -11,7 +11,13 @@ use crdt::{
 use keys::ContentId;
 
 use super::note;
-use crate::{app::App, auth::Person, error::ApiError, idle::Peer, routes::people::block};
+use crate::{
+    app::App,
+    auth::Person,
+    error::ApiError,
+    idle::Peer,
+    routes::{characters::uniqueness, people::block},
+};
 
 const ALL: [Decision; 5] = [
     Decision::Dismissed,
@@ -79,10 +85,11 @@ pub(super) async fn apply(
             note(app, person, peer, "character.withdraw", character, id.to_string()).await?;
             edit(app, character, CharacterEdit::Withdraw).await?;
         }
-        // Its name and prompt stay taken, so that nobody makes the same one again.
+        // As if its author had deleted it.
         Decision::CharacterBlocked | Decision::AuthorBlocked => {
             note(app, person, peer, "character.block", character, id.to_string()).await?;
             edit(app, character, CharacterEdit::SetRetired(true)).await?;
+            uniqueness::release(app, character).await?;
         }
     }
     if let (Decision::AuthorBlocked, Some(author)) = (decision, complaint.author) {

@@ -82,7 +82,7 @@ export const complaintsEn = {
     dismissed: "The report is closed.",
     author_warned: "The author sees which character it is and why; never who reported it.",
     character_hidden: "Nobody begins a chat with it until its author publishes it again.",
-    character_blocked: "It is offered no longer, and its name and prompt stay taken.",
+    character_blocked: "It is offered no longer; nobody begins a chat with it.",
     author_blocked: "The author is shut out everywhere, and the character is blocked.",
   },
   sure: "Really?",

@@ -166,11 +166,14 @@ export function applyFrame(conversation: Conversation, frame: SessionFrame, now:
       conversation.waiting[frame.question_id] = frame.code;
       conversation.queue[frame.question_id] = { ahead: frame.ahead ?? 0, seconds: frame.expected_seconds ?? 0 };
       return [];
-    case "answer_refused":
-      conversation.live = conversation.live.filter((live) => live.answerId !== frame.answer_id);
+    case "answer_refused": {
+      const live = conversation.live.find((other) => other.answerId === frame.answer_id);
+      conversation.live = conversation.live.filter((other) => other !== live);
       forgetWaiting(conversation, frame.question_id);
-      conversation.refused = frame.code;
+      // Whoever stopped it knows why there is none.
+      conversation.refused = live?.stopping === true ? null : frame.code;
       return [];
+    }
     case "gone":
       conversation.messages = conversation.messages.filter((message) => !frame.message_ids.includes(message.id));
       return [];
