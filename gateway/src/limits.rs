@@ -34,6 +34,8 @@ pub const PAGE_SUMMARIES: usize = 50;
 pub const CHATS_KEPT_MESSAGES_MAX: usize = 30_000;
 /// Chats of which it is remembered whose they are; forgotten all together when there are more.
 pub const OWNERS_REMEMBERED_MAX: usize = 65_536;
+/// Answers that are wished beside others, of which it is remembered what was shown before; forgotten all together when there are more.
+pub const WISHES_REMEMBERED_MAX: usize = 4096;
 /// Events that a page may be behind before it is sent away to come back.
 pub const ROOM_QUEUE: usize = 64;
 /// Chats of which a socket remembers what it told, so that it tells only what is new.

@@ -3,7 +3,7 @@
 use crdt::records::{
     account::Role,
     character::Character,
-    session::{Ending, Message, Session, SessionEdit},
+    session::{Ending, Message, Session, SessionEdit, another_answer_id},
 };
 use keys::Timestamp;
 use reqwest::Method;
@@ -12,7 +12,8 @@ use tests::client::Client;
 
 use crate::gate::{PASSWORD, first};
 
-// Red when: whoever asks for another answer, or for more of one, where nobody can give it hears nothing.
+// Red when: whoever asks for another answer, or for more of one, where nobody can give it hears nothing, or sees another answer than the
+// chosen one afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_answer_that_nobody_can_give_is_refused_in_words() {
     // A node without a model.
@@ -23,14 +24,28 @@ async fn another_answer_that_nobody_can_give_is_refused_in_words() {
     let chat = store.create(Session::new(rita, character, now)).await.unwrap();
     let question = Message::from_person("Кто ты?", "outbox-1", &chat, None, now);
     let answer = Message::answer(question.id, "Я Лис.", now.plus(1), "mock", Ending::Complete);
+    // By itself a chat shows the longest of two answers.
+    let longer = Message {
+        id: another_answer_id(question.id, "outbox-2", now.plus(2)),
+        ..Message::answer(
+            question.id,
+            "Я Лис из зимнего леса.",
+            now.plus(2),
+            "mock",
+            Ending::Complete,
+        )
+    };
     let (asked, answered) = (question.id.to_string(), answer.id.to_string());
-    for message in [question, answer] {
+    for message in [question, answer, longer] {
         store.edit(chat, SessionEdit::PutMessage(message)).await.unwrap();
     }
     let mut client = Client::new(gate.http);
     client
         .post("/api/v1/sign-in", json!({"name": "Рита", "password": PASSWORD}))
         .await;
+    let path = format!("/api/v1/sessions/{chat}");
+    let shorter = Some(json!({"current_id": answered}));
+    assert_eq!(client.request(Method::PATCH, &path, shorter).await.0, 200);
     let mut socket = client.socket().await;
     for wish in ["answers", "continuation"] {
         let path = format!("/api/v1/sessions/{chat}/messages/{answered}/{wish}");
@@ -43,7 +58,7 @@ async fn another_answer_that_nobody_can_give_is_refused_in_words() {
             (&json!("no_node_can_answer"), &json!(asked), &wished["answer_id"])
         );
         let shown = client.get(&format!("/api/v1/sessions/{chat}")).await;
-        assert_eq!(shown["messages"][1]["id"], answered, "the old answer stays: {shown}");
+        assert_eq!(shown["messages"][1]["id"], answered, "what was chosen stays: {shown}");
     }
     gate.stop().await;
 }

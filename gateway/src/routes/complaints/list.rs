@@ -59,7 +59,11 @@ pub(crate) async fn get(
         .iter()
         .filter(|(_, complaint)| complaint.decided().is_none())
         .count();
-    found.retain(|(_, complaint)| query.state.is_none_or(|state| state == StateBody::from(complaint.state())));
+    found.retain(|(_, complaint)| {
+        query
+            .state
+            .is_none_or(|state| state == StateBody::from(complaint.state()))
+    });
     found.sort_by_cached_key(cursor);
     let place = PageQuery {
         after: query.after,
