@@ -60,7 +60,8 @@ impl Lane {
             | RecordKind::Outbox
             | RecordKind::Alert
             | RecordKind::Report
-            | RecordKind::Audit => Self::Envelopes,
+            | RecordKind::Audit
+            | RecordKind::Complaint => Self::Envelopes,
         }
     }
 

@@ -105,7 +105,11 @@ pub const fn is_rebased(kind: RecordKind) -> bool {
         | RecordKind::Report
         | RecordKind::Settings
         | RecordKind::Model => true,
-        RecordKind::Credential | RecordKind::Session | RecordKind::Outbox | RecordKind::Audit => false,
+        RecordKind::Credential
+        | RecordKind::Session
+        | RecordKind::Outbox
+        | RecordKind::Audit
+        | RecordKind::Complaint => false,
     }
 }
 

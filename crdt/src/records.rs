@@ -13,6 +13,7 @@
 //! - [`settings`]: what administrators have set.
 //! - [`audit`]: what was done by whom, in a chain of hashes for each node.
 //! - [`model`]: a model in the catalogue: what it is called, what it is, and the hash by which its file is fetched.
+//! - [`complaint`]: what a person complains of, as the person saw it, and what a moderator decided.
 //!
 //! A record is plain data with limits; its merge law is the shape in which it stands in a document, and is said in each file.
 //!
@@ -29,6 +30,7 @@ pub mod alert;
 pub mod audit;
 pub mod character;
 pub mod claim;
+pub mod complaint;
 pub mod credential;
 mod entry_id;
 pub mod member;
@@ -83,11 +85,13 @@ pub enum RecordKind {
     Audit = 11,
     /// [`model::Model`]
     Model = 12,
+    /// [`complaint::Complaint`]
+    Complaint = 13,
 }
 
 impl RecordKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Member,
         Self::Account,
         Self::Credential,
@@ -101,6 +105,7 @@ impl RecordKind {
         Self::Settings,
         Self::Audit,
         Self::Model,
+        Self::Complaint,
     ];
 }
 
@@ -149,6 +154,7 @@ pub(crate) fn owner_of(kind: RecordKind, reader: &Reader<'_>) -> Owner {
         RecordKind::Session => session::owner(reader),
         RecordKind::Claim => claim::owner(reader),
         RecordKind::Outbox => outbox::owner(reader),
+        RecordKind::Complaint => complaint::owner(reader),
         RecordKind::Member
         | RecordKind::Character
         | RecordKind::Service
@@ -180,6 +186,7 @@ pub(crate) fn is_valid_genesis(kind: RecordKind, reader: &Reader<'_>) -> bool {
         RecordKind::Settings => reads::<settings::Settings>(reader),
         RecordKind::Audit => reads::<audit::Audit>(reader),
         RecordKind::Model => reads::<model::Model>(reader),
+        RecordKind::Complaint => reads::<complaint::Complaint>(reader),
     }
 }
 

@@ -70,6 +70,7 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("POST", "/api/v1/account/second-factor/remove", PEOPLE),
     rule("GET", "/api/v1/account/export", PEOPLE),
     rule("POST", "/api/v1/account/delete", PEOPLE),
+    rule("GET", "/api/v1/account/warnings", PEOPLE),
     rule("GET", "/api/v1/keys", PEOPLE),
     rule("POST", "/api/v1/keys", PEOPLE),
     rule("DELETE", "/api/v1/keys/{id}", PEOPLE),
@@ -82,7 +83,15 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("PUT", "/api/v1/people/{id}/roles", DANGEROUS),
     rule("POST", "/api/v1/people/{id}/reset-link", DANGEROUS),
     rule("DELETE", "/api/v1/people/{id}/second-factor", DANGEROUS),
+    // What is wrong.
+    rule("POST", "/api/v1/complaints", PEOPLE),
+    rule("GET", "/api/v1/complaints/mine", PEOPLE),
+    rule("GET", "/api/v1/complaints", KEEPERS),
+    rule("GET", "/api/v1/complaints/{id}", KEEPERS),
+    rule("POST", "/api/v1/complaints/{id}/take", KEEPERS),
+    rule("POST", "/api/v1/complaints/{id}/decide", KEEPERS),
     // The whole mesh.
+    rule("GET", "/api/v1/invites", ADMINISTRATORS),
     rule("POST", "/api/v1/invites", DANGEROUS),
     rule("POST", "/api/v1/invites/revoke", DANGEROUS),
     rule("GET", "/api/v1/settings", ADMINISTRATORS),

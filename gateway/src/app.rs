@@ -15,7 +15,7 @@ use crate::{
     error::ApiError,
     figures::Figures,
     files::Files,
-    invites::{InviteNamed, InviteRefusal, InviteWish, MadeInvite},
+    invites::{InviteFate, InviteNamed, InviteRefusal, InviteWish, MadeInvite},
     letters::{self, LetterDesk},
     limits::{EXPORTS_MAX, PROGRAM_REQUESTS_MAX, SOCKETS_MAX, WORKSHOP_PLACES},
     people::People,
@@ -47,6 +47,8 @@ pub trait Surroundings: Send + Sync {
     fn invite(&self, wish: InviteWish) -> Inviting<MadeInvite>;
     /// Puts an invite out; whoever came in by it stays. Its name.
     fn revoke_invite(&self, invite: InviteNamed, reason: String) -> Inviting<NodeId>;
+    /// Every invite by which a node came in, or that was taken back.
+    fn invites(&self) -> Vec<InviteFate>;
 }
 
 /// Where another gateway serves people.
@@ -141,6 +143,8 @@ pub(crate) struct App {
     pub(crate) accounts: RateLimit<ContentId>,
     /// Requests of each program's key.
     pub(crate) keys: RateLimit<EntryId>,
+    /// Complaints of each person.
+    pub(crate) complaints: RateLimit<ContentId>,
     /// Who tried wrong passwords lately.
     pub(crate) locks: Locks,
     /// The accounts.
@@ -213,6 +217,7 @@ impl App {
             addresses: RateLimit::default(),
             accounts: RateLimit::default(),
             keys: RateLimit::default(),
+            complaints: RateLimit::default(),
             locks: Locks::default(),
             people,
             policies,

@@ -8,13 +8,17 @@ use std::{
 
 use crdt::records::{
     account::{Account, ApiScope, Role},
+    complaint::Complaint,
     session::{Message, Session, Speaker},
 };
 use keys::ContentId;
 use serde_json::{Value, json};
 use zip::{CompressionMethod, ZipWriter, result::ZipError, write::SimpleFileOptions};
 
-use crate::terms;
+use crate::{
+    routes::complaints::{DecisionBody, ReasonBody},
+    terms,
+};
 
 /// Packs everything of a person.
 pub(crate) fn pack(
@@ -22,6 +26,7 @@ pub(crate) fn pack(
     account: &Account,
     chats: &[(ContentId, Session)],
     characters: &BTreeMap<ContentId, String>,
+    complaints: &[(ContentId, Complaint)],
 ) -> Result<Vec<u8>, ZipError> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
@@ -30,6 +35,7 @@ pub(crate) fn pack(
         Ok(archive.write_all(bytes)?)
     };
     put("account.json".into(), pretty(&about(id, account)).as_bytes())?;
+    put("complaints.json".into(), pretty(&complained(complaints)).as_bytes())?;
     for (chat_id, chat) in chats {
         let character = characters.get(&chat.character).map_or("", String::as_str);
         put(
@@ -84,6 +90,17 @@ fn about(id: ContentId, account: &Account) -> Value {
         "keys": keys.collect::<Vec<_>>(),
         "favourites": favourites.collect::<Vec<_>>(),
     })
+}
+
+fn complained(complaints: &[(ContentId, Complaint)]) -> Value {
+    let complaints = complaints.iter().map(|(id, complaint)| {
+        json!({
+            "id": id.to_string(), "character": complaint.name.text(), "reason": ReasonBody::from(complaint.reason),
+            "words": complaint.words.text(), "seen": complaint.excerpt.text(), "at": complaint.created.0,
+            "decision": complaint.decided().map(|decided| DecisionBody::from(decided.decision)),
+        })
+    });
+    complaints.collect()
 }
 
 fn chat_json(id: ContentId, chat: &Session, character: &str) -> Value {
@@ -186,6 +203,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use std::io::Read;
 
+    use crdt::records::complaint::ComplaintReason;
     use keys::Timestamp;
 
     use super::*;
@@ -203,8 +221,21 @@ mod tests {
             None,
             at,
         ));
+        let complaint = Complaint {
+            account: id,
+            character,
+            author: None,
+            answer: None,
+            reason: ComplaintReason::Harmful,
+            words: "опасно".into(),
+            name: "Лис".into(),
+            excerpt: "Прыгай!".into(),
+            created: at,
+            taken: None,
+            decisions: Vec::new(),
+        };
         let names = BTreeMap::from([(character, "Лис & Co".to_owned())]);
-        let bytes = pack(id, &account, &[(chat_id, chat)], &names).unwrap();
+        let bytes = pack(id, &account, &[(chat_id, chat)], &names, &[(chat_id, complaint)]).unwrap();
         let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
         let mut read = |name: &str| {
             let mut text = String::new();
@@ -215,6 +246,11 @@ mod tests {
         assert_eq!(account["name"], "Рита");
         let chat: Value = serde_json::from_str(&read(&format!("chats/{chat_id}.json"))).unwrap();
         assert_eq!(chat["messages"][0]["text"], "<script>alert('x')</script>");
+        let complaints: Value = serde_json::from_str(&read("complaints.json")).unwrap();
+        assert_eq!(
+            (&complaints[0]["reason"], &complaints[0]["seen"]),
+            (&json!("harmful"), &json!("Прыгай!"))
+        );
         let page = read(&format!("chats/{chat_id}.html"));
         assert!(
             page.contains("Лис &amp; Co") && page.contains("&lt;script&gt;") && !page.contains("<script"),

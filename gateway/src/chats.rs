@@ -18,7 +18,7 @@ use crate::{
     app::App,
     auth::Person,
     error::ApiError,
-    limits::{CHATS_KEPT_MESSAGES_MAX, OWNERS_REMEMBERED_MAX},
+    limits::{CHATS_KEPT_MESSAGES_MAX, OWNERS_REMEMBERED_MAX, WISHES_REMEMBERED_MAX},
 };
 
 /// A chat and what is shown of it.
@@ -78,6 +78,8 @@ struct Table {
     /// Chats that are being read, with how often each changed since.
     reading: HashMap<ContentId, (usize, u64)>,
     owners: HashMap<ContentId, ContentId>,
+    /// By an answer that somebody wishes beside others: the one that was shown then.
+    wished: HashMap<MessageId, MessageId>,
 }
 
 impl Chats {
@@ -151,6 +153,39 @@ impl Chats {
     /// Whose a new chat is.
     pub(crate) fn remember_owner(&self, document: ContentId, account: ContentId) {
         self.lock().remember_owner(document, account);
+    }
+
+    /// Shows a chat through an answer that is yet to come; `shown` is the one that is there.
+    pub(crate) async fn wish(
+        &self,
+        app: &App,
+        document: ContentId,
+        answer: MessageId,
+        shown: MessageId,
+    ) -> Result<(), ApiError> {
+        {
+            let mut table = self.lock();
+            if table.wished.len() >= WISHES_REMEMBERED_MAX {
+                table.wished.clear();
+            }
+            table.wished.insert(answer, shown);
+        }
+        self.edit(app, document, SessionEdit::SetCurrent(answer)).await
+    }
+
+    /// An answer that was wished has come.
+    pub(crate) fn wish_came_true(&self, answer: MessageId) {
+        self.lock().wished.remove(&answer);
+    }
+
+    /// An answer that was wished does not come: the chat shows what it showed, unless the person looks elsewhere by now.
+    pub(crate) async fn give_up_wish(&self, app: &App, document: ContentId, answer: MessageId) -> Result<(), ApiError> {
+        let shown = self.lock().wished.remove(&answer);
+        let Some(shown) = shown else { return Ok(()) };
+        if self.get(app, document).await?.session.current == Some(answer) {
+            self.edit(app, document, SessionEdit::SetCurrent(shown)).await?;
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

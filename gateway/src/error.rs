@@ -32,6 +32,8 @@ pub(crate) enum ApiError {
     NoAnswer,
     AnswerFull,
     FavouritesFull,
+    ComplaintsFull,
+    ComplaintDecided,
     ChatFull,
     BodyTooLarge,
     TooManyRequests { seconds: u64 },
@@ -100,6 +102,8 @@ impl ApiError {
             Self::NoAnswer => "no_answer",
             Self::AnswerFull => "answer_full",
             Self::FavouritesFull => "favourites_full",
+            Self::ComplaintsFull => "complaints_full",
+            Self::ComplaintDecided => "complaint_decided",
             Self::ChatFull => "chat_full",
             Self::BodyTooLarge => "body_too_large",
             Self::TooManyRequests { .. } => "too_many_requests",
@@ -142,6 +146,8 @@ impl ApiError {
             Self::NoAnswer => "This message is no answer to a question.".into(),
             Self::AnswerFull => "The answer is as long as one may be.".into(),
             Self::FavouritesFull => "There are 50 favourites already; remove one first.".into(),
+            Self::ComplaintsFull => "Twenty of your complaints wait for a decision; wait for one.".into(),
+            Self::ComplaintDecided => "Somebody has decided about this complaint.".into(),
             Self::ChatFull => "This chat is as long as one may be; begin a new one.".into(),
             Self::BodyTooLarge => "The request is too large.".into(),
             Self::TooManyRequests { seconds } => format!("Too many requests; wait {seconds} seconds."),
@@ -201,6 +207,8 @@ impl ApiError {
             | Self::NoAnswer
             | Self::AnswerFull
             | Self::FavouritesFull
+            | Self::ComplaintsFull
+            | Self::ComplaintDecided
             | Self::KeysFull
             | Self::ChatFull => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -270,6 +278,7 @@ impl From<StoreError> for ApiError {
             StoreError::Record(RecordError::Limit("name")) => Self::NameInvalid,
             StoreError::Record(RecordError::Limit("email")) => Self::EmailInvalid,
             StoreError::Record(RecordError::Full("favourites")) => Self::FavouritesFull,
+            StoreError::Record(RecordError::Full("decisions")) => Self::ComplaintDecided,
             StoreError::Record(RecordError::Full("keys")) => Self::KeysFull,
             StoreError::Record(RecordError::Full("messages")) => Self::ChatFull,
             StoreError::Record(error) => Self::BodyInvalid(error.to_string()),
@@ -321,6 +330,8 @@ mod tests {
             ApiError::NoAnswer,
             ApiError::AnswerFull,
             ApiError::FavouritesFull,
+            ApiError::ComplaintsFull,
+            ApiError::ComplaintDecided,
             ApiError::ChatFull,
             ApiError::BodyTooLarge,
             ApiError::TooManyRequests { seconds: 3 },

@@ -45,7 +45,8 @@ pub(crate) async fn watch_addresses(
     }
 }
 
-fn too_many(wait: Duration) -> ApiError {
+/// Whoever asks for too much is told when to come again.
+pub(crate) fn too_many(wait: Duration) -> ApiError {
     ApiError::TooManyRequests {
         seconds: wait.as_secs() + 1,
     }

@@ -43,7 +43,7 @@ use tokio::{net::TcpListener, sync::watch};
 pub use app::{GatewayAddress, GatewaySettings, Inviting, NodeView, ServesNobody, Surroundings};
 pub use auth::{first_administrator_path, has_administrator};
 pub use files::{FileError, Filed, Files};
-pub use invites::{InviteNamed, InviteRefusal, InviteWish, MadeInvite};
+pub use invites::{InviteFate, InviteGrant, InviteNamed, InviteRefusal, InviteWish, InvitedNode, MadeInvite};
 pub use openapi::document as openapi;
 pub use tls::{CertificateError, CertificateFiles, Certificates};
 

@@ -34,6 +34,8 @@ pub const PAGE_SUMMARIES: usize = 50;
 pub const CHATS_KEPT_MESSAGES_MAX: usize = 30_000;
 /// Chats of which it is remembered whose they are; forgotten all together when there are more.
 pub const OWNERS_REMEMBERED_MAX: usize = 65_536;
+/// Answers that are wished beside others, of which it is remembered what was shown before; forgotten all together when there are more.
+pub const WISHES_REMEMBERED_MAX: usize = 4096;
 /// Events that a page may be behind before it is sent away to come back.
 pub const ROOM_QUEUE: usize = 64;
 /// Chats of which a socket remembers what it told, so that it tells only what is new.
@@ -143,6 +145,12 @@ pub const INVITE_USES_MAX: u32 = 1000;
 pub const INVITE_MINUTES_MAX: u64 = 30 * 24 * 60;
 /// Characters of why an invite is taken back.
 pub const INVITE_REASON_CHARACTERS_MAX: usize = 200;
+/// Complaints of one person that nobody has decided: more would bury those of others.
+pub const COMPLAINTS_UNDECIDED_MAX: usize = 20;
+/// Complaints of one person in a burst.
+pub const COMPLAINT_BURST: f64 = 5.0;
+/// Complaints of one person each second in the long run: one a minute.
+pub const COMPLAINTS_PER_SECOND: f64 = 1.0 / 60.0;
 /// Requests of one address each second in the long run, unless an administrator sets another number: a household with a few phones.
 pub const REQUESTS_PER_SECOND_ADDRESS: u64 = 100;
 /// Requests of one person each second in the long run, unless set: five devices that scroll.

@@ -3,9 +3,9 @@
 use utoipa::OpenApi;
 
 use crate::routes::{
-    account, api_keys, audit, bans, characters, erasures, favourites, gateways, invites, links, me, mesh_breakers,
-    mesh_view, openai, password, people, refresh, search, sessions, settings, sign_in, sign_out, sign_out_everywhere,
-    sign_up, welcome,
+    account, api_keys, audit, bans, characters, complaints, erasures, favourites, gateways, invites, links, me,
+    mesh_breakers, mesh_view, openai, password, people, refresh, search, sessions, settings, sign_in, sign_out,
+    sign_out_everywhere, sign_up, welcome,
 };
 
 #[derive(OpenApi)]
@@ -49,6 +49,7 @@ use crate::routes::{
         people::roles::put,
         people::reset_link::post,
         people::remove_second_factor::delete,
+        invites::list::get,
         invites::make::post,
         invites::revoke::post,
         settings::read::get,
@@ -59,6 +60,13 @@ use crate::routes::{
         bans::remove::delete,
         audit::list::get,
         audit::export::get,
+        account::warnings::get,
+        complaints::make::post,
+        complaints::mine::get,
+        complaints::list::get,
+        complaints::show::get,
+        complaints::take::post,
+        complaints::decide::post,
         characters::list::list,
         characters::create::create,
         characters::import::import,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crdt::{Change, records::RecordKind};
-use inference::AnswerNotice;
+use inference::{AnswerEvent, AnswerNotice};
 use keys::ContentId;
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -109,12 +109,26 @@ pub(crate) async fn run(app: Arc<App>) {
                 }
             }
             notice = notices.recv() => match notice {
-                Ok(notice) if app.rooms.is_open(notice.account) => app.rooms.tell(notice.account, RoomEvent::Answer(notice)),
-                Ok(_) => {}
+                Ok(notice) => handle_notice(&app, notice).await,
                 Err(RecvError::Lagged(_)) => app.rooms.close_all(),
                 Err(RecvError::Closed) => return,
             },
         }
+    }
+}
+
+async fn handle_notice(app: &App, notice: AnswerNotice) {
+    match &notice.event {
+        AnswerEvent::Finished(message) => app.chats.wish_came_true(message.id),
+        AnswerEvent::Refused { answer, .. } => {
+            if let Err(error) = app.chats.give_up_wish(app, notice.session, *answer).await {
+                tracing::warn!(code = error.code(), "a chat may show another answer than before");
+            }
+        }
+        AnswerEvent::Started(_) | AnswerEvent::Waiting { .. } => {}
+    }
+    if app.rooms.is_open(notice.account) {
+        app.rooms.tell(notice.account, RoomEvent::Answer(notice));
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod bans;
 pub(crate) mod characters;
 pub(crate) mod chat;
+pub(crate) mod complaints;
 pub(crate) mod erasures;
 pub(crate) mod favourites;
 pub(crate) mod gateways;
@@ -154,6 +155,7 @@ fn own_account() -> Router<Arc<App>> {
         .route("/keys", get(api_keys::list::get).post(api_keys::make::post))
         .route("/keys/{id}", delete(api_keys::revoke::delete))
         .route("/account/export", get(account::export::get))
+        .route("/account/warnings", get(account::warnings::get))
         .route("/account/delete", post(account::delete::post))
 }
 
@@ -171,7 +173,7 @@ fn keeping() -> Router<Arc<App>> {
             "/people/{id}/second-factor",
             delete(people::remove_second_factor::delete),
         )
-        .route("/invites", post(invites::make::post))
+        .route("/invites", get(invites::list::get).post(invites::make::post))
         .route("/invites/revoke", post(invites::revoke::post))
         .route("/settings", get(settings::read::get).put(settings::write::put))
         .route("/settings/test-mail", post(settings::test_mail::post))
@@ -217,6 +219,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(own_account())
         .merge(keeping())
         .merge(characters::router())
+        .merge(complaints::router())
         .route("/sessions", get(sessions::list::list).post(sessions::create::create))
         .merge(chat_routes())
         .route("/mesh", get(mesh_view::get))

@@ -60,6 +60,16 @@ pub enum AnswerEvent {
         /// How long it is expected to wait, or until it is tried again.
         wait: Duration,
     },
+    /// Nobody can give another answer, or go on with one, now. It is not kept: the question has an answer, and whoever wants more may ask
+    /// again.
+    Refused {
+        /// The question.
+        question: MessageId,
+        /// The answer that will not come.
+        answer: MessageId,
+        /// Why.
+        reason: WaitReason,
+    },
 }
 
 /// Why a question waits.

@@ -1,11 +1,13 @@
 //! Invites that a running node makes and takes back for its administrators; on the command line `starling invite` and `starling revoke`
 //! do the same.
 
-use gateway::{InviteNamed, InviteRefusal, InviteWish, MadeInvite};
+use std::collections::BTreeMap;
+
+use gateway::{InviteFate, InviteGrant, InviteNamed, InviteRefusal, InviteWish, InvitedNode, MadeInvite};
 use keys::{
     NodeId, NodeKey, Timestamp,
     invite::Invite,
-    membership::{Decree, Evidence, MembershipError, Target},
+    membership::{Decree, Evidence, MembershipError, Proof, Roster, Target},
 };
 
 use crate::{
@@ -17,6 +19,58 @@ use crate::{
 fn failed(error: &dyn std::fmt::Display) -> InviteRefusal {
     tracing::error!(%error, "an invite that was asked for on the page");
     InviteRefusal::Failed
+}
+
+/// What the roster knows of invites: who came in by each, and which were taken back.
+pub(crate) fn fates(roster: &Roster) -> Vec<InviteFate> {
+    let mut fates: BTreeMap<NodeId, InviteFate> = BTreeMap::new();
+    let unknown = |ticket| InviteFate {
+        ticket,
+        grant: None,
+        used_by: Vec::new(),
+        revoked: None,
+    };
+    for certificate in roster.certificates() {
+        let Proof::Ticket {
+            grant,
+            redemption,
+            admission,
+        } = &certificate.proof
+        else {
+            continue;
+        };
+        // What is in the roster was verified. A grant may be of an older version, and only opening it tells.
+        let (Ok(grant), Ok(redemption), Ok(admission)) =
+            (grant.open(), redemption.open_stored(), admission.open_stored())
+        else {
+            continue;
+        };
+        let fate = fates.entry(grant.ticket).or_insert_with(|| unknown(grant.ticket));
+        fate.grant = Some(InviteGrant {
+            uses: grant.uses_max,
+            roles: grant.roles,
+            expires: grant.expires,
+        });
+        fate.used_by.push(InvitedNode {
+            node: redemption.node,
+            name: redemption.name,
+            at: admission.at,
+        });
+    }
+    for (_, revocation) in roster.revocations() {
+        if let Target::Ticket(ticket) = revocation.target {
+            let fate = fates.entry(ticket).or_insert_with(|| unknown(ticket));
+            fate.revoked = Some(revocation.at);
+        }
+    }
+    let mut fates: Vec<InviteFate> = fates.into_values().collect();
+    for fate in &mut fates {
+        fate.used_by.sort_by_key(|used| (used.node, used.at));
+        // Two members may have admitted a node that asked both.
+        fate.used_by.dedup_by_key(|used| used.node);
+        fate.used_by.sort_by_key(|used| (used.at, used.node));
+    }
+    fates
 }
 
 impl Node {

@@ -2,14 +2,16 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use gateway::{GatewayAddress, InviteNamed, InviteWish, Inviting, MadeInvite, NodeView, ServesNobody, Surroundings};
+use gateway::{
+    GatewayAddress, InviteFate, InviteNamed, InviteWish, Inviting, MadeInvite, NodeView, ServesNobody, Surroundings,
+};
 use inference::{Desk, swarm};
 use keys::NodeId;
 use mesh::{LinkView, MemberView, Mesh, liveness::State};
 use monitor::Monitor;
 use tokio::time::Instant;
 
-use crate::{node::Node, origins, standing, tasks::Tasks};
+use crate::{inviting, node::Node, origins, standing, tasks::Tasks};
 
 /// The mesh, the monitor and the desk as the gateway sees them.
 pub struct MeshSurroundings {
@@ -90,6 +92,10 @@ impl Surroundings for MeshSurroundings {
     fn revoke_invite(&self, invite: InviteNamed, reason: String) -> Inviting<NodeId> {
         let node = self.node.clone();
         Box::pin(async move { node.revoke_invite(invite, reason).await })
+    }
+
+    fn invites(&self) -> Vec<InviteFate> {
+        inviting::fates(&self.mesh.roster())
     }
 
     fn nodes(&self) -> Vec<NodeView> {

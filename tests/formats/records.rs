@@ -10,6 +10,7 @@ use crdt::records::{
     audit::{Audit, AuditEdit, AuditEvent, Continuation},
     character::{Character, Definition},
     claim::{Claim, ClaimKind},
+    complaint::{Complaint, ComplaintReason, Decided, Decision, Taken},
     credential::{Credential, CredentialEdit, Recovery},
     member::Member,
     model::{Licence, Model, ModelShape, ModelTemplate},
@@ -229,6 +230,27 @@ fn records_of_people() {
         abandoned: true,
     };
     check("outbox-document-1.bin", &outbox, Owner::Account(PERSON));
+    let complaint = Complaint {
+        account: PERSON,
+        character: ContentId([6; 32]),
+        author: Some(ContentId([7; 32])),
+        answer: Some((ContentId([2; 32]), id(1))),
+        reason: ComplaintReason::Harmful,
+        words: "It told me to jump.".into(),
+        name: "Лис".into(),
+        excerpt: "Прыгай!".into(),
+        created: AT,
+        taken: Some(Taken {
+            by: ContentId([8; 32]),
+            at: AT.plus(1),
+        }),
+        decisions: vec![Decided {
+            id: id(2),
+            decision: Decision::CharacterHidden,
+            by: ContentId([8; 32]),
+        }],
+    };
+    check("complaint-document-1.bin", &complaint, Owner::Account(PERSON));
 }
 
 #[test]

@@ -57,9 +57,39 @@ async fn an_invite_of_the_page_brings_machines_in_until_it_is_taken_back() {
     post(&gate, &token, "/api/v1/invites/revoke", revoke("starling1nonsense"))
         .await
         .refused(400, "invite_invalid");
+    let bearer = format!("Bearer {token}");
+    let listed = async || {
+        let headers = [("authorization", bearer.as_str())];
+        let listed = gate
+            .browser()
+            .send(Method::GET, "/api/v1/invites", None, &headers)
+            .await;
+        let listed = listed.expect(200)["invites"].as_array().unwrap().clone();
+        listed.into_iter().find(|invite| invite["id"] == made["id"]).unwrap()
+    };
+    let before = listed().await;
+    assert_eq!(
+        (
+            &before["state"],
+            &before["uses"],
+            &before["roles"],
+            &before["expires_at"]
+        ),
+        (&json!("open"), &json!(2), &json!("worker"), &made["expires_at"])
+    );
+    assert_eq!(
+        (
+            &before["used_by"][0]["id"],
+            &before["used_by"][0]["name"],
+            &before["made_by"]["name"]
+        ),
+        (&json!(machine.to_string()), &json!("machine"), &json!("Вера"))
+    );
     let taken_back = post(&gate, &token, "/api/v1/invites/revoke", revoke(id)).await;
     taken_back.expect(204);
     assert!(roster(&gate).get(&machine).is_some(), "whoever came in by it stays");
+    let after = listed().await;
+    assert!(after["state"] == "revoked" && after["revoked_at"].is_u64(), "{after}");
     join(invite).await.unwrap_err();
     // By its text, too.
     let made = post(&gate, &token, "/api/v1/invites", one(&["worker"]))
@@ -70,7 +100,6 @@ async fn an_invite_of_the_page_brings_machines_in_until_it_is_taken_back() {
         .await
         .expect(204);
     join(invite).await.unwrap_err();
-    let bearer = format!("Bearer {token}");
     let (mut browser, headers) = (gate.browser(), [("authorization", bearer.as_str())]);
     let acts = browser.send(Method::GET, "/api/v1/audit", None, &headers).await;
     let acts = acts.expect(200).to_string();

@@ -5,6 +5,7 @@ use std::{io::Read, path::Path, time::Duration};
 use crdt::records::{
     account::{AccountEdit, Role},
     character::Character,
+    complaint::{Complaint, ComplaintReason},
     session::{Message, Session, SessionEdit},
 };
 use keys::Timestamp;
@@ -55,6 +56,20 @@ async fn a_person_takes_everything_along_and_is_erased_everywhere() {
         .unwrap();
     let message = Message::from_person(MARKER, "outbox-1", &chat, None, Timestamp::now());
     store.edit(chat, SessionEdit::PutMessage(message)).await.unwrap();
+    let complaint = Complaint {
+        account: id,
+        character,
+        author: None,
+        answer: None,
+        reason: ComplaintReason::Other,
+        words: MARKER.into(),
+        name: MARKER.into(),
+        excerpt: MARKER.into(),
+        created: Timestamp::now(),
+        taken: None,
+        decisions: Vec::new(),
+    };
+    store.create(complaint).await.unwrap();
     let mut browser = a.browser();
     let login = json!({"name": "Рита", "password": PASSWORD});
     browser.post("/api/v1/sign-in", login.clone()).await.expect(200);
@@ -74,6 +89,13 @@ async fn a_person_takes_everything_along_and_is_erased_everywhere() {
     let mut text = String::new();
     archive
         .by_name(&format!("chats/{chat}.json"))
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    assert!(text.contains(MARKER), "{text}");
+    text.clear();
+    archive
+        .by_name("complaints.json")
         .unwrap()
         .read_to_string(&mut text)
         .unwrap();
@@ -123,6 +145,7 @@ async fn a_person_takes_everything_along_and_is_erased_everywhere() {
         let forgotten = gate.browser().send(Method::GET, &path, None, &[]).await;
         forgotten.expect(200);
         assert_eq!(holders(gate.data(), &[MARKER, EMAIL]), Vec::<String>::new());
+        assert_eq!(gate.node.store().list::<Complaint>().await.unwrap(), []);
     }
     a.stop().await;
     b.stop().await;

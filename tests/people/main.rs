@@ -7,12 +7,14 @@
 )]
 
 mod access;
+mod complaints;
 mod door;
 mod gate;
 mod invites;
 mod keeping;
 mod leaving;
 mod programs;
+mod refusals;
 mod registration;
 mod sink;
 mod tokens;

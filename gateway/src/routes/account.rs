@@ -7,3 +7,4 @@ pub(crate) mod export;
 pub(crate) mod second_factor;
 pub(crate) mod show;
 pub(crate) mod sign_out_device;
+pub(crate) mod warnings;

@@ -15,6 +15,7 @@ export type PageTitle =
   | "account"
   | "erased"
   | "people"
+  | "complaints"
   | "settings"
   | "bans"
   | "audit"
@@ -44,6 +45,18 @@ const administration: RouteRecordRaw[] = [
     name: "person",
     component: () => import("./features/administration/views/PersonView.vue"),
     meta: { only: "keepers", title: "people" },
+  },
+  {
+    path: "/complaints",
+    name: "complaints",
+    component: () => import("./features/administration/views/ComplaintsView.vue"),
+    meta: { only: "keepers", title: "complaints" },
+  },
+  {
+    path: "/complaints/:id",
+    name: "complaint",
+    component: () => import("./features/administration/views/ComplaintView.vue"),
+    meta: { only: "keepers", title: "complaints" },
   },
   {
     path: "/settings",

@@ -148,7 +148,16 @@ impl Workshop {
             Err(reason) => reason,
         };
         if order.wish != Wish::First {
-            // The question has an answer; whoever wants another one may ask again.
+            // The question has an answer; whoever wants another one hears why there is none, and may ask again.
+            let _ = self.notices.send(AnswerNotice {
+                session: order.session,
+                account: request.account,
+                event: AnswerEvent::Refused {
+                    question: order.question,
+                    answer: order.answer,
+                    reason,
+                },
+            });
             return Outcome::Done;
         }
         let now = Instant::now();

@@ -9,7 +9,7 @@ use axum::{
 };
 use crdt::{
     StoreError,
-    records::{character::Character, session::Session},
+    records::{character::Character, complaint::Complaint, session::Session},
 };
 use keys::ContentId;
 
@@ -24,7 +24,7 @@ use crate::{
 
 #[utoipa::path(get, path = "/api/v1/account/export", responses(
     (status = 200, body = Vec<u8>, content_type = "application/zip",
-        description = "`account.json` (with consents and favourites), `chats/*.json` and `chats/*.html`"),
+        description = "`account.json` (with consents and favourites), `complaints.json`, `chats/*.json` and `chats/*.html`"),
     (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 429, body = ErrorBody),
     (status = 503, body = ErrorBody),
 ))]
@@ -58,8 +58,9 @@ pub(crate) async fn get(
         }
     }
     let id = person.id;
+    let complaints = app.store.list_of::<Complaint>(id).await?;
     let packing = tokio::task::spawn_blocking(move || {
-        let packed = archive::pack(id, &person.account, &chats, &names);
+        let packed = archive::pack(id, &person.account, &chats, &names, &complaints);
         drop(place);
         packed
     });

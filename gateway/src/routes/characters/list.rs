@@ -118,7 +118,7 @@ pub(crate) async fn list(
 }
 
 /// The greeting as this person reads it. Makers see what they wrote in the editor.
-fn greeting(definition: &Definition, person: &Person) -> String {
+pub(crate) fn greeting(definition: &Definition, person: &Person) -> String {
     let words = Words {
         character: &definition.name,
         person: person.account.name.text(),

@@ -100,6 +100,12 @@ pub(super) enum ServerFrame {
         ahead: usize,
         expected_seconds: u64,
     },
+    AnswerRefused {
+        session_id: String,
+        question_id: String,
+        answer_id: String,
+        code: &'static str,
+    },
     Read {
         session_id: String,
         message_id: String,

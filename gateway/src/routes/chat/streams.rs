@@ -100,6 +100,11 @@ impl Streams {
         self.running.iter().any(|stream| stream.live.lease().answer == answer)
     }
 
+    /// An answer will not become whole: nothing more is told of it.
+    pub(super) fn forget(&mut self, answer: MessageId) {
+        self.running.retain(|stream| stream.live.lease().answer != answer);
+    }
+
     /// Everything that is due now. What waits for more makes [`Self::due`].
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<Due> {
         let mut due = Vec::new();

@@ -90,7 +90,7 @@ pub(crate) async fn post(
     Json(request): Json<InviteRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     let wish = wish(&request)?;
-    let detail = format!("{}, {} uses, {} minutes", wish.roles, wish.uses, wish.minutes);
+    let detail = wish.to_detail();
     let made = app.surroundings.invite(wish).await?;
     app.audit
         .note(Act {

@@ -6,7 +6,8 @@ use axum::{
     extract::{ConnectInfo, Path, State},
     http::StatusCode,
 };
-use crdt::records::account::{AccountEdit, Role};
+use crdt::records::account::{Account, AccountEdit, Role};
+use keys::ContentId;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -43,14 +44,7 @@ pub(crate) async fn post(
     Json(request): Json<BlockRequest>,
 ) -> Result<StatusCode, ApiError> {
     let (id, account) = account(&app, &id).await?;
-    if id == person.id {
-        return Err(ApiError::Conflict);
-    }
-    // Who looks after people is looked after by administrators alone.
-    let is_keeper = account.roles.contains(Role::Moderator) || account.roles.contains(Role::Administrator);
-    if is_keeper && !person.account.roles.contains(Role::Administrator) {
-        return Err(ApiError::NotAllowed);
-    }
+    may_block(&person, id, &account)?;
     let action = if request.blocked {
         "account.block"
     } else {
@@ -67,4 +61,17 @@ pub(crate) async fn post(
         .await?;
     app.people.edit(id, AccountEdit::SetBlocked(request.blocked)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Refuses whoever is not to shut this account out.
+pub(crate) fn may_block(person: &Person, id: ContentId, account: &Account) -> Result<(), ApiError> {
+    if id == person.id {
+        return Err(ApiError::Conflict);
+    }
+    // Who looks after people is looked after by administrators alone.
+    let is_keeper = account.roles.contains(Role::Moderator) || account.roles.contains(Role::Administrator);
+    if is_keeper && !person.account.roles.contains(Role::Administrator) {
+        return Err(ApiError::NotAllowed);
+    }
+    Ok(())
 }

@@ -36,6 +36,8 @@ export const ERROR_CODES = [
   "address_banned",
   "no_operator",
   "keys_full",
+  "complaints_full",
+  "complaint_decided",
   "invite_invalid",
   "character_name_taken",
   "prompt_taken",

@@ -99,6 +99,7 @@ export type SessionFrame =
       ahead?: number;
       expected_seconds?: number;
     }
+  | { type: "answer_refused"; session_id: string; question_id: string; answer_id: string; code: WaitingCode }
   | { type: "opened"; session_id: string }
   | { type: "read"; session_id: string; message_id: string }
   | { type: "typing"; session_id: string; is_typing: boolean };

@@ -1,4 +1,5 @@
 import type { ErrorCode } from "@/api/client";
+import { complaintsEn } from "./complaints.en";
 import { doorEn } from "./door.en";
 import { keepingEn } from "./keeping.en";
 import { ownEn } from "./own.en";
@@ -162,6 +163,10 @@ export const en = {
       all_nodes_busy: "All nodes are busy right now. Your message is kept and will be answered by itself.",
       kept: "Still no answer. Your message is kept and will be answered by itself.",
     },
+    refused: {
+      no_node_can_answer: "No node can give another answer right now. Try again later.",
+      all_nodes_busy: "All nodes are busy: there is no other answer right now. Try again in a moment.",
+    },
     reconnecting: "Reconnecting… What you write is kept.",
     redial: "Retry",
     older: "Earlier messages",
@@ -182,6 +187,7 @@ export const en = {
     someone: "Character",
   },
   editor: editorEn,
+  complaints: complaintsEn,
   mesh: {
     title: "Mesh",
     text: "What this node knows of the others, and how old the news is.",
@@ -250,6 +256,29 @@ export const en = {
     inviteCommand: "On the new machine",
     otherInvite: "An invite that was made before, as text",
     revokeInvite: "Take back",
+    invites: {
+      title: "Earlier invites",
+      none: "Nobody has invited a machine yet.",
+      states: { open: "open", used: "used", expired: "ended", revoked: "taken back" },
+      made: (name: string, time: string) => `made by ${name}, ${time}`,
+      byCommand: "made on the command line",
+      usedBy: (names: string) => `came in: ${names}`,
+      revokedAt: (time: string) => `taken back ${time}`,
+      endedAt: (time: string) => `ended ${time}`,
+      allows: (roles: string) => `as ${roles}`,
+      used: (used: number, uses: number) => `used ${used} of ${uses} ${pluralEn(uses, "time", "times")}`,
+      sure: "Nobody will join with it any more.",
+    },
+    breakers: {
+      title: "Nodes that were left alone",
+      text: "A node that fails again and again is not asked for a while; then one question tries it. As seen from this node.",
+      none: "No node was left alone.",
+      leftAlone: (node: string) => `${node} failed too often and is left alone`,
+      leftAloneFor: (node: string, time: string) => `${node} failed too often and is left alone for ${time}`,
+      tried: (node: string) => `${node} is tried with one question`,
+      trusted: (node: string) => `${node} is asked again`,
+      operations: { generate: "giving answers", continue: "going on with answers of others" },
+    },
     inviteRevoked: "The invite is taken back: nobody joins with it any more. Whoever did stays a member.",
   },
   units: {
@@ -273,6 +302,8 @@ export const en = {
     no_answer: "Only an answer can be said again or further.",
     answer_full: "This answer is as long as one may be.",
     favourites_full: "There are 50 favourites already. Remove one first.",
+    complaints_full: "20 of your reports wait for a decision. Please wait for one.",
+    complaint_decided: "Somebody has decided about this already.",
     chat_full: "This dialogue is as long as one may be. Please begin a new one.",
     name_taken: "Another person has this name. Please choose a different one.",
     body_too_large: "That is too long.",

@@ -1,3 +1,4 @@
+import { complaintsRu } from "./complaints.ru";
 import { doorRu } from "./door.ru";
 import { editorRu } from "./editor.ru";
 import type { Dictionary } from "./en";
@@ -163,6 +164,10 @@ export const ru: Dictionary = {
       all_nodes_busy: "Сейчас все узлы заняты. Сообщение сохранено, ответ придёт сам.",
       kept: "Ответа пока нет. Сообщение сохранено, ответ придёт сам.",
     },
+    refused: {
+      no_node_can_answer: "Сейчас ни один узел не может дать другой ответ. Попробуйте позже.",
+      all_nodes_busy: "Все узлы заняты, другого ответа сейчас не будет. Попробуйте чуть позже.",
+    },
     reconnecting: "Восстанавливаю связь… Написанное сохранится.",
     redial: "Повторить",
     older: "Более ранние сообщения",
@@ -183,6 +188,7 @@ export const ru: Dictionary = {
     someone: "Персонаж",
   },
   editor: editorRu,
+  complaints: complaintsRu,
   mesh: {
     title: "Сеть",
     text: "Что этот узел знает об остальных и насколько свежи эти сведения.",
@@ -251,6 +257,29 @@ export const ru: Dictionary = {
     inviteCommand: "На новой машине",
     otherInvite: "Приглашение, созданное раньше, текстом",
     revokeInvite: "Отозвать",
+    invites: {
+      title: "Прежние приглашения",
+      none: "Машины ещё никто не приглашал.",
+      states: { open: "действует", used: "использовано", expired: "истекло", revoked: "отозвано" },
+      made: (name, time) => `создано: ${name}, ${time}`,
+      byCommand: "создано в командной строке",
+      usedBy: (names) => `по нему вошли: ${names}`,
+      revokedAt: (time) => `отозвано ${time}`,
+      endedAt: (time) => `истекло ${time}`,
+      allows: (roles) => `роли: ${roles}`,
+      used: (used, uses) => `использовано ${used} ${pluralRu(used, "раз", "раза", "раз")} из ${uses}`,
+      sure: "По нему больше никто не войдёт.",
+    },
+    breakers: {
+      title: "Узлы, которые оставляли в покое",
+      text: "Узел, который раз за разом сбоит, какое-то время не спрашивают; потом пробуют одним вопросом. Так это видит данный узел.",
+      none: "Ни один узел не оставляли в покое.",
+      leftAlone: (node) => `${node}: слишком много сбоев, его не спрашивают`,
+      leftAloneFor: (node, time) => `${node}: слишком много сбоев, его не спрашивают ${time}`,
+      tried: (node) => `${node}: пробуют одним вопросом`,
+      trusted: (node) => `${node}: его снова спрашивают`,
+      operations: { generate: "ответы", continue: "продолжение чужих ответов" },
+    },
     inviteRevoked: "Приглашение отозвано: по нему больше никто не войдёт. Кто уже вошёл, остаётся участником.",
   },
   units: {
@@ -274,6 +303,8 @@ export const ru: Dictionary = {
     no_answer: "Сказать иначе или продолжить можно только ответ.",
     answer_full: "Этот ответ уже предельной длины.",
     favourites_full: "В избранном уже 50 сообщений. Сначала уберите одно.",
+    complaints_full: "Решения ждут уже 20 ваших жалоб. Дождитесь хотя бы одного.",
+    complaint_decided: "Это уже решено.",
     chat_full: "Этот диалог уже предельной длины. Начните новый.",
     name_taken: "Это имя уже занято. Выберите другое.",
     body_too_large: "Это слишком длинно.",

@@ -72,16 +72,26 @@ impl Socket {
                 ahead,
                 wait,
             } => {
-                let code = match reason {
-                    WaitReason::NoNode => "no_node_can_answer",
-                    WaitReason::AllBusy => "all_nodes_busy",
-                };
                 self.send(&ServerFrame::AnswerWaiting {
                     session_id: notice.session.to_string(),
                     question_id: question.to_string(),
-                    code,
+                    code: why(*reason),
                     ahead: *ahead,
                     expected_seconds: wait.as_secs_f64().ceil() as u64,
+                })
+                .await
+            }
+            AnswerEvent::Refused {
+                question,
+                answer,
+                reason,
+            } => {
+                self.streams.forget(*answer);
+                self.send(&ServerFrame::AnswerRefused {
+                    session_id: notice.session.to_string(),
+                    question_id: question.to_string(),
+                    answer_id: answer.to_string(),
+                    code: why(*reason),
                 })
                 .await
             }
@@ -260,6 +270,13 @@ impl Socket {
         while self.shown_order.len() > SESSIONS_REMEMBERED_MAX {
             self.shown_order.pop_front().map(|oldest| self.shown.remove(&oldest));
         }
+    }
+}
+
+const fn why(reason: WaitReason) -> &'static str {
+    match reason {
+        WaitReason::NoNode => "no_node_can_answer",
+        WaitReason::AllBusy => "all_nodes_busy",
     }
 }
 

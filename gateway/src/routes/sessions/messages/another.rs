@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     response::IntoResponse,
 };
-use crdt::records::session::{SessionEdit, another_answer_id};
+use crdt::records::session::another_answer_id;
 use inference::desk::{Order, Wish};
 
 use super::{WishAnswer, WishRequest, accepted, answer_of};
@@ -35,7 +35,7 @@ pub(crate) async fn post(
 ) -> Result<impl IntoResponse, ApiError> {
     check_outbox(&request.outbox_id)?;
     let chat = app.chats.own(&app, &person, &id).await?;
-    let (_, question) = answer_of(&chat, message_id(&message)?)?;
+    let (shown, question) = answer_of(&chat, message_id(&message)?)?;
     let running = app.desk.live(chat.document);
     let mut running = running.iter().filter(|live| !live.is_over());
     let answer = match running.rfind(|live| live.lease().question == question) {
@@ -50,9 +50,7 @@ pub(crate) async fn post(
                 wish: Wish::Another,
             };
             // It is shown as soon as it is there.
-            app.chats
-                .edit(&app, chat.document, SessionEdit::SetCurrent(answer))
-                .await?;
+            app.chats.wish(&app, chat.document, answer, shown.id).await?;
             app.desk.ask(order).await;
             answer
         }

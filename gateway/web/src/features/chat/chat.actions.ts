@@ -25,8 +25,16 @@ export function messageActions(state: ChatState, sessions: SessionActions) {
     }
   }
 
-  const sayAgain = (conversation: Conversation, message: Message) => attempt(() => api.sayAgain(conversation.id, message.id, newId()));
-  const sayFurther = (conversation: Conversation, message: Message) => attempt(() => api.sayFurther(conversation.id, message.id, newId()));
+  /** A refusal comes over the socket, perhaps before the node has answered the request: so the last one is forgotten first. */
+  function wish(conversation: Conversation, ask: () => Promise<unknown>): Promise<boolean> {
+    conversation.refused = null;
+    return attempt(ask);
+  }
+
+  const sayAgain = (conversation: Conversation, message: Message) =>
+    wish(conversation, () => api.sayAgain(conversation.id, message.id, newId()));
+  const sayFurther = (conversation: Conversation, message: Message) =>
+    wish(conversation, () => api.sayFurther(conversation.id, message.id, newId()));
 
   async function edit(conversation: Conversation, message: Message, text: string): Promise<boolean> {
     const done = await attempt(() => api.editMessage(conversation.id, message.id, newId(), text));

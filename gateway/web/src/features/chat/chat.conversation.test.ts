@@ -144,6 +144,16 @@ describe("waiting", () => {
     expect(talk.live).toEqual([]);
   });
 
+  it("says why another answer does not come, until one is begun", () => {
+    start();
+    finish();
+    applyFrame(talk, { type: "answer_started", session_id: "s1", question_id: "q1", answer_id: "a2", stream: 2, run: "2", from: 0, node: null, model: "m" }, 0);
+    applyFrame(talk, { type: "answer_refused", session_id: "s1", question_id: "q1", answer_id: "a2", code: "all_nodes_busy" }, 0);
+    expect([talk.live, talk.waiting, talk.refused]).toEqual([[], {}, "all_nodes_busy"]);
+    start();
+    expect(talk.refused).toBe(null);
+  });
+
   it("comforts after a while without any sign, and not before", () => {
     expect(sweep(talk, OVERDUE_MS)).toBe(false);
     expect(talk.waiting).toEqual({});

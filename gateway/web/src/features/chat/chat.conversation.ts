@@ -33,6 +33,7 @@ export function newConversation(id: string, characterId: string): Conversation {
     hasNewer: false,
     readId: null,
     typingElsewhere: false,
+    refused: null,
     askedAt: {},
     outboxIds: {},
   };
@@ -145,6 +146,7 @@ export function applyFrame(conversation: Conversation, frame: SessionFrame, now:
   switch (frame.type) {
     case "accepted":
       conversation.outboxIds[frame.message.id] = frame.outbox_id;
+      conversation.refused = null;
       upsertMessage(conversation, frame.message, now);
       return [];
     case "message":
@@ -164,6 +166,14 @@ export function applyFrame(conversation: Conversation, frame: SessionFrame, now:
       conversation.waiting[frame.question_id] = frame.code;
       conversation.queue[frame.question_id] = { ahead: frame.ahead ?? 0, seconds: frame.expected_seconds ?? 0 };
       return [];
+    case "answer_refused": {
+      const live = conversation.live.find((other) => other.answerId === frame.answer_id);
+      conversation.live = conversation.live.filter((other) => other !== live);
+      forgetWaiting(conversation, frame.question_id);
+      // Whoever stopped it knows why there is none.
+      conversation.refused = live?.stopping === true ? null : frame.code;
+      return [];
+    }
     case "gone":
       conversation.messages = conversation.messages.filter((message) => !frame.message_ids.includes(message.id));
       return [];
@@ -199,6 +209,7 @@ function startAnswer(conversation: Conversation, frame: FrameOf<"answer_started"
     broken: countCharacters(text) !== frame.from,
   };
   conversation.live = [...others, live];
+  conversation.refused = null;
   const question = conversation.messages.find((message) => message.id === frame.question_id);
   if (question !== undefined) question.mark = "delivered";
   delete conversation.waiting[frame.question_id];

@@ -137,6 +137,8 @@ export interface Conversation {
   readId: string | null;
   /** Another device of the person is being typed into. */
   typingElsewhere: boolean;
+  /** Why the answer that was asked for last does not come. */
+  refused: WaitingCode | null;
   /** When this page first saw a question that has no answer yet. */
   askedAt: Record<string, number>;
   /** The outbox id a message had while it was on its way, so that its element on the screen stays the same. */

@@ -1,6 +1,6 @@
 import { request } from "@/api/client";
 import { withCode, type Role } from "@/features/account";
-import type { MachineInvite, MeshNode, PersonLink } from "./mesh.types";
+import type { BreakerChange, EarlierInvites, MachineInvite, MeshNode, PersonLink } from "./mesh.types";
 
 export async function fetchMesh(): Promise<MeshNode[]> {
   return (await request<{ nodes: MeshNode[] }>("GET", "/mesh")).nodes;
@@ -18,4 +18,14 @@ export function createMachineInvite(roles: readonly string[], minutes: number): 
 /** By its id, or by all of it. */
 export function revokeMachineInvite(invite: string): Promise<void> {
   return withCode(() => request("POST", "/invites/revoke", { invite, reason: "" }));
+}
+
+/** Invites that were made before, and what became of them. */
+export function fetchInvites(after: string | null): Promise<EarlierInvites> {
+  return request("GET", after === null ? "/invites" : `/invites?after=${encodeURIComponent(after)}`);
+}
+
+/** When this gateway left nodes alone and trusted them again, the newest first. */
+export async function fetchBreakers(): Promise<BreakerChange[]> {
+  return (await request<{ changes: BreakerChange[] }>("GET", "/mesh/breakers")).changes;
 }

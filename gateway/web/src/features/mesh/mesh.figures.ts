@@ -1,6 +1,8 @@
 // Judgements about figures, apart from their looks.
 
-import type { Liveness, MeshNode } from "./mesh.types";
+import type { Dictionary, Language } from "@/i18n";
+import { age, fullTime } from "@/ui/time";
+import type { BreakerChange, EarlierInvite, Liveness, MeshNode } from "./mesh.types";
 
 export type Level = "good" | "warn" | "bad";
 
@@ -49,3 +51,24 @@ export type MachineKind = keyof typeof MACHINES;
 
 /** How long an invite for a machine may last: an hour, a day, a week. */
 export const INVITE_HOURS = [1, 24, 168] as const;
+
+/** What became of an invite, in a line. */
+export function inviteText(invite: EarlierInvite, t: Dictionary, language: Language): string {
+  const time = (at: number): string => fullTime(at, language);
+  const made = invite.made_at === null ? t.mesh.invites.byCommand : t.mesh.invites.made(invite.made_by?.name ?? t.complaints.gone, time(invite.made_at));
+  const used = invite.used_by.map(({ name }) => name).join(", ");
+  const parts = [made, used === "" ? null : t.mesh.invites.usedBy(used)];
+  if (invite.state === "revoked" && invite.revoked_at !== null) parts.push(t.mesh.invites.revokedAt(time(invite.revoked_at)));
+  if ((invite.state === "open" || invite.state === "expired") && invite.expires_at !== null) {
+    parts.push(invite.state === "open" ? t.mesh.validUntil(time(invite.expires_at)) : t.mesh.invites.endedAt(time(invite.expires_at)));
+  }
+  return parts.filter((part) => part !== null).join(" · ");
+}
+
+/** What a change of a breaker means for the node behind it. */
+export function breakerText(change: BreakerChange, t: Dictionary): string {
+  const words = t.mesh.breakers;
+  if (change.to === "half_open") return words.tried(change.node_name);
+  if (change.to === "closed") return words.trusted(change.node_name);
+  return change.pause_ms === null ? words.leftAlone(change.node_name) : words.leftAloneFor(change.node_name, age(change.pause_ms, t));
+}

@@ -52,3 +52,38 @@ export interface MachineInvite {
   invite: string;
   expires_at: number;
 }
+
+export type InviteState = "open" | "used" | "expired" | "revoked";
+
+/** An invite for machines as the mesh remembers it; the text of it is kept nowhere. */
+export interface EarlierInvite {
+  id: string;
+  state: InviteState;
+  roles: string | null;
+  uses: number | null;
+  used_by: { id: string; name: string; at: number }[];
+  /** `null` for one of the command line. */
+  made_at: number | null;
+  made_by: { id: string; name: string | null } | null;
+  expires_at: number | null;
+  revoked_at: number | null;
+}
+
+export interface EarlierInvites {
+  invites: EarlierInvite[];
+  next: string | null;
+}
+
+export type BreakerState = "closed" | "open" | "half_open";
+
+/** A change of the breaker before a node: whether it is asked. */
+export interface BreakerChange {
+  at: number;
+  node_id: string;
+  node_name: string;
+  model: string;
+  operation: "generate" | "continue";
+  from: BreakerState;
+  to: BreakerState;
+  pause_ms: number | null;
+}
