@@ -246,10 +246,15 @@ impl Engines {
             ticket: None,
         };
         waiting.ticket = Some(self.want(name)?);
+        let mut is_told = false;
         let comes = async {
             loop {
                 if let Some(answer) = waiting.answer() {
                     return answer;
+                }
+                // Once: while somebody waits, the keeper looks by itself.
+                if !std::mem::replace(&mut is_told, true) {
+                    self.0.wake();
                 }
                 if looks.changed().await.is_err() {
                     return Err(GenerationError::NotReady);
@@ -264,10 +269,7 @@ impl Engines {
         let now = self.0.now();
         let mut state = self.0.lock();
         let name = state.resolve(name).ok_or(GenerationError::NotReady)?;
-        let ticket = state.plan.want(now, &name).map_err(refused)?;
-        drop(state);
-        self.0.wake();
-        Ok(ticket)
+        state.plan.want(now, &name).map_err(refused)
     }
 
     /// The main model, where it is in memory already; nothing is loaded.

@@ -479,11 +479,10 @@ impl Plan {
         effects
     }
 
-    /// Whether it has anything to do but to wait for what is asked.
+    /// Whether somebody waits.
     #[must_use]
-    pub fn is_at_work(&self) -> bool {
-        let changes = |slot: &Slot| !matches!(slot.state, State::OnDisk | State::Loaded);
-        !self.waiters.is_empty() || self.slots.values().any(changes)
+    pub fn is_waited_for(&self) -> bool {
+        !self.waiters.is_empty()
     }
 
     /// Takes in what is new, and lets go what is no longer there.
@@ -499,7 +498,7 @@ impl Plan {
                 _ if !slot.state.is_in_memory() => drop(self.slots.remove(&name)),
                 _ => {
                     slot.is_draining = true;
-                    if slot.uses == 0 && !slot.state.is_loading() {
+                    if slot.uses == 0 && !slot.is_probing && !slot.state.is_loading() {
                         unload(slot, None, &mut effects);
                     }
                 }

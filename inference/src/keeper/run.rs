@@ -45,7 +45,7 @@ fn look(shared: &Shared) -> (Vec<Effect>, std::time::Duration) {
     see_engines(now, &mut state);
     let capacity = capacity(shared, &mut state);
     let effects = state.plan.step(now, capacity);
-    let pause = if state.plan.is_at_work() {
+    let pause = if state.plan.is_waited_for() {
         KEEPER_LOOKS_BUSY
     } else {
         KEEPER_LOOKS_EVERY

@@ -160,6 +160,7 @@ export const en = {
     waiting: {
       no_node_can_answer: "No node can answer right now. Your message is kept and will be answered by itself.",
       all_nodes_busy: "All nodes are busy right now. Your message is kept and will be answered by itself.",
+      model_loading: "The model is being loaded. Your message will be answered by itself.",
       kept: "Still no answer. Your message is kept and will be answered by itself.",
     },
     reconnecting: "Reconnecting… What you write is kept.",

@@ -75,6 +75,7 @@ impl Socket {
                 let code = match reason {
                     WaitReason::NoNode => "no_node_can_answer",
                     WaitReason::AllBusy => "all_nodes_busy",
+                    WaitReason::Loading => "model_loading",
                 };
                 self.send(&ServerFrame::AnswerWaiting {
                     session_id: notice.session.to_string(),
