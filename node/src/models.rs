@@ -4,6 +4,7 @@
 pub mod fetching;
 pub mod jobs;
 mod offline;
+mod overruns;
 mod requests;
 pub(crate) mod serving;
 

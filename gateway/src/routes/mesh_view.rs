@@ -41,7 +41,7 @@ pub(crate) struct NodeRow {
     /// `quic` or `tcp`.
     path: Option<&'static str>,
     load: Option<LoadBody>,
-    models: Vec<ModelBody>,
+    models: Vec<NodeModelBody>,
 }
 
 /// What a machine is doing.
@@ -69,7 +69,7 @@ pub(crate) struct GpuBody {
 
 /// A model of a node.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct ModelBody {
+pub(crate) struct NodeModelBody {
     #[schema(example = "built-in")]
     name: String,
     /// Whether the node answers chats with it; others only programs ask for.
@@ -112,7 +112,7 @@ impl From<Load> for LoadBody {
     }
 }
 
-impl From<NodeModel> for ModelBody {
+impl From<NodeModel> for NodeModelBody {
     fn from(model: NodeModel) -> Self {
         let NodeModel {
             offer,

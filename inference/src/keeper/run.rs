@@ -90,10 +90,10 @@ fn capacity(shared: &Shared, state: &mut State) -> u64 {
     all.min(shared.memory.unwrap_or(u64::MAX))
 }
 
-/// Bytes of memory that a process has.
+/// Bytes of memory that a process has and cannot give back: not those of files, such as the program itself.
 fn resident(process: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = text.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let line = text.lines().find(|line| line.starts_with("RssAnon:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kilobytes * 1024)
 }

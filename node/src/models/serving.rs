@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crdt::records::{Record, RecordKind, model::Model};
+use crdt::records::{RecordKind, model::{self, Model, ModelTemplate}};
 use inference::{
     Engines, ModelSource,
     keeper::{MainModel, ModelFile, plan::Condition},
@@ -11,7 +11,7 @@ use inference::{
 };
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Catalogue, ModelStatus, fetching::Fetching};
+use super::{Catalogue, ModelStatus, fetching::Fetching, overruns};
 use crate::{
     config::Config,
     data_directory::DataDirectory,
@@ -51,6 +51,8 @@ pub(crate) async fn start(
         });
     }
     tasks.spawn(TASK, follow(engines.clone(), fetching.clone(), tasks.clone()));
+    let store = &fetching.catalogue().store;
+    overruns::start(tasks, &engines, store, store.node());
     Ok(engines)
 }
 
@@ -84,11 +86,11 @@ impl Catalogue {
     /// The models whose whole files are here and that can chat.
     async fn files(&self) -> Result<Vec<ModelFile>, super::ModelsError> {
         let models = self.models().await?;
-        let standing = crdt::records::model::standing(&models);
+        let standing = model::standing(&models);
         let able = standing.into_iter().filter_map(|(name, id)| {
             let model: &Model = models.get(&id)?;
             let path = self.path(model)?;
-            let can_chat = model.template != crdt::records::model::ModelTemplate::None;
+            let can_chat = model.template != ModelTemplate::None;
             can_chat.then_some(ModelFile { name, path })
         });
         Ok(able.collect())

@@ -228,6 +228,12 @@ export const en = {
     noModels: "no models",
     slots: (busy: number, slots: number) => `${busy} of ${slots} ${pluralEn(slots, "slot", "slots")} busy`,
     speed: (tokens: string) => `${tokens} tokens/s`,
+    modelStates: {
+      loading: "is being loaded",
+      on_disk: "is loaded when it is asked",
+      failed: "does not work",
+    },
+    modelMemory: (has: string, planned: string) => `${has} of ${planned} of memory`,
     noFigures: "No figures from this node yet.",
     refreshed: (age: string) => `Refreshed ${age} ago`,
     refreshFailed: "Refreshing fails; the figures below are growing old.",

@@ -229,6 +229,12 @@ export const ru: Dictionary = {
     noModels: "моделей нет",
     slots: (busy, slots) => `занято ${busy} из ${slots} ${pluralRu(slots, "места", "мест", "мест")}`,
     speed: (tokens) => `${tokens} токенов/с`,
+    modelStates: {
+      loading: "загружается",
+      on_disk: "загрузится по запросу",
+      failed: "не работает",
+    },
+    modelMemory: (has, planned) => `${has} из ${planned} памяти`,
     noFigures: "От этого узла пока нет показателей.",
     refreshed: (age) => `Обновлено ${age} назад`,
     refreshFailed: "Обновить не удаётся; показатели ниже стареют.",
