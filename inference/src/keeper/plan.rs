@@ -295,7 +295,14 @@ impl Plan {
             .into_iter()
             .map(|listed| (Name::clone(&listed.name), listed))
             .collect();
-        let _ = self.follow_listing();
+        self.take_in_new();
+    }
+
+    fn take_in_new(&mut self) {
+        for listed in self.listing.values() {
+            let name = Name::clone(&listed.name);
+            self.slots.entry(name).or_insert_with(|| Slot::new(listed.clone()));
+        }
     }
 
     /// Somebody wants a model.
@@ -485,7 +492,7 @@ impl Plan {
         !self.waiters.is_empty()
     }
 
-    /// Takes in what is new, and lets go what is no longer there.
+    /// Lets go what is no longer there, and takes in what is new.
     fn follow_listing(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         let names: Vec<Name> = self.slots.keys().cloned().collect();
@@ -504,10 +511,7 @@ impl Plan {
                 }
             }
         }
-        for listed in self.listing.values() {
-            let name = Name::clone(&listed.name);
-            self.slots.entry(name).or_insert_with(|| Slot::new(listed.clone()));
-        }
+        self.take_in_new();
         effects
     }
 

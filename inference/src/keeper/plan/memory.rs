@@ -145,8 +145,10 @@ impl Plan {
     ) -> Option<Chosen> {
         let wanting = &self.slots[head];
         let is_busy = |slot: &Slot| {
-            let comes = self.waiters.values().any(|name| *name == slot.listed.name);
-            slot.uses > 0 || slot.is_probing || (comes && slot.state == State::Loaded)
+            // Who waits for one that takes nobody else waits for it to come back.
+            let takes = slot.state == State::Loaded && !was_draining.contains(&slot.listed.name);
+            let comes = takes && self.waiters.values().any(|name| *name == slot.listed.name);
+            slot.uses > 0 || slot.is_probing || comes
         };
         let mut able: Vec<(&Name, &Slot, bool)> = self
             .slots
