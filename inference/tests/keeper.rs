@@ -33,7 +33,7 @@ fn start(directory: &Path, keeper: KeeperSettings) -> Engines {
 
 fn file(directory: &Path, name: &str, bytes: &[u8]) -> ModelFile {
     let path: PathBuf = directory.join(format!("{name}.gguf"));
-    fs::write(&path, bytes).unwrap();
+    fs::write(&path, bytes).expect("the disk takes it");
     ModelFile {
         name: name.into(),
         path,
@@ -53,7 +53,7 @@ async fn say(model: &ModelGuard) -> Result<String, GenerationError> {
         account: [1; 32],
         session: [2; 32],
         input: Input::Text {
-            prompt: "Как тебя зовут?".into(),
+            prompt: "<|im_start|>user\nКак тебя зовут?<|im_end|>\n<|im_start|>assistant\n".into(),
             card_bytes: 0,
         },
         sampling: Sampling {
@@ -86,7 +86,7 @@ async fn until(engines: &Engines, name: &str, wanted: impl Fn(&Condition) -> boo
     let mut conditions = engines.conditions();
     let stands = async {
         while !view(engines, name).is_some_and(|view| wanted(&view.condition)) {
-            conditions.changed().await.unwrap();
+            conditions.changed().await.expect("it lives");
         }
     };
     let stood = tokio::time::timeout(PATIENCE, stands).await;
@@ -123,6 +123,7 @@ async fn a_model_that_is_held_stays_until_it_is_let_go() {
     assert_eq!(say(&second).await.unwrap(), said, "it is the same model");
     assert!(matches!(engines.main(), MainModel::Here(view) if view.condition == Condition::OnDisk));
     assert!(view(&engines, "second").unwrap().measured_bytes > 1_000_000);
+    engines.idle().await;
     assert_eq!(engines.load().finished, 3, "probes are nobody's");
 }
 

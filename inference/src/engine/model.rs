@@ -191,7 +191,8 @@ pub(crate) fn prepare(settings: &EngineSettings, room: Option<u64>) -> Result<Pr
         name,
         threads,
         fit,
-        parked_bytes: usize::try_from(PARKED_BYTES_MAX.min(left / 10)).unwrap_or(0),
+        // A small model needs little for what pauses; what it does not need another model may.
+        parked_bytes: usize::try_from(PARKED_BYTES_MAX.min(left / 10).min(fit.estimate.total())).unwrap_or(0),
         profile_file: ProfileFile::new(&settings.models_directory, &fingerprint),
         path,
     })

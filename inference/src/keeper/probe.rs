@@ -40,6 +40,7 @@ async fn generate(engine: &Engine) -> Result<(), GenerationError> {
             temperature: 0.0,
             tokens_max: TOKENS,
             logprobs: Some(0),
+            ignores_end: true,
             ..Sampling::default()
         },
         accepted: Vec::new(),
