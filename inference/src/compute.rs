@@ -20,8 +20,7 @@ use tokio::{
 use crate::{
     admission::{Asked, Class, Place},
     engine::{
-        Embedding, EngineEvent, Finished, Generation, GenerationError, Input, Running, Sampling,
-        TokenProbability,
+        Embedding, EngineEvent, Finished, Generation, GenerationError, Input, Running, Sampling, TokenProbability,
     },
     keeper::{Engines, ModelGuard},
     limits::{

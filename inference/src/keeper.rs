@@ -107,6 +107,8 @@ struct State {
     files: Vec<Source>,
     /// Speeds of models that were loaded once.
     profiles: BTreeMap<Name, Profile>,
+    /// What engines did that are told to end, until they have: the last of it is counted while they do.
+    ending: BTreeMap<Name, Counted>,
     /// What engines did that are no more.
     past: EngineLoad,
 }
@@ -115,7 +117,14 @@ struct State {
 #[derive(Debug)]
 struct Running {
     engine: Engine,
-    /// Generations that were none of anybody's.
+    counted: Counted,
+}
+
+/// What an engine did.
+#[derive(Debug)]
+struct Counted {
+    load: watch::Receiver<EngineLoad>,
+    /// Generations that were nobody's.
     probes: u64,
 }
 
@@ -163,6 +172,7 @@ impl Engines {
                 is_main_coming: matches!(settings.model, ModelSource::Catalogue(_)),
                 files: Vec::new(),
                 profiles: BTreeMap::new(),
+                ending: BTreeMap::new(),
                 past: EngineLoad::default(),
             }),
             settings: settings.clone(),
@@ -341,23 +351,17 @@ impl Engines {
         let now = self.0.now();
         let state = self.0.lock();
         let views = state.plan.view(now).into_iter();
-        views
-            .map(|view| (state.offer(&self.0.settings, &view), view))
-            .collect()
+        views.map(|view| (state.offer(&self.0.settings, &view), view)).collect()
     }
 
     /// How busy all engines are together.
     #[must_use]
     pub fn load(&self) -> EngineLoad {
         let state = self.0.lock();
-        let mut all = state.past;
-        for running in state.engines.values() {
-            let load = *running.engine.load().borrow();
-            all.generations += load.generations;
-            all.finished += load.finished.saturating_sub(running.probes);
-            all.restarts += load.restarts;
-        }
-        all
+        let running = state.engines.values().map(|running| &running.counted);
+        running
+            .chain(state.ending.values())
+            .fold(state.past, |all, counted| counted.added_to(all))
     }
 
     /// Changes whenever another model can be asked, or one no longer.
@@ -417,10 +421,9 @@ impl State {
         };
         let others: Vec<Source> = self.files.iter().filter(|file| !is_main(file)).cloned().collect();
         let all = main.into_iter().chain(others);
-        self.sources = all
-            .map(|source| (Name::clone(&source.listed.name), source))
-            .collect();
-        self.plan.list(self.sources.values().map(|source| source.listed.clone()));
+        self.sources = all.map(|source| (Name::clone(&source.listed.name), source)).collect();
+        self.plan
+            .list(self.sources.values().map(|source| source.listed.clone()));
     }
 
     /// The model that somebody means.
@@ -569,6 +572,18 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.shared.lock().plan.give_up(ticket);
+        }
+    }
+}
+
+impl Counted {
+    fn added_to(&self, all: EngineLoad) -> EngineLoad {
+        let load = *self.load.borrow();
+        EngineLoad {
+            generations: all.generations + load.generations,
+            finished: all.finished + load.finished.saturating_sub(self.probes),
+            restarts: all.restarts + load.restarts,
+            process: None,
         }
     }
 }

@@ -94,7 +94,9 @@ async fn until(engines: &Engines, name: &str, wanted: impl Fn(&Condition) -> boo
 }
 
 async fn get(engines: &Engines, name: Option<&str>) -> Result<ModelGuard, GenerationError> {
-    tokio::time::timeout(PATIENCE, engines.model(name)).await.expect("in time")
+    tokio::time::timeout(PATIENCE, engines.model(name))
+        .await
+        .expect("in time")
 }
 
 // Red when: the model goes although somebody holds it, or the second comes in although it does not fit beside the first.
@@ -163,5 +165,8 @@ async fn what_does_not_fit_is_refused_with_the_numbers() {
         threads: Some(1),
     };
     let refused = Engines::start(settings, keeper).unwrap_err().to_string();
-    assert!(refused.contains("does not fit") && refused.contains("MB are free"), "{refused}");
+    assert!(
+        refused.contains("does not fit") && refused.contains("MB are free"),
+        "{refused}"
+    );
 }

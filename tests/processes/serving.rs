@@ -80,7 +80,11 @@ impl Serving {
             if model["state"] == state {
                 return model;
             }
-            assert!(began.elapsed() < PATIENCE, "{name} never is {state}: {model} {}", self.node.log());
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{name} never is {state}: {model} {}",
+                self.node.log()
+            );
         }
     }
 
@@ -108,21 +112,36 @@ async fn every_model_of_a_node_answers_and_is_in_memory_as_long_as_it_is_needed(
     let serving = Serving::start("keep_alive_seconds = 0\n").await;
     assert_eq!(serving.engines(), 1, "nobody has asked for the second");
     let models = serving.program.get("/v1/models").await;
-    let names: Vec<&str> = models["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    let names: Vec<&str> = models["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| model["id"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["first", "second"]);
 
     let said = serving.ask("second").await;
     assert!(!said.is_empty());
     let model = serving.model("second");
     assert_eq!(model["state"], "loaded");
-    let (measured, estimated) = (model["measured_bytes"].as_u64().unwrap(), model["estimated_bytes"].as_u64().unwrap());
+    let (measured, estimated) = (
+        model["measured_bytes"].as_u64().unwrap(),
+        model["estimated_bytes"].as_u64().unwrap(),
+    );
     assert!(measured > 5_000_000 && measured < estimated * 3 / 2, "{model}");
     // Both fit: the first has stayed, and answers.
-    assert_eq!((serving.model("first")["state"].as_str(), serving.engines()), (Some("loaded"), 2));
+    assert_eq!(
+        (serving.model("first")["state"].as_str(), serving.engines()),
+        (Some("loaded"), 2)
+    );
     assert!(!serving.ask("first").await.is_empty());
     let (status, refused) = serving
         .program
-        .request(Method::POST, "/v1/chat/completions", Some(json!({"model": "third", "messages": []})))
+        .request(
+            Method::POST,
+            "/v1/chat/completions",
+            Some(json!({"model": "third", "messages": []})),
+        )
         .await;
     assert!(status.is_client_error(), "{status} {refused}");
 
@@ -155,13 +174,22 @@ async fn where_memory_is_short_models_take_turns_and_who_waits_is_told_that_thei
     assert_eq!(serving.model("first")["state"], "on_disk");
     assert_eq!(serving.engines(), 1);
     let status = serving.node.status().unwrap();
-    assert_eq!((&status["engine"], &status["engine_detail"]), (&json!("on disk"), &json!("first")));
+    assert_eq!(
+        (&status["engine"], &status["engine_detail"]),
+        (&json!("on disk"), &json!("first"))
+    );
     let mesh = serving.person.get("/api/v1/mesh").await;
     let told = mesh["nodes"][0]["models"].as_array().unwrap();
-    let told: Vec<_> = told.iter().map(|model| (&model["name"], &model["state"], &model["is_main"])).collect();
+    let told: Vec<_> = told
+        .iter()
+        .map(|model| (&model["name"], &model["state"], &model["is_main"]))
+        .collect();
     let (first, second) = (json!("first"), json!("second"));
     let (loaded, on_disk) = (json!("loaded"), json!("on_disk"));
-    assert_eq!(told, [(&first, &on_disk, &json!(true)), (&second, &loaded, &json!(false))]);
+    assert_eq!(
+        told,
+        [(&first, &on_disk, &json!(true)), (&second, &loaded, &json!(false))]
+    );
 
     // A chat is answered by the first, which has to be loaded before.
     let characters = serving.person.get("/api/v1/characters").await;
@@ -180,5 +208,8 @@ async fn where_memory_is_short_models_take_turns_and_who_waits_is_told_that_thei
     serving.wait_for_state("second", "on_disk");
     assert_eq!(serving.engines(), 1);
     let (ended, took) = serving.node.terminate();
-    assert!(ended.success() && took < Duration::from_secs(5), "{ended} after {took:?}");
+    assert!(
+        ended.success() && took < Duration::from_secs(5),
+        "{ended} after {took:?}"
+    );
 }

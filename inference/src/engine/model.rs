@@ -376,6 +376,9 @@ mod tests {
         // In the least that it needs, and not in less.
         let least = needs(&settings).unwrap().memory;
         assert_eq!(prepare(&settings, Some(least)).unwrap().memory(), least);
-        assert!(matches!(prepare(&settings, Some(least - 1)), Err(ModelError::TooLarge { .. })));
+        assert!(matches!(
+            prepare(&settings, Some(least - 1)),
+            Err(ModelError::TooLarge { .. })
+        ));
     }
 }

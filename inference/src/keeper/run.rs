@@ -8,12 +8,12 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Running, Shared, State,
+    Counted, Running, Shared, State,
     plan::{Effect, Moment, Name, Seen},
     probe,
 };
 use crate::{
-    engine::{Engine, EngineSettings, EngineStatus, ModelError, model},
+    engine::{Engine, EngineLoad, EngineSettings, EngineStatus, ModelError, model},
     limits::{KEEPER_LOOKS_BUSY, KEEPER_LOOKS_EVERY, MEMORY_RESERVE_BYTES},
 };
 
@@ -103,12 +103,12 @@ fn tell(shared: &Shared) {
     let view = shared.lock().plan.view(shared.now());
     let conditions = view.into_iter().map(|view| (view.name, view.condition.steady()));
     let conditions: Vec<_> = conditions.collect();
-    let is_new = shared
-        .conditions
-        .send_if_modified(|known| *known != conditions && {
+    let is_new = shared.conditions.send_if_modified(|known| {
+        *known != conditions && {
             *known = conditions;
             true
-        });
+        }
+    });
     if is_new {
         shared.tell();
     }
@@ -135,7 +135,7 @@ fn obey(shared: &Arc<Shared>, effect: Effect) {
             let mut state = shared.lock();
             match state.engines.remove(&name) {
                 // What watches it tells when it has ended.
-                Some(running) => state.count_past(&running),
+                Some(running) => drop(state.ending.insert(name, running.counted)),
                 None => {
                     let now = shared.now();
                     state.plan.unloaded(now, &name);
@@ -143,11 +143,7 @@ fn obey(shared: &Arc<Shared>, effect: Effect) {
             }
         }
         Effect::Probe(name) => {
-            let engine = shared
-                .lock()
-                .engines
-                .get(&name)
-                .map(|running| running.engine.clone());
+            let engine = shared.lock().engines.get(&name).map(|running| running.engine.clone());
             let Some(engine) = engine else { return };
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
@@ -158,7 +154,7 @@ fn obey(shared: &Arc<Shared>, effect: Effect) {
                 let now = shared.now();
                 let mut state = shared.lock();
                 if let Some(running) = state.engines.get_mut(&name).filter(|_| is_counted) {
-                    running.probes += 1;
+                    running.counted.probes += 1;
                 }
                 state.plan.probed(now, &name, result);
                 drop(state);
@@ -195,7 +191,11 @@ fn start(shared: &Arc<Shared>, name: &Name, room: Option<u64>) -> Result<(), Mod
     tokio::spawn(watch(Arc::downgrade(shared), Name::clone(name), engine.clone()));
     let mut state = shared.lock();
     state.plan.reserve(name, engine.memory());
-    state.engines.insert(Name::clone(name), Running { engine, probes: 0 });
+    let counted = Counted {
+        load: engine.load(),
+        probes: 0,
+    };
+    state.engines.insert(Name::clone(name), Running { engine, counted });
     drop(state);
     shared.wake();
     Ok(())
@@ -229,20 +229,20 @@ async fn watch(shared: Weak<Shared>, name: Name, engine: Engine) {
     let now = shared.now();
     let mut state = shared.lock();
     // One that ends without being told to has met something that nobody thought of.
-    if let Some(running) = state.engines.remove(&name) {
-        state.count_past(&running);
-        state.plan.refused(now, &name, "its engine ended".into());
-    } else {
-        state.plan.unloaded(now, &name);
+    let counted = match state.engines.remove(&name) {
+        Some(running) => {
+            state.plan.refused(now, &name, "its engine ended".into());
+            Some(running.counted)
+        }
+        None => {
+            state.plan.unloaded(now, &name);
+            state.ending.remove(&name)
+        }
+    };
+    if let Some(counted) = counted {
+        let past = counted.added_to(state.past);
+        state.past = EngineLoad { generations: 0, ..past };
     }
     drop(state);
     shared.wake();
-}
-
-impl State {
-    fn count_past(&mut self, running: &Running) {
-        let load = *running.engine.load().borrow();
-        self.past.finished += load.finished.saturating_sub(running.probes);
-        self.past.restarts += load.restarts;
-    }
 }

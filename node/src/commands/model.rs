@@ -317,7 +317,10 @@ fn memory(model: &ModelStatus) -> String {
         Some("loaded") => format!("; loaded, {} of {needs} of memory", size(model.measured_bytes)),
         Some("loading") => format!("; being loaded into {needs} of memory"),
         Some("on_disk") => format!("; loaded when it is asked, into at least {needs} of memory"),
-        Some(_) => format!("; does not work: {}", model.reason.as_deref().unwrap_or("nobody knows why")),
+        Some(_) => format!(
+            "; does not work: {}",
+            model.reason.as_deref().unwrap_or("nobody knows why")
+        ),
     }
 }
 

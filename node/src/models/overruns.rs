@@ -25,7 +25,11 @@ pub(super) async fn watch(engines: Engines, store: Store, node: NodeId, tasks: T
     let mut is_told = None;
     loop {
         look.tick().await;
-        let over = engines.models().into_iter().filter(ModelView::is_overrun).collect::<Vec<_>>();
+        let over = engines
+            .models()
+            .into_iter()
+            .filter(ModelView::is_overrun)
+            .collect::<Vec<_>>();
         let is_over = !over.is_empty();
         if is_told == Some(is_over) {
             continue;
@@ -115,7 +119,10 @@ mod tests {
             for _ in 0..2 {
                 tell(&store, node, &over).await.unwrap();
                 let alerts = store.list::<Alert>().await.unwrap();
-                let open: Vec<_> = alerts.iter().filter(|(_, alert)| alert.state() == AlertState::Open).collect();
+                let open: Vec<_> = alerts
+                    .iter()
+                    .filter(|(_, alert)| alert.state() == AlertState::Open)
+                    .collect();
                 assert_eq!((alerts.len(), open.len()), (round, 1));
                 assert!(open[0].1.text.contains("has 2000 MB of memory, 1000 MB"), "{open:?}");
             }

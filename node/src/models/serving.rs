@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crdt::records::{RecordKind, model::{self, Model, ModelTemplate}};
+use crdt::records::{
+    RecordKind,
+    model::{self, Model, ModelTemplate},
+};
 use inference::{
     Engines, ModelSource,
     keeper::{MainModel, ModelFile, plan::Condition},
@@ -141,7 +144,11 @@ pub(crate) fn able(models: Vec<NodeModel>) -> Vec<String> {
 
 /// Adds to each model how it stands in memory here.
 pub(crate) fn add_memory(statuses: &mut [ModelStatus], engines: &Engines) {
-    let mut views: BTreeMap<Arc<str>, _> = engines.models().into_iter().map(|view| (view.name.clone(), view)).collect();
+    let mut views: BTreeMap<Arc<str>, _> = engines
+        .models()
+        .into_iter()
+        .map(|view| (view.name.clone(), view))
+        .collect();
     for status in statuses {
         let Some(view) = views.remove(&*status.name) else {
             continue;

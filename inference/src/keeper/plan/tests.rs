@@ -60,7 +60,10 @@ fn two_models_that_do_not_fit_together_take_turns_that_are_worth_their_loading()
         // A turn of the other one, its end, and both loads.
         assert!(outcome.longest < at(40.0), "seed {seed}: {outcome:?}");
         let (first, second) = (outcome.got[&name(0)], outcome.got[&name(1)]);
-        assert!(first.abs_diff(second) < (first + second) / 5, "seed {seed}: {outcome:?}");
+        assert!(
+            first.abs_diff(second) < (first + second) / 5,
+            "seed {seed}: {outcome:?}"
+        );
     }
     let hasty = Keeping {
         protects: false,
@@ -68,13 +71,21 @@ fn two_models_that_do_not_fit_together_take_turns_that_are_worth_their_loading()
     };
     let outcome = run(&rivals(hasty), 1, HOUR / 2);
     let part = outcome.loading.as_secs_f64() / (HOUR / 2).as_secs_f64();
-    assert!(part > 0.4 && outcome.forgotten > 0, "without the rule it flaps: {part} {outcome:?}");
+    assert!(
+        part > 0.4 && outcome.forgotten > 0,
+        "without the rule it flaps: {part} {outcome:?}"
+    );
 }
 
 /// Models of so many megabytes, the first of them the main one, all of them loaded one after the other as far as they fit.
 fn plan(megabytes: &[u64], memory: u64, load: &[usize]) -> (Plan, Moment) {
     let mut plan = Plan::new(KEEPING);
-    plan.list(megabytes.iter().enumerate().map(|(number, size)| listed(number, *size, 1.0)));
+    plan.list(
+        megabytes
+            .iter()
+            .enumerate()
+            .map(|(number, size)| listed(number, *size, 1.0)),
+    );
     let mut now = at(1.0);
     for number in load {
         get(&mut plan, &mut now, *number, memory);
@@ -126,14 +137,20 @@ fn unloads(effects: &[Effect]) -> Vec<Name> {
 
 fn condition(plan: &Plan, now: Moment, number: usize) -> Condition {
     let view = plan.view(now);
-    view.into_iter().find(|view| view.name == name(number)).unwrap().condition
+    view.into_iter()
+        .find(|view| view.name == name(number))
+        .unwrap()
+        .condition
 }
 
 #[test]
 fn the_main_model_is_loaded_by_itself_and_others_when_they_are_wanted() {
     let (mut plan, mut now) = plan(&[100, 100], 1000, &[]);
     let effects = obey(&mut plan, &mut now, 1000);
-    assert_eq!(effects, [Effect::Load(name(0), 1000 * MEGABYTE), Effect::Probe(name(0))]);
+    assert_eq!(
+        effects,
+        [Effect::Load(name(0), 1000 * MEGABYTE), Effect::Probe(name(0))]
+    );
     assert_eq!(condition(&plan, now, 0), Condition::Loaded);
     assert_eq!(condition(&plan, now, 1), Condition::OnDisk);
     get(&mut plan, &mut now, 1, 1000);
