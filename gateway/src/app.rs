@@ -3,7 +3,7 @@
 use std::{net::IpAddr, pin::Pin, sync::Arc};
 
 use crdt::{Store, records::EntryId};
-use inference::{Desk, swarm::Offer};
+use inference::{Desk, swarm::models::NodeModel};
 use keys::{ContentId, NodeId, NodeKey};
 use monitor::Load;
 use tokio::sync::{Semaphore, watch};
@@ -105,8 +105,8 @@ pub struct NodeView {
     pub path: Option<&'static str>,
     /// What its machine is doing.
     pub load: Option<Load>,
-    /// What it can run.
-    pub offers: Vec<Offer>,
+    /// Its models, and how they stand.
+    pub models: Vec<NodeModel>,
 }
 
 /// Everything a gateway works with.

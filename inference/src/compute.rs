@@ -20,9 +20,9 @@ use tokio::{
 use crate::{
     admission::{Asked, Class, Place},
     engine::{
-        Embedding, Engine, EngineEvent, Finished, Generation, GenerationError, Input, Running, Sampling,
-        TokenProbability,
+        Embedding, EngineEvent, Finished, Generation, GenerationError, Input, Running, Sampling, TokenProbability,
     },
+    keeper::{Engines, ModelGuard},
     limits::{
         ASK_OPEN_TIMEOUT, COMPUTE_BEAT_EVERY, COMPUTE_EVENT_QUEUE, COMPUTE_FRAME_BYTES_MAX, COMPUTE_SILENCE_MAX,
         EMBEDDING_TIMEOUT, WRITE_TIMEOUT,
@@ -112,11 +112,11 @@ impl Order {
 }
 
 /// Computes for others until the mesh stops.
-pub(crate) async fn serve(engine: Engine, mesh: Mesh, mut streams: mpsc::Receiver<(NodeId, Stream)>) {
+pub(crate) async fn serve(engines: Engines, mesh: Mesh, mut streams: mpsc::Receiver<(NodeId, Stream)>) {
     while let Some((node, stream)) = streams.recv().await {
-        let (engine, takes_work) = (engine.clone(), mesh.view().borrow().takes_work(&mesh.node()));
+        let (engines, takes_work) = (engines.clone(), mesh.view().borrow().takes_work(&mesh.node()));
         tokio::spawn(async move {
-            if let Err(error) = serve_one(&engine, takes_work, stream).await {
+            if let Err(error) = serve_one(&engines, takes_work, stream).await {
                 tracing::debug!(node = %node.short(), %error, "a stream of work for another node ended early");
             }
         });
@@ -128,18 +128,18 @@ async fn say(writer: &mut (impl AsyncWrite + Unpin), said: &FromComputer) -> Res
     within(WRITE_TIMEOUT, write_frame(writer, &frame, COMPUTE_FRAME_BYTES_MAX)).await
 }
 
-async fn serve_one(engine: &Engine, takes_work: bool, stream: Stream) -> Result<(), FrameError> {
+async fn serve_one(engines: &Engines, takes_work: bool, stream: Stream) -> Result<(), FrameError> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let asked = within(COMPUTE_SILENCE_MAX, read_frame(&mut reader, COMPUTE_FRAME_BYTES_MAX)).await?;
     let asked = asked.as_deref().and_then(|frame| frame::decode(VERSION, frame));
     let work = async {
         match asked {
-            Some(FromAsker::Generate(order)) => match beating(&mut writer, begin(engine, takes_work, *order)).await? {
-                Ok((running, _place)) => pass_on(running, &mut writer).await?,
+            Some(FromAsker::Generate(order)) => match beating(&mut writer, begin(engines, takes_work, *order)).await? {
+                Ok((running, _here)) => pass_on(running, &mut writer).await?,
                 Err(error) => say(&mut writer, &FromComputer::Failed(error)).await?,
             },
             Some(FromAsker::Embed { model, text }) => {
-                let said = match embed_here(engine, takes_work, &model, &text).await {
+                let said = match embed_for_another(engines, takes_work, &model, &text).await {
                     Ok(embedding) => FromComputer::Embedded(embedding),
                     Err(error) => FromComputer::Failed(error),
                 };
@@ -161,33 +161,39 @@ async fn serve_one(engine: &Engine, takes_work: bool, stream: Stream) -> Result<
     within(WRITE_TIMEOUT, gone).await.map(drop)
 }
 
-/// Whether this node may be asked now, and for this model.
-fn check(engine: &Engine, takes_work: bool, model: &str) -> Result<(), GenerationError> {
-    if !takes_work {
-        return Err(GenerationError::Busy);
-    }
-    match engine.model() {
-        Some(own) if own.name == model => Ok(()),
-        _ => Err(GenerationError::NotReady),
-    }
-}
-
-/// Waits for the turn of whoever asks, as long as the generation may take.
-pub(crate) async fn place(engine: &Engine, generation: &Generation) -> Result<Place, GenerationError> {
+/// Waits for the model of this name, or the main one, and for the turn of whoever asks, as long as the generation may take; and begins.
+pub(crate) async fn generate(
+    engines: &Engines,
+    model: Option<&str>,
+    generation: Generation,
+) -> Result<(Running, (Place, ModelGuard)), GenerationError> {
     let asked = Asked {
         account: ContentId(generation.account),
         class: Class::Person,
         at: Timestamp::now(),
     };
-    let place = tokio::time::timeout(generation.deadline, engine.place(asked, |_| {})).await;
-    place.unwrap_or(Err(GenerationError::Deadline))
+    let turn = async {
+        let model = engines.model(model).await?;
+        let place = model.engine().place(asked, |_| {}).await?;
+        Ok((place, model))
+    };
+    let turn = tokio::time::timeout(generation.deadline, turn).await;
+    let (place, model) = turn.unwrap_or(Err(GenerationError::Deadline))?;
+    let running = model.engine().generate(generation).await;
+    let running = running.inspect_err(|error| model.note_failure(error))?;
+    Ok((running, (place, model)))
 }
 
-async fn begin(engine: &Engine, takes_work: bool, order: Order) -> Result<(Running, Place), GenerationError> {
-    check(engine, takes_work, &order.model)?;
-    let generation = order.generation()?;
-    let place = place(engine, &generation).await?;
-    Ok((engine.generate(generation).await?, place))
+async fn begin(
+    engines: &Engines,
+    takes_work: bool,
+    order: Order,
+) -> Result<(Running, (Place, ModelGuard)), GenerationError> {
+    if !takes_work {
+        return Err(GenerationError::Busy);
+    }
+    let model = order.model.clone();
+    generate(engines, Some(&model), order.generation()?).await
 }
 
 /// What work comes to; meanwhile whoever asked hears that this node lives.
@@ -208,9 +214,21 @@ fn beats() -> tokio::time::Interval {
     beat
 }
 
-async fn embed_here(engine: &Engine, takes_work: bool, model: &str, text: &str) -> Result<Embedding, GenerationError> {
-    check(engine, takes_work, model)?;
-    engine.embed(text).await
+async fn embed_for_another(
+    engines: &Engines,
+    takes_work: bool,
+    model: &str,
+    text: &str,
+) -> Result<Embedding, GenerationError> {
+    if !takes_work {
+        return Err(GenerationError::Busy);
+    }
+    embed_here(engines, model, text).await
+}
+
+/// The meaning of a text, by a model of this node.
+pub(crate) async fn embed_here(engines: &Engines, model: &str, text: &str) -> Result<Embedding, GenerationError> {
+    engines.model(Some(model)).await?.engine().embed(text).await
 }
 
 async fn pass_on(mut running: Running, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), FrameError> {

@@ -22,7 +22,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::{
     cards::{CardFiles, Cards},
     compute,
-    engine::Engine,
+    keeper::Engines,
     limits::{ANSWER_EVENT_QUEUE, ENGINE_COMMAND_QUEUE},
     live::{self, Live, Lives},
     serve,
@@ -79,6 +79,8 @@ pub enum WaitReason {
     NoNode,
     /// Every node that has one is busy or failed just now, or others have their turn first.
     AllBusy,
+    /// A node is loading it.
+    Loading,
 }
 
 /// An answer that is wanted.
@@ -138,7 +140,7 @@ pub struct DeskStreams {
 pub struct Desk {
     commands: mpsc::Sender<Command>,
     notices: broadcast::Sender<AnswerNotice>,
-    engine: Engine,
+    engines: Engines,
     mesh: Mesh,
     lives: Lives,
     routing: routing::Routing,
@@ -148,25 +150,25 @@ pub struct Desk {
 impl Desk {
     /// Starts the desk, the services for other nodes, and the announcement of offers. Must run inside a tokio runtime.
     #[must_use]
-    pub fn start(engine: Engine, store: Store, mesh: Mesh, cards: Arc<dyn CardFiles>, streams: DeskStreams) -> Self {
+    pub fn start(engines: Engines, store: Store, mesh: Mesh, cards: Arc<dyn CardFiles>, streams: DeskStreams) -> Self {
         let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
         let (notices, _) = broadcast::channel(ANSWER_EVENT_QUEUE);
-        tokio::spawn(swarm::announce(mesh.clone(), engine.clone()));
+        tokio::spawn(swarm::announce(mesh.clone(), engines.clone()));
         let lives = Lives::default();
         tokio::spawn(live::announce(mesh.clone(), lives.clone()));
         let generator = serve::Generator {
-            engine: engine.clone(),
+            engines: engines.clone(),
             store: store.clone(),
             mesh: mesh.clone(),
             lives: lives.clone(),
             notices: notices.clone(),
         };
         tokio::spawn(generator.clone().serve(streams.questions));
-        tokio::spawn(compute::serve(engine.clone(), mesh.clone(), streams.work));
+        tokio::spawn(compute::serve(engines.clone(), mesh.clone(), streams.work));
         let routing = routing::Routing::default();
         let cards = Cards::new(cards);
         let workshop = attempt::Workshop {
-            engine: engine.clone(),
+            engines: engines.clone(),
             store,
             mesh: mesh.clone(),
             notices: notices.clone(),
@@ -180,7 +182,7 @@ impl Desk {
         Self {
             commands,
             notices,
-            engine,
+            engines,
             mesh,
             lives,
             routing,
@@ -235,12 +237,12 @@ impl Desk {
     /// Every offer that may be taken up now, this node's own included.
     #[must_use]
     pub fn offers(&self) -> std::collections::BTreeMap<NodeId, Vec<swarm::Offer>> {
-        swarm::known_offers(self.mesh.node(), &self.engine, &self.mesh.view().borrow())
+        swarm::known_offers(self.mesh.node(), &self.engines, &self.mesh.view().borrow())
     }
 
-    /// What this node's engine could do, whether it takes new work or not.
+    /// How the models of this node stand, whether it takes new work or not.
     #[must_use]
-    pub fn own_offers(&self) -> Vec<swarm::Offer> {
-        swarm::own_offers(&self.engine)
+    pub fn own_models(&self) -> Vec<swarm::models::NodeModel> {
+        swarm::models::own(&self.engines)
     }
 }

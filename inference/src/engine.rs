@@ -8,7 +8,6 @@ pub mod calibration;
 pub mod gate;
 pub mod gguf;
 pub mod grammar;
-mod later;
 mod llama;
 pub mod memory;
 pub mod mock;
@@ -327,6 +326,8 @@ pub struct EngineLoad {
     pub finished: u64,
     /// How often the engine had to be started again.
     pub restarts: u64,
+    /// The process that computes; `None` where there is none, or where it computes elsewhere.
+    pub process: Option<u32>,
 }
 
 /// Handle to an engine. Cheap to clone.
@@ -336,6 +337,7 @@ pub struct Engine {
     status: watch::Receiver<EngineStatus>,
     load: watch::Receiver<EngineLoad>,
     admission: Admission,
+    memory: u64,
 }
 
 impl Engine {
@@ -344,6 +346,15 @@ impl Engine {
     /// # Errors
     /// When the model file cannot be read, is no GGUF, or cannot fit this machine's memory.
     pub fn start(settings: EngineSettings) -> Result<Self, ModelError> {
+        Self::start_within(settings, None)
+    }
+
+    /// The same in so many bytes of memory; in what the machine has where that is not said.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub(crate) fn start_within(settings: EngineSettings, room: Option<u64>) -> Result<Self, ModelError> {
+        let mut memory = 0;
         let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
         model::check_settings(&settings)?;
         let initial = match settings.model {
@@ -360,7 +371,8 @@ impl Engine {
             }
             ModelSource::Catalogue(name) => return Err(ModelError::NotFetched(name)),
             ModelSource::BuiltIn | ModelSource::File(_) | ModelSource::Named { .. } => {
-                let prepared = model::prepare(&settings)?;
+                let prepared = model::prepare(&settings, room)?;
+                memory = prepared.memory();
                 drop(tokio::spawn(llama::Llama::new(settings, prepared, table).run(queue)));
             }
         }
@@ -370,29 +382,14 @@ impl Engine {
             status,
             load,
             admission,
+            memory,
         })
     }
 
-    /// Starts an engine whose model is not known yet, such as one that is being fetched: it counts as starting until then, and refuses
-    /// what it is asked. Must run inside a tokio runtime.
-    ///
-    /// # Errors
-    /// When a setting is out of range.
-    pub fn start_later(
-        settings: EngineSettings,
-        model: impl Future<Output = ModelSource> + Send + 'static,
-    ) -> Result<Self, ModelError> {
-        let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
-        model::check_settings(&settings)?;
-        let (table, status, load) = running::Running::new(EngineStatus::Starting, commands.downgrade());
-        drop(tokio::spawn(later::run(settings, model, table, queue)));
-        let admission = Admission::new(Fairness::PerPerson);
-        Ok(Self {
-            commands,
-            status,
-            load,
-            admission,
-        })
+    /// Bytes of memory that are set aside for it; 0 where it computes elsewhere.
+    #[must_use]
+    pub(crate) const fn memory(&self) -> u64 {
+        self.memory
     }
 
     /// What the engine is doing, always current.

@@ -19,6 +19,7 @@ use crate::{
     engine::{
         Engine, EngineEvent, FinishReason, Generation, GenerationError, Input, ModelInfo, Running, cache::TokenId,
     },
+    keeper::{Engines, MainModel},
     limits::{ANSWER_TOKENS_MAX, BEAT_EVERY, GENERATION_TIMEOUT, PROGRESS_EVERY, SESSION_WAIT},
     prompt,
     swarm::{FromGenerator, Request},
@@ -204,8 +205,10 @@ fn answer(request: &Request, text: &str, model: &str, reason: FinishReason) -> M
 }
 
 /// What there is of an answer that was stopped before anything new was said.
-pub(crate) fn unsaid(engine: &Engine, request: &Request) -> Result<Message, GenerationError> {
-    let model = engine.model().ok_or(GenerationError::NotReady)?;
+pub(crate) fn unsaid(engines: &Engines, request: &Request) -> Result<Message, GenerationError> {
+    let MainModel::Here(model) = engines.main() else {
+        return Err(GenerationError::NotReady);
+    };
     let (_, text) = request.start();
     Ok(answer(request, text, &model.name, FinishReason::Stopped))
 }

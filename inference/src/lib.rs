@@ -6,6 +6,7 @@
 //! ## Parts
 //! - [`engine`]: a loaded model in a child process of the same program, with continuous batching; an abort inside llama.cpp ends
 //!   that process and no node.
+//! - [`keeper`]: the models of a node: which are in memory, which are loaded when they are asked, which do not work now.
 //! - [`admission`]: who computes next where more is asked than an engine can do.
 //! - [`catalogue`]: from a model's file to its record in the catalogue.
 //! - [`context`]: which messages of a chat a model sees, and what stands for the rest; [`similarity`]: how alike texts are.
@@ -31,6 +32,7 @@ pub mod context;
 pub mod desk;
 pub mod engine;
 mod generate;
+pub mod keeper;
 pub mod limits;
 pub mod live;
 pub mod prompt;
@@ -42,4 +44,5 @@ pub mod template;
 pub use cards::CardFiles;
 pub use desk::{AnswerEvent, AnswerNotice, Desk, DeskStreams};
 pub use engine::{Engine, EngineSettings, EngineStatus, ModelSource};
+pub use keeper::{Engines, KeeperSettings};
 pub use live::Live;

@@ -217,3 +217,33 @@ pub const UPSTREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const UPSTREAM_SILENCE_MAX: Duration = Duration::from_secs(120);
 /// How often an upstream server is asked whether it is there.
 pub const UPSTREAM_CHECK_EVERY: Duration = Duration::from_secs(10);
+/// For how long an idle model that is not the node's main one stays in memory unless configured: what others take (Ollama).
+pub const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(5 * 60);
+/// What was loaded stays for at least this long where another model wants its memory, and at most for as long as a person waits.
+pub const MODEL_KEPT_LEAST: Duration = Duration::from_secs(3);
+/// See [`MODEL_KEPT_LEAST`].
+pub const MODEL_KEPT_MOST: Duration = Duration::from_secs(120);
+/// Those who wait for one model to be loaded; as many as may wait for a place in it.
+pub const LOAD_WAITING_MAX: usize = 64;
+/// How long somebody waits for a model before another node is asked: what the largest takes to load, twice.
+pub const MODEL_WAIT_MAX: Duration = Duration::from_secs(600);
+/// How often an idle model is asked the known prompt.
+pub const PROBE_EVERY: Duration = Duration::from_secs(60);
+/// How long it may take to answer it: the first decode of an 8B model from a cold disk took 10 s.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
+/// First wait before a model that did not answer it is asked again; doubles up to [`PROBE_AGAIN_MAX`].
+pub const PROBE_AGAIN_FIRST: Duration = Duration::from_secs(2);
+/// Longest wait before that.
+pub const PROBE_AGAIN_MAX: Duration = Duration::from_secs(300);
+/// Failures in a row until a model is loaded anew.
+pub const PROBES_FAILED_MAX: u32 = 3;
+/// Memory over what was set aside for a model that is no overrun: a tenth and what a process varies by.
+pub const OVERRUN_PART: f64 = 1.1;
+/// See [`OVERRUN_PART`].
+pub const OVERRUN_BYTES: u64 = 64 * 1024 * 1024;
+/// How often the keeper of models looks at the machine when nothing happens.
+pub const KEEPER_LOOKS_EVERY: Duration = Duration::from_secs(2);
+/// And while somebody waits or something changes.
+pub const KEEPER_LOOKS_BUSY: Duration = Duration::from_millis(250);
+/// Models of one node beside its main one: as many as can be offered.
+pub const MODELS_MAX: usize = 15;

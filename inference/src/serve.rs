@@ -24,8 +24,9 @@ use tokio::{
 use crate::{
     admission::{Asked, Class, Place},
     desk::{AnswerEvent, AnswerNotice},
-    engine::{Engine, GenerationError},
+    engine::GenerationError,
     generate,
+    keeper::{Engines, ModelGuard},
     limits::{
         ASK_OPEN_TIMEOUT, GENERATE_FRAME_BYTES_MAX, GIVEN_UP_LOOKS, PROGRESS_EVERY, SILENCE_MAX, STANDING_EVERY,
         WRITE_TIMEOUT,
@@ -43,7 +44,7 @@ const REPORT_QUEUE: usize = 64;
 /// Everything that generations of this node need.
 #[derive(Clone)]
 pub(crate) struct Generator {
-    pub(crate) engine: Engine,
+    pub(crate) engines: Engines,
     pub(crate) store: Store,
     pub(crate) mesh: Mesh,
     pub(crate) lives: Lives,
@@ -148,35 +149,43 @@ impl Generator {
         self.hand_over(request, live, message, (standing, looks)).await
     }
 
-    /// Waits for a place, and generates in it.
+    /// Waits for the model and for a place, and generates in it.
     async fn generate_in_turn(
         &self,
         request: &Request,
         live: &Live,
         tell: &(impl Fn(FromGenerator) + Sync),
     ) -> Result<Message, GenerationError> {
-        let place = tokio::select! {
+        let (model, place) = tokio::select! {
             biased;
             // Who stops waiting leaves the queue at once.
-            () = live.stopped() => return generate::unsaid(&self.engine, request),
-            place = alive(live, self.place(request, live)) => place?,
+            () = live.stopped() => return generate::unsaid(&self.engines, request),
+            turn = alive(live, self.turn(request, live)) => turn?,
         };
-        let made = generate::run(&self.engine, request, tell, live.stopped()).await;
-        drop(place);
+        let made = generate::run(model.engine(), request, tell, live.stopped()).await;
+        if let Err(error) = &made {
+            model.note_failure(error);
+        }
+        drop((place, model));
         made
     }
 
-    /// Waits for a place under the name of the person, whichever gateway asks for them.
-    async fn place(&self, request: &Request, live: &Live) -> Result<Place, GenerationError> {
+    /// Waits for the model, and for a place under the name of the person, whichever gateway asks for them.
+    async fn turn(&self, request: &Request, live: &Live) -> Result<(ModelGuard, Place), GenerationError> {
         let asked = Asked {
             account: request.account,
             class: Class::Person,
             at: request.question.at(),
         };
         let (own, mut view) = (self.mesh.node(), self.mesh.view());
+        let turn = async {
+            let model = self.engines.model(None).await?;
+            let place = model.engine().place(asked, |standing| live.queued(standing)).await?;
+            Ok((model, place))
+        };
         tokio::select! {
             biased;
-            place = self.engine.place(asked, |standing| live.queued(standing)) => place,
+            turn = turn => turn,
             // What waits here while the node stops, or is kept from working, is asked of another one.
             _ = view.wait_for(|view| !view.takes_work(&own)) => Err(GenerationError::Busy),
         }

@@ -1,6 +1,10 @@
 //! The swarm: what nodes offer each other, and what they say to each other over a generation.
+//!
+//! A node tells of all its models in the section [`MODELS`](models::MODELS), those that it would load first among them; what it can answer with at once also
+//! in the section [`OFFERS`], which the release before reads.
 
 pub mod journal;
+pub mod models;
 pub mod pace;
 pub mod route;
 pub mod router;
@@ -14,12 +18,13 @@ use serde::{Deserialize, Serialize};
 
 use self::journal::Begun;
 use crate::{
-    engine::{Engine, GenerationError, Sampling, cache::TokenId, calibration::Profile},
+    engine::{GenerationError, Sampling, cache::TokenId},
+    keeper::Engines,
     live::Lease,
     template::ChatMessage,
 };
 
-/// The section under which offers are announced.
+/// The section under which the model is announced that a node answers with at once.
 pub const OFFERS: &str = "offers";
 /// First byte of what is announced: offers and leases.
 const ANNOUNCED: u8 = 4;
@@ -45,6 +50,17 @@ pub struct Offer {
     pub decode_tokens_per_second: f32,
     /// Generated tokens per second of eight sequences together, measured.
     pub decode_eight_tokens_per_second: f32,
+    /// Whether the node answers with it in chats; other models only programs ask for.
+    #[serde(skip, default = "of_the_release_before")]
+    pub is_main: bool,
+    /// Milliseconds until it is in memory.
+    #[serde(skip)]
+    pub reload_ms: u32,
+}
+
+/// That one has a single model.
+const fn of_the_release_before() -> bool {
+    true
 }
 
 /// A question for a generating node.
@@ -189,71 +205,33 @@ pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
     frame::decode(ANNOUNCED, bytes)
 }
 
-/// What this node's engine offers now.
-#[must_use]
-pub fn own_offers(engine: &Engine) -> Vec<Offer> {
-    let offer = engine.model().map(|model| {
-        // Until something better is known of it, a server elsewhere counts as a small graphics card.
-        let unknown = Profile {
-            threads: 1,
-            is_unified: true,
-            prefill: 1000.0,
-            decode: 40.0,
-            decode_eight: 150.0,
-        };
-        let profile = model.profile.unwrap_or(unknown);
-        Offer {
-            model: model.name.clone(),
-            slots: model.slots,
-            generations: engine.generations(),
-            prefill_tokens_per_second: profile.prefill as f32,
-            decode_tokens_per_second: profile.decode as f32,
-            decode_eight_tokens_per_second: profile.decode_eight as f32,
-        }
-    });
-    offer.into_iter().collect()
-}
-
 /// Every offer that may be taken up now: this node's own and those of members within reach, but of none that takes no new work.
 #[must_use]
-pub fn known_offers(own: NodeId, engine: &Engine, view: &MeshView) -> BTreeMap<NodeId, Vec<Offer>> {
+pub fn known_offers(own: NodeId, engines: &Engines, view: &MeshView) -> BTreeMap<NodeId, Vec<Offer>> {
     let mut known = BTreeMap::new();
     if view.takes_work(&own) {
-        known.insert(own, own_offers(engine));
+        known.insert(own, engines.offers());
     }
     for (node, link) in view.reachable().filter(|(node, _)| view.takes_work(node)) {
-        known.insert(
-            *node,
-            link.sections
-                .get(OFFERS)
-                .map_or_else(Vec::new, |section| parse_offers(section)),
-        );
+        let models = models::told(|section| link.sections.get(section).map(|bytes| &**bytes));
+        known.insert(*node, models::offers(models));
     }
     known
 }
 
-/// Reads an announced section; malformed ones offer nothing.
-#[must_use]
-pub fn parse_offers(section: &[u8]) -> Vec<Offer> {
-    let mut offers: Vec<Offer> = decode(section).unwrap_or_default();
-    offers.truncate(OFFERS_MAX);
-    offers
-}
-
-/// Announces this node's offers whenever engine or load change, until the engine is gone.
-pub(crate) async fn announce(mesh: Mesh, engine: Engine) {
-    let (mut status, mut load, mut waiting) = (engine.status(), engine.load(), engine.questions_waiting());
+/// Announces this node's models whenever one of them or its load changes, until they are gone.
+pub(crate) async fn announce(mesh: Mesh, engines: Engines) {
+    let mut changes = engines.changes();
     loop {
-        if let Err(error) = mesh.announce(OFFERS, encode(&own_offers(&engine))) {
+        let models = models::own(&engines);
+        let at_once = models::at_once(&models);
+        let announced = mesh
+            .announce(models::MODELS, models::encode(&models))
+            .and_then(|()| mesh.announce(OFFERS, encode(&at_once)));
+        if let Err(error) = announced {
             tracing::error!(%error, "offers cannot be announced");
         }
-        // A node without a model has no actor behind its engine, and then its offers never change again.
-        let changed = tokio::select! {
-            changed = status.changed() => changed,
-            changed = load.changed() => changed,
-            changed = waiting.changed() => changed,
-        };
-        if changed.is_err() {
+        if changes.changed().await.is_err() {
             return;
         }
     }

@@ -13,7 +13,7 @@ use inference::{
         mock::Script,
         upstream::{AddressError, Server},
     },
-    limits::{CONTEXT_TOKENS_DEFAULT, SLOTS_DEFAULT},
+    limits::{CONTEXT_TOKENS_DEFAULT, KEEP_ALIVE_DEFAULT, SLOTS_DEFAULT},
 };
 use keys::NodeId;
 use serde::Deserialize;
@@ -167,6 +167,10 @@ pub struct InferenceConfig {
     pub context_tokens: u32,
     /// Threads; chosen by model and machine unless given.
     pub threads: Option<u32>,
+    /// For how long a model of the catalogue that nobody asks stays in memory; the one that this node works with stays always.
+    pub keep_alive_seconds: u64,
+    /// How much memory models may take together; what the machine can give unless said.
+    pub memory_megabytes: Option<u64>,
 }
 
 impl Default for InferenceConfig {
@@ -177,6 +181,8 @@ impl Default for InferenceConfig {
             slots: SLOTS_DEFAULT,
             context_tokens: CONTEXT_TOKENS_DEFAULT,
             threads: None,
+            keep_alive_seconds: KEEP_ALIVE_DEFAULT.as_secs(),
+            memory_megabytes: None,
         }
     }
 }
@@ -370,7 +376,10 @@ pub fn render(http: SocketAddr, mesh: SocketAddr, bootstrap: &[Bootstrap], model
          [inference]\n# \"built-in\", \"none\" (this node only asks others), the path of a GGUF file, \"catalogue:NAME\" (see `starling model list`;\n\
          # it is fetched when it is not here), or the address of a server that computes (vLLM, llama-server, Ollama), such as \"http://127.0.0.1:8000/v1#MODEL\".\nmodel = {}\n\
          # A private file with the key that such a server wants.\n# upstream_key_file = \"/etc/starling/upstream.key\"\n\
-         slots = {SLOTS_DEFAULT}\ncontext_tokens = {CONTEXT_TOKENS_DEFAULT}\n# threads = 4\n\n\
+         slots = {SLOTS_DEFAULT}\ncontext_tokens = {CONTEXT_TOKENS_DEFAULT}\n# threads = 4\n\
+         # Other models of the catalogue whose files are here are loaded when programs ask for them. One that nobody asks is kept so long.\n\
+         # keep_alive_seconds = 300\n\
+         # All models together take at most so much memory; what the machine can give unless said.\n# memory_megabytes = 4096\n\n\
          [backup]\n# Once a day at this time (UTC), or \"off\". Seven days and seven weeks are kept.\ndaily = \"03:15\"\n\
          # Better another disk than this one; \"backups\" in the data directory unless given.\n# directory = \"/mnt/backups\"\n\
          # A private file with a passphrase; the key file backup.key in the data directory unless given.\n\

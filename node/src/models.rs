@@ -4,7 +4,9 @@
 pub mod fetching;
 pub mod jobs;
 mod offline;
+mod overruns;
 mod requests;
+pub(crate) mod serving;
 
 use std::{
     collections::BTreeMap,
@@ -70,6 +72,18 @@ pub struct ModelStatus {
     pub licence: String,
     /// Whether it says how it wants a chat written; one that does not cannot chat.
     pub can_chat: bool,
+    /// How it stands in memory here: `loaded`, `loading`, `on_disk` or `failed`; nothing where this node does not serve it.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// Why it does not work here.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Bytes of memory that are set aside for it here, or that it needs at least.
+    #[serde(default)]
+    pub estimated_bytes: u64,
+    /// Bytes of memory that it has.
+    #[serde(default)]
+    pub measured_bytes: u64,
 }
 
 /// Why nothing was done with a model.
@@ -305,6 +319,10 @@ impl Catalogue {
             context_tokens: model.shape.context_tokens,
             licence: model.licence.name.clone(),
             can_chat: model.template != model::ModelTemplate::None,
+            state: None,
+            reason: None,
+            estimated_bytes: 0,
+            measured_bytes: 0,
         }
     }
 

@@ -1,13 +1,13 @@
 //! The struct that lists the system: one field per part, started in order, stopped in reverse.
 
-mod settings;
+pub(crate) mod settings;
 mod start_error;
 
 use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
 use gateway::{CertificateFiles, Certificates, GatewaySettings, Surroundings};
-use inference::{Desk, DeskStreams, Engine, EngineStatus};
+use inference::{Desk, DeskStreams, Engines};
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
     membership::{Out, Roster},
@@ -24,7 +24,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::settings::{engine_settings, mesh_settings, start_engine};
+use self::settings::mesh_settings;
 pub use self::start_error::StartError;
 use crate::{
     backups,
@@ -33,7 +33,7 @@ use crate::{
     data_directory::DataDirectory,
     files::BlobFiles,
     maintenance,
-    models::{Catalogue, fetching::Fetching},
+    models::{Catalogue, fetching::Fetching, serving},
     origins, repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::{TaskStatus, Tasks},
@@ -82,8 +82,8 @@ struct Parts {
     models: Fetching,
     /// This machine.
     monitor: Monitor,
-    /// The model, in a process of its own.
-    engine: Engine,
+    /// The models, each in a process of its own.
+    engines: Engines,
     /// Pictures and cards of characters.
     files: Arc<BlobFiles>,
     /// Sees to questions.
@@ -137,10 +137,10 @@ impl Node {
         back_up_daily(&tasks, &directory, &config, (mesh_id, key.id()), &monitor);
         tracing::info!("start: monitor");
         let models = Fetching::new(Catalogue::new(&store, &blobs), &tasks, &mesh);
-        let engine = start_engine(engine_settings(&config, &directory)?, models.clone()).await?;
+        let engines = serving::start(&tasks, (&config, &directory), &models).await?;
         let files = Arc::new(BlobFiles::new(&blobs, &mesh, &directory));
         let asked = desk_streams(&mut streams);
-        let desk = Desk::start(engine.clone(), store.clone(), mesh.clone(), files.clone(), asked);
+        let desk = Desk::start(engines.clone(), store.clone(), mesh.clone(), files.clone(), asked);
         tracing::info!(model = config.inference.model, "start: engine");
         let (gateway_stop, gateway_stopping) = watch::channel(false);
         let parts = Parts {
@@ -158,7 +158,7 @@ impl Node {
             blobs,
             models,
             monitor,
-            engine,
+            engines,
             files,
             desk,
             gateway_stop,
@@ -243,16 +243,11 @@ impl Node {
     /// # Errors
     /// Why the engine refused the model.
     pub async fn first_load(&self) -> Result<(), StartError> {
-        let mut status = self.0.engine.status();
-        let settled = status.wait_for(|status| *status != EngineStatus::Starting);
-        match tokio::time::timeout(FIRST_LOAD, settled).await {
-            Ok(Ok(status)) => match &*status {
-                EngineStatus::Failed { reason } => Err(StartError::Engine {
-                    model: self.0.config.inference.model.clone(),
-                    reason: reason.clone(),
-                }),
-                _ => Ok(()),
-            },
+        match tokio::time::timeout(FIRST_LOAD, serving::settled(&self.0.engines)).await {
+            Ok(Err(reason)) => Err(StartError::Engine {
+                model: self.0.config.inference.model.clone(),
+                reason,
+            }),
             _ => Ok(()),
         }
     }
@@ -264,9 +259,7 @@ impl Node {
         let orderly = async {
             tracing::info!("stop: draining");
             parts.mesh.stand(Standing::Draining).await;
-            let mut load = parts.engine.load();
-            let idle = load.wait_for(|load| load.generations == 0);
-            if tokio::time::timeout(DRAIN_TIMEOUT, idle).await.is_err() {
+            if tokio::time::timeout(DRAIN_TIMEOUT, parts.engines.idle()).await.is_err() {
                 tracing::info!("stop: an answer is cut; it goes on elsewhere");
             }
             tracing::info!("stop: gateway");
@@ -337,6 +330,11 @@ impl Node {
         &self.0.blobs
     }
 
+    /// The models.
+    pub(crate) fn engines(&self) -> &Engines {
+        &self.0.engines
+    }
+
     /// Background work.
     pub(crate) fn tasks(&self) -> &Tasks {
         &self.0.tasks
@@ -365,7 +363,7 @@ impl Node {
 
     /// Generations that run or wait here.
     pub(crate) fn generations(&self) -> u32 {
-        self.0.engine.load().borrow().generations
+        self.0.engines.load().generations
     }
 
     /// Background tasks, those of the mesh among them.
@@ -412,12 +410,7 @@ impl Node {
     /// What the node says of itself.
     pub async fn status(&self) -> Status {
         let parts = &self.0;
-        let (engine, engine_detail) = match &*parts.engine.status().borrow() {
-            EngineStatus::None => ("none", None),
-            EngineStatus::Starting => ("starting", None),
-            EngineStatus::Ready(model) => ("ready", Some(model.name.clone())),
-            EngineStatus::Failed { reason } => ("failed", Some(reason.clone())),
-        };
+        let (engine, engine_detail) = serving::words(parts.engines.main());
         let (changes, root) = parts.store.summary().await.map_or((0, String::new()), |summary| {
             (summary.envelopes, summary.root.to_string())
         });
@@ -435,7 +428,7 @@ impl Node {
             mesh_addresses: parts.mesh.listen_addresses().await,
             engine: engine.to_owned(),
             engine_detail,
-            answers_generated: parts.engine.load().borrow().finished,
+            answers_generated: parts.engines.load().finished,
             members: self.members_status(&surroundings),
             out: roster.former(&parts.key.id()).map(|former| {
                 let remedy = standing::remedy(standing::is_final(former));
@@ -470,7 +463,7 @@ fn member_status(view: gateway::NodeView, placement: Option<&Placement>, roster:
         round_trip_ms: view.round_trip_ms,
         heard_ms_ago: view.heard_ms_ago,
         path: view.path.map(str::to_owned),
-        models: view.offers.into_iter().map(|offer| offer.model).collect(),
+        models: serving::able(view.models),
         roles: member.map_or_else(String::new, |member| member.roles.to_string()),
         residency: member
             .and_then(|member| member.residency.as_ref())

@@ -100,7 +100,7 @@ impl Surroundings for MeshSurroundings {
 
     fn nodes(&self) -> Vec<NodeView> {
         let roster = self.mesh.roster();
-        let own_offers = self.desk.own_offers();
+        let own_models = self.desk.own_models();
         let view = self.mesh.view();
         let view = view.borrow();
         let mut nodes: Vec<_> = roster
@@ -129,10 +129,10 @@ impl Surroundings for MeshSurroundings {
                     } else {
                         section(monitor::SECTION).and_then(|bytes| monitor::parse(&bytes))
                     },
-                    offers: if is_self {
-                        own_offers.clone()
+                    models: if is_self {
+                        own_models.clone()
                     } else {
-                        section(swarm::OFFERS).map_or_else(Vec::new, |bytes| swarm::parse_offers(&bytes))
+                        swarm::models::told(|name| Some(&**link?.sections.get(name)?))
                     },
                 }
             })

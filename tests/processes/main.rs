@@ -18,6 +18,7 @@ mod models;
 mod overload;
 mod roles;
 mod rotation;
+mod serving;
 mod strangers;
 mod thread;
 mod trust;

@@ -43,7 +43,7 @@ impl Client {
         }
     }
 
-    /// The same with an access token, for sockets.
+    /// The same with an access token, or with a program's key.
     #[must_use]
     pub fn with_bearer(self, token: &str) -> Self {
         Self {
@@ -60,6 +60,9 @@ impl Client {
         let mut request = self.http.request(method, format!("http://{}{path}", self.address));
         if let Some(cookie) = &self.cookie {
             request = request.header("cookie", cookie);
+        }
+        if let Some(bearer) = &self.bearer {
+            request = request.header("authorization", bearer);
         }
         if let Some(body) = body {
             request = request

@@ -276,21 +276,29 @@ impl NodeProcess {
     /// # Panics
     /// When there is none.
     pub fn kill_engine(&self) {
+        let engine = self.engines().into_iter().next();
+        end(engine.expect("the engine is a child of the node"));
+    }
+
+    /// Kills all of them.
+    pub fn kill_engines(&self) {
+        self.engines().into_iter().for_each(end);
+    }
+
+    /// The node's engine processes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn engines(&self) -> Vec<u32> {
         let node = self.child.as_ref().expect("the node runs").id();
-        let children = fs::read_to_string(format!("/proc/{node}/task/{node}/children")).unwrap_or_default();
         let of_threads = fs::read_dir(format!("/proc/{node}/task"))
             .into_iter()
             .flatten()
             .flatten();
         let all = of_threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
-        let pids = all.chain([children]).collect::<Vec<_>>().join(" ");
-        let pid = pids
-            .split_whitespace()
-            .next()
-            .and_then(|pid| pid.parse().ok())
-            .and_then(rustix::process::Pid::from_raw);
-        let pid = pid.expect("the engine is a child of the node");
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the engine can be signalled");
+        let pids = all.collect::<Vec<_>>().join(" ");
+        pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
     }
 
     /// Stops the node in its tracks, as a machine that sleeps does; nothing is said and no connection closed.
@@ -344,6 +352,12 @@ impl Drop for NodeProcess {
         }
         self.kill();
     }
+}
+
+fn end(process: u32) {
+    let process = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
+    let process = process.expect("a process has a number");
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("the engine can be signalled");
 }
 
 /// What a command said when it failed.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use inference::swarm::Offer;
+use inference::swarm::models::NodeModel;
 use monitor::Load;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -41,7 +41,7 @@ pub(crate) struct NodeRow {
     /// `quic` or `tcp`.
     path: Option<&'static str>,
     load: Option<LoadBody>,
-    models: Vec<ModelBody>,
+    models: Vec<NodeModelBody>,
 }
 
 /// What a machine is doing.
@@ -67,10 +67,24 @@ pub(crate) struct GpuBody {
     temperature_celsius: Option<u32>,
 }
 
-/// A model that a node can run.
+/// A model of a node.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct ModelBody {
+pub(crate) struct NodeModelBody {
+    #[schema(example = "built-in")]
     name: String,
+    /// Whether the node answers chats with it; others only programs ask for.
+    is_main: bool,
+    /// `loaded`, `loading`, `on_disk` (it is loaded when it is asked) or `failed`.
+    #[schema(example = "loaded")]
+    state: &'static str,
+    /// Why it does not work, for the operator.
+    reason: Option<String>,
+    /// Until it can be asked; 0 when it can.
+    reload_ms: u32,
+    /// Memory that is set aside for it, or that it needs at least.
+    estimated_bytes: u64,
+    /// Memory that it has; 0 while it has none.
+    measured_bytes: u64,
     slots: u32,
     busy: u32,
     decode_tokens_per_second: f32,
@@ -98,10 +112,22 @@ impl From<Load> for LoadBody {
     }
 }
 
-impl From<Offer> for ModelBody {
-    fn from(offer: Offer) -> Self {
+impl From<NodeModel> for NodeModelBody {
+    fn from(model: NodeModel) -> Self {
+        let NodeModel {
+            offer,
+            state,
+            estimated_bytes,
+            measured_bytes,
+        } = model;
         Self {
             name: offer.model,
+            is_main: offer.is_main,
+            state: state.word(),
+            reason: state.reason().map(str::to_owned),
+            reload_ms: offer.reload_ms,
+            estimated_bytes,
+            measured_bytes,
             slots: offer.slots,
             busy: offer.generations,
             decode_tokens_per_second: offer.decode_tokens_per_second,
@@ -122,7 +148,7 @@ impl From<NodeView> for NodeRow {
             round_trip_ms: view.round_trip_ms,
             path: view.path,
             load: view.load.map(Into::into),
-            models: view.offers.into_iter().map(Into::into).collect(),
+            models: view.models.into_iter().map(Into::into).collect(),
         }
     }
 }

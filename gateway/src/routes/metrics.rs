@@ -81,9 +81,14 @@ async fn exposition(app: &App) -> String {
 
 #[expect(clippy::cast_precision_loss, reason = "figures far below 2^53")]
 fn engine(app: &App, text: &mut Exposition) {
-    let (load, is_ready) = (app.desk.engine_load(), app.desk.model().is_some());
+    let (load, is_ready) = (app.desk.engine_load(), app.desk.is_model_loaded());
     let ready = f64::from(u8::from(is_ready));
-    text.single("engine_ready", "gauge", "Whether a model is loaded.", ready);
+    text.single(
+        "engine_ready",
+        "gauge",
+        "Whether the model that answers chats is loaded.",
+        ready,
+    );
     let under_way = f64::from(load.generations);
     text.single(
         "engine_generations",

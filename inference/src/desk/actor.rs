@@ -47,7 +47,7 @@ pub(super) async fn run(workshop: Workshop, mut commands: mpsc::Receiver<Command
         BTreeMap::new()
     });
     let following = Following::new(workshop.clone());
-    let mut engine = workshop.engine.status();
+    let mut conditions = workshop.engines.conditions();
     let mut view = workshop.mesh.view();
     let mut actor = Actor {
         workshop,
@@ -81,7 +81,7 @@ pub(super) async fn run(workshop: Workshop, mut commands: mpsc::Receiver<Command
             }
             _ = retry.tick() => actor.handle_retry(),
             _ = tell.tick() => actor.tell_waiting(),
-            Ok(()) = engine.changed() => actor.try_all(),
+            Ok(()) = conditions.changed() => actor.try_all(),
             Ok(()) = view.changed() => actor.handle_view(),
         }
     }
@@ -91,10 +91,10 @@ impl Actor {
     /// Nodes within reach that offer a model.
     fn able_now(&self) -> BTreeSet<NodeId> {
         let mesh = &self.workshop.mesh;
-        let offers = swarm::known_offers(mesh.node(), &self.workshop.engine, &mesh.view().borrow());
+        let offers = swarm::known_offers(mesh.node(), &self.workshop.engines, &mesh.view().borrow());
         offers
             .into_iter()
-            .filter(|(_, offers)| !offers.is_empty())
+            .filter(|(_, offers)| offers.iter().any(|offer| offer.is_main))
             .map(|(node, _)| node)
             .collect()
     }

@@ -29,9 +29,10 @@ use super::{
 use crate::{
     admission::Standing,
     cards::Cards,
-    engine::{Engine, GenerationError, Sampling},
+    engine::{GenerationError, Sampling},
     generate,
-    limits::{ANSWER_TOKENS_MAX, ANSWER_WAIT, ATTEMPTS_MAX, RETRY_EVERY},
+    keeper::Engines,
+    limits::{ANSWER_TOKENS_MAX, ANSWER_WAIT, ATTEMPTS_MAX, RETRY_EVERY, WAITING_TOLD_EVERY},
     live::{self, End, Sayer},
     prompt::{self, CardText},
     serve::{self, AskError, Generator},
@@ -47,7 +48,7 @@ use crate::{
 /// What every attempt needs.
 #[derive(Clone)]
 pub(super) struct Workshop {
-    pub(super) engine: Engine,
+    pub(super) engines: Engines,
     pub(super) store: Store,
     pub(super) mesh: Mesh,
     pub(super) notices: broadcast::Sender<AnswerNotice>,
@@ -182,10 +183,10 @@ impl Workshop {
         // Fused: a stop is heard once, also when it is another node's turn afterwards.
         let mut stop = stop.fuse();
         let operation = operation(journal.begun().is_some());
-        let (question_to_route, mut decision) = self.routing.decide(&self.engine, &self.mesh, request, operation);
+        let (question_to_route, mut decision) = self.routing.decide(&self.engines, &self.mesh, request, operation);
         self.join(request.answer, &mut decision, journal);
         let (mut reason, mut soonest) = (WaitReason::NoNode, None);
-        if decision.order.is_empty() && self.routing.is_anyone_known(&self.engine, &self.mesh) {
+        if decision.order.is_empty() && self.routing.is_anyone_known(&self.engines, &self.mesh) {
             // There are some, and all of them failed too often just now.
             reason = WaitReason::AllBusy;
         }
@@ -274,7 +275,7 @@ impl Workshop {
             self.memory.note(character, asked, answer.text.text(), was_cut);
         }
         if generate::writes_answers(&self.mesh) {
-            self.memory.write_later(&self.engine, &self.store, order.session);
+            self.memory.write_later(&self.engines, &self.store, order.session);
         }
     }
 
@@ -309,6 +310,8 @@ impl Workshop {
         let follow = async {
             let mut is_stopped = false;
             let mut follow = Follow::Goes;
+            // When it was last told that the model is loaded, until the node says that it computes or where it stands.
+            let mut told_loading = Some(None);
             loop {
                 tokio::select! {
                     biased;
@@ -319,6 +322,7 @@ impl Workshop {
                     }
                     event = reports.recv() => match event {
                         Some(event) => {
+                            self.tell_loading(asking, &mut told_loading, &event);
                             follow = self.handle_report(asking, journal, follow, event);
                             if matches!(follow, Follow::Finished(_)) {
                                 let _ = orders.try_send(FromAsker::Record);
@@ -335,6 +339,35 @@ impl Workshop {
             (Err(broken), Follow::Goes) => Err(broken.into()),
             (_, followed) => self.conclude(asking, journal.run(), followed).await,
         }
+    }
+
+    /// A node that says nothing but that it lives, and whose model is not in memory, loads it: the person is told, and for how long.
+    fn tell_loading(&self, asking: &Asking<'_>, told: &mut Option<Option<Instant>>, report: &FromGenerator) {
+        if !matches!(report, FromGenerator::Progress) {
+            *told = None;
+        }
+        let Some(last) = told else { return };
+        if last.is_some_and(|last| last.elapsed() < WAITING_TOLD_EVERY) {
+            return;
+        }
+        let Some(wait) = self.routing.loading(&self.engines, &self.mesh, asking.node) else {
+            return;
+        };
+        *last = Some(Instant::now());
+        self.waits.end(asking.request.answer);
+        let Request {
+            session,
+            account,
+            question,
+            ..
+        } = *asking.request;
+        let event = AnswerEvent::Waiting {
+            question,
+            reason: WaitReason::Loading,
+            ahead: 0,
+            wait,
+        };
+        self.notify(session, account, event);
     }
 
     /// Takes in what a node reports.

@@ -1,6 +1,6 @@
 //! What is computed without a chat: test chats on this node's own model, and what programs ask for on whichever node has their model.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use crdt::records::character::Definition;
 use keys::NodeId;
@@ -9,7 +9,8 @@ use super::Desk;
 use crate::{
     admission::Place,
     compute,
-    engine::{Embedding, EngineEvent, EngineLoad, Generation, GenerationError, Input, ModelInfo, Running},
+    engine::{Embedding, EngineEvent, EngineLoad, Generation, GenerationError, Input, Running},
+    keeper::{MainModel, ModelGuard, plan::Condition},
     limits::ATTEMPTS_MAX,
     prompt,
     template::ChatMessage,
@@ -19,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Direct {
     running: Running,
-    _place: Option<Place>,
+    _here: Option<(Place, ModelGuard)>,
 }
 
 impl Direct {
@@ -30,10 +31,19 @@ impl Direct {
 }
 
 impl Desk {
-    /// The model of this node, when it is loaded.
+    /// What the model is called with which this node answers chats, when it can be asked: at once, or after it was loaded.
     #[must_use]
-    pub fn model(&self) -> Option<Arc<ModelInfo>> {
-        self.engine.model()
+    pub fn model(&self) -> Option<String> {
+        match self.engines.main() {
+            MainModel::Here(view) if view.condition.can_be_asked() => Some(view.name.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is in memory.
+    #[must_use]
+    pub fn is_model_loaded(&self) -> bool {
+        matches!(self.engines.main(), MainModel::Here(view) if view.condition == Condition::Loaded)
     }
 
     /// What a model reads of a character and of a talk that is kept nowhere.
@@ -42,20 +52,24 @@ impl Desk {
         prompt::put_together(character, card.as_deref(), Vec::new(), said)
     }
 
-    /// Begins a generation whose outcome nobody writes down, when its person's turn has come. Dropping it cancels it.
+    /// Begins a generation whose outcome nobody writes down, by the model with which this node answers chats, when its person's turn has
+    /// come. Dropping it cancels it.
     ///
     /// # Errors
-    /// When no model is loaded here, its turn does not come in time, or what is asked for makes no sense.
+    /// When there is no model here, its turn does not come in time, or what is asked for makes no sense.
     pub async fn generate(&self, generation: Generation) -> Result<Direct, GenerationError> {
-        let place = compute::place(&self.engine, &generation).await?;
-        let running = self.engine.generate(generation).await?;
+        self.generate_here(None, generation).await
+    }
+
+    async fn generate_here(&self, model: Option<&str>, generation: Generation) -> Result<Direct, GenerationError> {
+        let (running, here) = compute::generate(&self.engines, model, generation).await?;
         Ok(Direct {
             running,
-            _place: Some(place),
+            _here: Some(here),
         })
     }
 
-    /// The models that take work now, here or on a node within reach.
+    /// The models that take work now, here or on a node within reach, those among them that are loaded first.
     #[must_use]
     pub fn models(&self) -> BTreeSet<String> {
         let offers = self.offers().into_values().flatten();
@@ -72,10 +86,10 @@ impl Desk {
         let mut last = GenerationError::NotReady;
         for node in self.nodes_for(model, characters) {
             let begun = if node == self.mesh.node() {
-                self.generate(generation.clone()).await
+                self.generate_here(Some(model), generation.clone()).await
             } else {
                 let asked = compute::ask(&self.mesh, node, model, generation.clone()).await;
-                asked.map(|running| Direct { running, _place: None })
+                asked.map(|running| Direct { running, _here: None })
             };
             match begun {
                 Err(error) if error.says_nothing_of_the_question() => last = error,
@@ -93,7 +107,7 @@ impl Desk {
         let mut last = GenerationError::NotReady;
         for node in self.nodes_for(model, text.chars().count()) {
             let made = if node == self.mesh.node() {
-                self.engine.embed(text).await
+                compute::embed_here(&self.engines, model, text).await
             } else {
                 compute::embed(&self.mesh, node, model, text).await
             };
@@ -107,14 +121,14 @@ impl Desk {
 
     /// The nodes that have this model, best first.
     fn nodes_for(&self, model: &str, characters: usize) -> Vec<NodeId> {
-        let order = self.routing.order(&self.engine, &self.mesh, model, characters);
+        let order = self.routing.order(&self.engines, &self.mesh, model, characters);
         order.into_iter().take(ATTEMPTS_MAX).collect()
     }
 
-    /// How busy this node's engine is.
+    /// How busy this node's engines are.
     #[must_use]
     pub fn engine_load(&self) -> EngineLoad {
-        *self.engine.load().borrow()
+        self.engines.load()
     }
 
     /// Whether this node takes new work: not while it drains or is kept from working.

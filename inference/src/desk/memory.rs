@@ -17,6 +17,7 @@ use crate::{
         needs::{Kind, Needs},
     },
     engine::{Engine, EngineEvent, Generation, Input, Sampling},
+    keeper::Engines,
     limits::{WRITTEN_CHARACTERS_MAX, WRITTEN_LIKENESS_MIN, WRITTEN_TIMEOUT},
     similarity,
     template::ChatMessage,
@@ -56,21 +57,21 @@ impl Memory {
 
     /// Has a model write what stands as sentences so far, when nobody is waiting for the model. Whoever comes meanwhile takes its place, and
     /// it is tried again after a later answer.
-    pub(super) fn write_later(&self, engine: &Engine, store: &Store, id: ContentId) {
+    pub(super) fn write_later(&self, engines: &Engines, store: &Store, id: ContentId) {
         let Ok(permit) = self.writing.clone().try_acquire_owned() else {
             return;
         };
-        if engine.model().is_none() {
+        let Some(model) = engines.main_in_memory() else {
             return;
-        }
-        let (engine, store) = (engine.clone(), store.clone());
+        };
+        let store = store.clone();
         tokio::spawn(async move {
-            match rewrite(&engine, &store, id).await {
+            match rewrite(model.engine(), &store, id).await {
                 Ok(true) => tracing::debug!("a chat's summary was written anew"),
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%error, "a chat's summary could not be written anew; its sentences stay"),
             }
-            drop(permit);
+            drop((model, permit));
         });
     }
 }

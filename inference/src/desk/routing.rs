@@ -14,10 +14,10 @@ use tokio::sync::watch;
 
 use super::breakers::Events;
 use crate::{
-    engine::Engine,
+    keeper::Engines,
     limits::BREAKER_EVENTS_MAX,
     swarm::{
-        self, Request,
+        self, Offer, Request,
         route::{self, Decision, Penalties, Priced, Work},
         router::{Asked, BreakerEvent, Ended, Known, Operation, Question, Router},
     },
@@ -75,13 +75,15 @@ fn question_of(request: &Request) -> Question {
     }
 }
 
-fn known(engine: &Engine, mesh: &Mesh) -> Vec<Known> {
+/// Of every node within reach, the models that are wanted.
+fn known(engines: &Engines, mesh: &Mesh, wanted: impl Fn(&Offer) -> bool) -> Vec<Known> {
     let (own, view) = (mesh.node(), mesh.view());
     let view = view.borrow();
-    let offers = swarm::known_offers(own, engine, &view).into_iter();
+    let offers = swarm::known_offers(own, engines, &view).into_iter();
     let known = offers.flat_map(|(node, offers)| {
         let round_trip = view.links.get(&node).and_then(|link| link.round_trip);
         let round_trip_ms = round_trip.unwrap_or(Duration::ZERO).as_secs_f64() * 1000.0;
+        let offers: Vec<Offer> = offers.into_iter().filter(&wanted).collect();
         offers.into_iter().map(move |offer| Known {
             node,
             offer,
@@ -92,11 +94,16 @@ fn known(engine: &Engine, mesh: &Mesh) -> Vec<Known> {
     known.collect()
 }
 
+/// No chat names its model: a node answers with its main one.
+const fn for_chats(offer: &Offer) -> bool {
+    offer.is_main
+}
+
 impl Routing {
     /// In which order nodes are asked.
     pub(super) fn decide(
         &self,
-        engine: &Engine,
+        engines: &Engines,
         mesh: &Mesh,
         request: &Request,
         operation: Operation,
@@ -105,7 +112,7 @@ impl Routing {
             operation,
             ..question_of(request)
         };
-        let known = known(engine, mesh);
+        let known = known(engines, mesh, for_chats);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let candidates = state.router.candidates(Instant::now(), &question, known);
         let draw = state.random.next_u64();
@@ -118,12 +125,20 @@ impl Routing {
     }
 
     /// Whether any node within reach has a model.
-    pub(super) fn is_anyone_known(&self, engine: &Engine, mesh: &Mesh) -> bool {
-        !known(engine, mesh).is_empty()
+    pub(super) fn is_anyone_known(&self, engines: &Engines, mesh: &Mesh) -> bool {
+        !known(engines, mesh, for_chats).is_empty()
+    }
+
+    /// How long a node still loads the model with which it answers chats; nothing when it is in memory.
+    pub(super) fn loading(&self, engines: &Engines, mesh: &Mesh, node: NodeId) -> Option<Duration> {
+        let known = known(engines, mesh, for_chats).into_iter();
+        let mut of_node = known.filter(|known| known.node == node);
+        let reload = Duration::from_millis(of_node.next()?.offer.reload_ms.into());
+        (!reload.is_zero()).then_some(reload)
     }
 
     /// In which order nodes with this model are asked for something that belongs to no chat.
-    pub(super) fn order(&self, engine: &Engine, mesh: &Mesh, model: &str, characters: usize) -> Vec<NodeId> {
+    pub(super) fn order(&self, engines: &Engines, mesh: &Mesh, model: &str, characters: usize) -> Vec<NodeId> {
         let question = Question {
             operation: Operation::Generate,
             session: ContentId(keys::identity::random_bytes()),
@@ -134,8 +149,7 @@ impl Routing {
                 answer_tokens: ANSWER_TOKENS,
             },
         };
-        let mut known = known(engine, mesh);
-        known.retain(|known| known.offer.model == model);
+        let known = known(engines, mesh, |offer| offer.model == model);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let candidates = state.router.candidates(Instant::now(), &question, known);
         let draw = state.random.next_u64();

@@ -100,13 +100,14 @@ impl Llama {
             Ok(parts) => parts,
             Err(reason) => return End::Failed(reason),
         };
+        self.running.set_process(child.id());
         let end = match self.load_model(&mut input, &mut output, queue).await {
             Ok(()) => self.serve(&mut input, output, queue).await,
             Err(end) => end,
         };
         // Its input closes, and it ends by itself; a hung one is killed.
         drop(input);
-        match tokio::time::timeout(Duration::from_secs(1), child.wait()).await {
+        let end = match tokio::time::timeout(Duration::from_secs(1), child.wait()).await {
             Ok(Ok(status)) if !status.success() => match end {
                 End::Failed(reason) => End::Failed(format!("{reason} ({status})")),
                 End::Unneeded => End::Unneeded,
@@ -116,7 +117,9 @@ impl Llama {
                 let _ = child.kill().await;
                 end
             }
-        }
+        };
+        self.running.set_process(None);
+        end
     }
 
     fn spawn(&self) -> Result<(Child, ChildStdin, ChildStdout), String> {

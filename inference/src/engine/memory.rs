@@ -128,6 +128,15 @@ pub fn fit(header: &Header, cells: u64, available: u64) -> Result<Fit, NoFit> {
     })
 }
 
+/// The least that a model needs for a context of so many tokens.
+#[must_use]
+pub fn least(header: &Header, cells: u64) -> u64 {
+    match fit(header, cells, 0) {
+        Ok(fit) => fit.estimate.total(),
+        Err(refused) => refused.needed,
+    }
+}
+
 /// Eight-bit keys and values come in blocks of 32.
 fn can_shrink(header: &Header) -> bool {
     let in_blocks = |key| header.shape(key).is_some_and(|length| length % 32 == 0);

@@ -35,7 +35,7 @@ pub enum ModelSource {
         /// Its file.
         path: PathBuf,
     },
-    /// A model of the catalogue whose file has to be found or fetched first; see [`Engine::start_later`](super::Engine::start_later).
+    /// A model of the catalogue whose file has to be found or fetched first; see [`Engines::found`](crate::keeper::Engines::found).
     Catalogue(String),
     /// A server that the operator runs already.
     Upstream(Server),
@@ -112,6 +112,14 @@ pub(crate) struct Prepared {
     pub(crate) profile_file: ProfileFile,
 }
 
+impl Prepared {
+    /// Bytes that are set aside for it.
+    pub(crate) fn memory(&self) -> u64 {
+        let parked = u64::try_from(self.parked_bytes).unwrap_or(u64::MAX);
+        self.fit.estimate.total().saturating_add(parked)
+    }
+}
+
 /// Whether the settings make sense.
 pub(crate) fn check_settings(settings: &EngineSettings) -> Result<(), ModelError> {
     if settings.slots == 0 || settings.slots > 64 {
@@ -126,16 +134,48 @@ pub(crate) fn check_settings(settings: &EngineSettings) -> Result<(), ModelError
     Ok(())
 }
 
-/// Reads the file's header and decides how to run it; nothing is loaded yet.
-pub(crate) fn prepare(settings: &EngineSettings) -> Result<Prepared, ModelError> {
-    let (path, name) = match &settings.model {
+/// Its file, and what people call it.
+fn located(settings: &EngineSettings) -> Result<(PathBuf, String), ModelError> {
+    Ok(match &settings.model {
         ModelSource::File(path) => (path.clone(), stem(path)),
         ModelSource::Named { name, path } => (path.clone(), name.clone()),
         ModelSource::Catalogue(name) => return Err(ModelError::NotFetched(name.clone())),
         _ => (unpack(&settings.models_directory)?, "built-in".to_owned()),
-    };
+    })
+}
+
+/// What is known of a model before it is loaded.
+#[derive(Clone, Debug)]
+pub(crate) struct Needs {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    /// Bytes of the file.
+    pub(crate) bytes: u64,
+    /// Bytes of memory at least.
+    pub(crate) memory: u64,
+}
+
+/// Reads the file's header for what the model needs at least.
+pub(crate) fn needs(settings: &EngineSettings) -> Result<Needs, ModelError> {
+    let (path, name) = located(settings)?;
     let (header, bytes) = read_header(&path)?;
-    let available = available_memory().unwrap_or(u64::MAX);
+    let memory = memory::least(&header, cells(settings, &header));
+    Ok(Needs {
+        name,
+        path,
+        bytes,
+        memory,
+    })
+}
+
+/// Reads the file's header and decides how to run it in so many bytes, or in what the machine has; nothing is loaded yet.
+pub(crate) fn prepare(settings: &EngineSettings, room: Option<u64>) -> Result<Prepared, ModelError> {
+    let (path, name) = located(settings)?;
+    let (header, bytes) = read_header(&path)?;
+    let available = room.map_or_else(
+        || available_memory().unwrap_or(u64::MAX),
+        |room| room.saturating_add(MEMORY_RESERVE_BYTES),
+    );
     let fit = fit(settings, &path, &header, available)?;
     let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
     let threads = thread_choices(settings.threads, cores, bytes);
@@ -146,12 +186,13 @@ pub(crate) fn prepare(settings: &EngineSettings) -> Result<Prepared, ModelError>
     let settled = format!("{threads:?}|{}|{}", fit.micro_batch, fit.is_cache_small);
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     let fingerprint = fingerprint(&parts, &processor(), cores, &settled);
-    let left = available.saturating_sub(fit.estimate.total());
+    let left = room.unwrap_or(available).saturating_sub(fit.estimate.total());
     Ok(Prepared {
         name,
         threads,
         fit,
-        parked_bytes: usize::try_from(PARKED_BYTES_MAX.min(left / 10)).unwrap_or(0),
+        // A small model needs little for what pauses; what it does not need another model may.
+        parked_bytes: usize::try_from(PARKED_BYTES_MAX.min(left / 10).min(fit.estimate.total())).unwrap_or(0),
         profile_file: ProfileFile::new(&settings.models_directory, &fingerprint),
         path,
     })
@@ -182,14 +223,19 @@ pub(crate) fn read_header(path: &Path) -> Result<(Header, u64), ModelError> {
     Ok((header, metadata.len()))
 }
 
-/// How the model fits into memory. llama.cpp itself reports all memory as free on a CPU.
-fn fit(settings: &EngineSettings, path: &Path, header: &Header, available: u64) -> Result<Fit, ModelError> {
+/// Tokens of context in all.
+fn cells(settings: &EngineSettings, header: &Header) -> u64 {
     let per_slot = header
         .shape("context_length")
         .map_or(settings.context_tokens.into(), |trained| {
             trained.max(64).min(settings.context_tokens.into())
         });
-    let cells = per_slot.saturating_mul(settings.slots.into());
+    per_slot.saturating_mul(settings.slots.into())
+}
+
+/// How the model fits into memory. llama.cpp itself reports all memory as free on a CPU.
+fn fit(settings: &EngineSettings, path: &Path, header: &Header, available: u64) -> Result<Fit, ModelError> {
+    let cells = cells(settings, header);
     let usable = available.saturating_sub(MEMORY_RESERVE_BYTES);
     memory::fit(header, cells, usable).map_err(|refused| {
         let megabyte = 1024 * 1024;
@@ -227,7 +273,7 @@ fn processor() -> String {
 }
 
 /// What this process may still take: the machine's available memory, or the control group's limit where that is lower.
-fn available_memory() -> Option<u64> {
+pub(crate) fn available_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     let available = line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024;
@@ -281,9 +327,9 @@ mod tests {
     fn the_built_in_model_is_unpacked_once_and_mended_when_damaged() {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(ModelSource::BuiltIn, directory.path());
-        let path = prepare(&settings).unwrap().path;
+        let path = prepare(&settings, None).unwrap().path;
         fs::write(&path, b"GGUFdamaged").unwrap();
-        assert_eq!(prepare(&settings).unwrap().path, path);
+        assert_eq!(prepare(&settings, None).unwrap().path, path);
         assert_eq!(fs::read(&path).unwrap(), BUILT_IN);
     }
 
@@ -291,7 +337,7 @@ mod tests {
     fn files_that_are_no_whole_models_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("notes.gguf");
-        let prepare = |path: &Path| prepare(&settings(ModelSource::File(path.to_owned()), directory.path()));
+        let prepare = |path: &Path| prepare(&settings(ModelSource::File(path.to_owned()), directory.path()), None);
         assert!(matches!(prepare(&file), Err(ModelError::Unreadable { .. })));
         for content in [
             &b""[..],
@@ -317,7 +363,7 @@ mod tests {
     fn a_model_larger_than_memory_is_refused_with_the_numbers() {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(ModelSource::BuiltIn, directory.path());
-        let path = prepare(&settings).unwrap().path;
+        let path = prepare(&settings, None).unwrap().path;
         let (header, _) = read_header(&path).unwrap();
         let error = fit(&settings, &path, &header, MEMORY_RESERVE_BYTES + 1)
             .unwrap_err()
@@ -327,5 +373,12 @@ mod tests {
             "{error}"
         );
         assert!(fit(&settings, &path, &header, 1 << 30).is_ok());
+        // In the least that it needs, and not in less.
+        let least = needs(&settings).unwrap().memory;
+        assert_eq!(prepare(&settings, Some(least)).unwrap().memory(), least);
+        assert!(matches!(
+            prepare(&settings, Some(least - 1)),
+            Err(ModelError::TooLarge { .. })
+        ));
     }
 }

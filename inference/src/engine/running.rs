@@ -123,6 +123,11 @@ impl Running {
         self.pulse.send_modify(|beats| *beats = beats.wrapping_add(1));
     }
 
+    /// The process that computes now.
+    pub(super) fn set_process(&self, process: Option<u32>) {
+        self.load.send_modify(|load| load.process = process);
+    }
+
     pub(super) fn count_restart(&self) {
         self.load.send_modify(|load| load.restarts += 1);
     }

@@ -220,6 +220,7 @@ impl Router {
             }
             let mut candidate = Candidate::new(known.node, known.offer, known.round_trip_ms);
             candidate.penalties = known.penalties;
+            candidate.reload_ms = f64::from(candidate.offer.reload_ms);
             candidate.cached_tokens = self.cached(now, question, &worker, &homes);
             candidate.holds_conversation = self.conversation(now, question, &worker).is_some();
             if let Some(seen) = seen {

@@ -297,8 +297,9 @@ fn line(model: &ModelStatus) -> String {
         "" => "licence not said",
         licence => licence,
     };
+    let memory = memory(model);
     format!(
-        "{:<24} {} {} {}, {:.1} M parameters, context {}, {licence}; {place}",
+        "{:<24} {} {} {}, {:.1} M parameters, context {}, {licence}; {place}{memory}",
         model.name,
         &model.blob[..8.min(model.blob.len())],
         size(model.bytes),
@@ -306,6 +307,21 @@ fn line(model: &ModelStatus) -> String {
         model.parameters as f64 / 1e6,
         model.context_tokens,
     )
+}
+
+/// How it stands in memory here.
+fn memory(model: &ModelStatus) -> String {
+    let needs = size(model.estimated_bytes);
+    match model.state.as_deref() {
+        None => String::new(),
+        Some("loaded") => format!("; loaded, {} of {needs} of memory", size(model.measured_bytes)),
+        Some("loading") => format!("; being loaded into {needs} of memory"),
+        Some("on_disk") => format!("; loaded when it is asked, into at least {needs} of memory"),
+        Some(_) => format!(
+            "; does not work: {}",
+            model.reason.as_deref().unwrap_or("nobody knows why")
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Bringing models here: asked for by a person, or because the node is configured to work with one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use inference::ModelSource;
 use keys::NodeId;
@@ -8,7 +8,7 @@ use mesh::{
     Mesh,
     blobs::{Pace, Progress, Rate, SourceProgress, SourceState},
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{
     Catalogue, ModelsError,
@@ -30,6 +30,7 @@ pub struct Fetching {
     jobs: Jobs,
     tasks: Tasks,
     mesh: Mesh,
+    files: Arc<Notify>,
 }
 
 impl Fetching {
@@ -41,6 +42,7 @@ impl Fetching {
             jobs: Jobs::default(),
             tasks: tasks.clone(),
             mesh: mesh.clone(),
+            files: Arc::default(),
         }
     }
 
@@ -54,6 +56,12 @@ impl Fetching {
     #[must_use]
     pub const fn jobs(&self) -> &Jobs {
         &self.jobs
+    }
+
+    /// Notified when other files of models are here than before.
+    #[must_use]
+    pub const fn files(&self) -> &Arc<Notify> {
+        &self.files
     }
 
     /// Begins to bring a model's file here, or joins the job that does.
@@ -87,6 +95,7 @@ impl Fetching {
             if let JobState::Failed(reason) = &state {
                 parts.tasks.note_error(TASK, reason);
             }
+            parts.files.notify_one();
             parts.jobs.update(number, state);
         });
         Ok(job)

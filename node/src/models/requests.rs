@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ModelStatus, ModelsError, NewModel,
     jobs::{JobState, JobStatus},
+    serving,
 };
 use crate::{config, node::Node};
 
@@ -49,7 +50,11 @@ impl Node {
     /// Why it cannot be done; of a job, its state says so.
     pub async fn answer_about_models(&self, request: &ModelRequest) -> Result<ModelAnswer, ModelsError> {
         match request {
-            ModelRequest::List => Ok(ModelAnswer::Models(self.models().catalogue().list().await?)),
+            ModelRequest::List => {
+                let mut models = self.models().catalogue().list().await?;
+                serving::add_memory(&mut models, self.engines());
+                Ok(ModelAnswer::Models(models))
+            }
             ModelRequest::Add(new) => self.begin_adding(new).map(ModelAnswer::Job),
             ModelRequest::Pull(name) => self.models().begin(name).await.map(ModelAnswer::Job),
             ModelRequest::Job(job) => self.models().jobs().status(*job).map(ModelAnswer::Job),
@@ -61,9 +66,11 @@ impl Node {
         let jobs = self.models().jobs().clone();
         let (job, is_new) = jobs.begin(&new.file.to_string_lossy(), JobState::Reading)?;
         if is_new {
-            let (catalogue, new, number) = (self.models().catalogue().clone(), new.clone(), job.job);
+            let (fetching, new, number) = (self.models().clone(), new.clone(), job.job);
             self.tasks().spawn("reading a model", async move {
-                jobs.update(number, JobState::of(catalogue.add(&new, Timestamp::now()).await));
+                let added = fetching.catalogue().add(&new, Timestamp::now()).await;
+                fetching.files().notify_one();
+                jobs.update(number, JobState::of(added));
             });
         }
         Ok(job)
@@ -80,10 +87,12 @@ impl Node {
                 }
             }
         }
-        if here {
+        let removed = if here {
             catalogue.remove_here(name).await
         } else {
             catalogue.remove(name).await
-        }
+        };
+        self.models().files().notify_one();
+        removed
     }
 }

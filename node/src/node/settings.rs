@@ -1,13 +1,14 @@
 //! From the configuration to what each part is started with.
 
-use inference::{Engine, EngineSettings, ModelSource};
+use std::time::Duration;
+
+use inference::{EngineSettings, KeeperSettings};
 use mesh::MeshSettings;
 
 use super::StartError;
 use crate::{
     config::{self, Config},
     data_directory::DataDirectory,
-    models::fetching::Fetching,
 };
 
 pub(super) fn mesh_settings(config: &Config) -> MeshSettings {
@@ -27,22 +28,7 @@ pub(super) fn mesh_settings(config: &Config) -> MeshSettings {
     }
 }
 
-/// A model of the catalogue may still have to be fetched: the node is up meanwhile.
-pub(super) async fn start_engine(mut settings: EngineSettings, fetching: Fetching) -> Result<Engine, StartError> {
-    let ModelSource::Catalogue(name) = &settings.model else {
-        return Ok(Engine::start(settings)?);
-    };
-    let name = name.clone();
-    match fetching.here(&name).await {
-        Some(model) => {
-            settings.model = model;
-            Ok(Engine::start(settings)?)
-        }
-        None => Ok(Engine::start_later(settings, fetching.bring(name))?),
-    }
-}
-
-pub(super) fn engine_settings(config: &Config, directory: &DataDirectory) -> Result<EngineSettings, StartError> {
+pub(crate) fn engine_settings(config: &Config, directory: &DataDirectory) -> Result<EngineSettings, StartError> {
     let key = config.inference.upstream_key_file.as_ref().map(std::fs::read_to_string);
     let key = key.transpose().map_err(StartError::UpstreamKey)?;
     let key = key.map(|key| key.trim().to_owned());
@@ -54,4 +40,15 @@ pub(super) fn engine_settings(config: &Config, directory: &DataDirectory) -> Res
         context_tokens: config.inference.context_tokens,
         threads: config.inference.threads,
     })
+}
+
+pub(crate) fn keeper_settings(config: &Config) -> KeeperSettings {
+    const MEGABYTE: u64 = 1024 * 1024;
+    KeeperSettings {
+        keep_alive: Duration::from_secs(config.inference.keep_alive_seconds),
+        memory: config
+            .inference
+            .memory_megabytes
+            .map(|megabytes| megabytes.saturating_mul(MEGABYTE)),
+    }
 }

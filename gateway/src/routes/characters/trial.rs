@@ -85,10 +85,7 @@ pub(crate) async fn trial(
         deadline: TRIAL_TIMEOUT,
     };
     let text = answered(&app, generation).await?;
-    Ok(Json(TrialAnswer {
-        text,
-        model: model.name.clone(),
-    }))
+    Ok(Json(TrialAnswer { text, model }))
 }
 
 fn check(request: &TrialRequest) -> Result<(), ApiError> {

@@ -1,4 +1,4 @@
-//! `GET /v1/models`: the models that take work now, here or on a node within reach.
+//! `GET /v1/models`: the models that take work now, here or on a node within reach, at once or after they were loaded.
 
 use std::sync::Arc;
 

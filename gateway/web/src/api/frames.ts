@@ -60,7 +60,7 @@ export interface Cursor {
 }
 
 export type Ending = "end" | "length" | "stopped";
-export type WaitingCode = "no_node_can_answer" | "all_nodes_busy";
+export type WaitingCode = "no_node_can_answer" | "all_nodes_busy" | "model_loading";
 
 export type ClientFrame =
   | { type: "send"; outbox_id: string; session_id: string; text: string }

@@ -161,11 +161,13 @@ export const en = {
     waiting: {
       no_node_can_answer: "No node can answer right now. Your message is kept and will be answered by itself.",
       all_nodes_busy: "All nodes are busy right now. Your message is kept and will be answered by itself.",
+      model_loading: "The model is being loaded. Your message will be answered by itself.",
       kept: "Still no answer. Your message is kept and will be answered by itself.",
     },
     refused: {
       no_node_can_answer: "No node can give another answer right now. Try again later.",
       all_nodes_busy: "All nodes are busy: there is no other answer right now. Try again in a moment.",
+      model_loading: "The model is being loaded: there is no other answer right now. Try again in a moment.",
     },
     reconnecting: "Reconnecting… What you write is kept.",
     redial: "Retry",
@@ -233,6 +235,12 @@ export const en = {
     noModels: "no models",
     slots: (busy: number, slots: number) => `${busy} of ${slots} ${pluralEn(slots, "slot", "slots")} busy`,
     speed: (tokens: string) => `${tokens} tokens/s`,
+    modelStates: {
+      loading: "is being loaded",
+      on_disk: "is loaded when it is asked",
+      failed: "does not work",
+    },
+    modelMemory: (has: string, planned: string) => `${has} of ${planned} of memory`,
     noFigures: "No figures from this node yet.",
     refreshed: (age: string) => `Refreshed ${age} ago`,
     refreshFailed: "Refreshing fails; the figures below are growing old.",

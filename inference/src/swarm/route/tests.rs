@@ -10,6 +10,8 @@ fn candidate(id: u8, generations: u32, speed: f32, round_trip_ms: f64) -> Candid
         prefill_tokens_per_second: speed * 10.0,
         decode_tokens_per_second: speed,
         decode_eight_tokens_per_second: speed,
+        is_main: true,
+        reload_ms: 0,
     };
     Candidate::new(NodeId([id; 32]), offer, round_trip_ms)
 }

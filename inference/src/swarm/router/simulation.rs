@@ -172,6 +172,8 @@ impl Simulation {
                 prefill_tokens_per_second: node.claims as f32 * 10.0,
                 decode_tokens_per_second: node.claims as f32,
                 decode_eight_tokens_per_second: node.claims as f32,
+                is_main: true,
+                reload_ms: 0,
             },
             round_trip_ms: ROUND_TRIP * 1000.0,
             penalties: Penalties::default(),

@@ -13,6 +13,8 @@ fn known(id: u8, speed: f32) -> Known {
             prefill_tokens_per_second: speed * 10.0,
             decode_tokens_per_second: speed,
             decode_eight_tokens_per_second: speed,
+            is_main: true,
+            reload_ms: 0,
         },
         round_trip_ms: 2.0,
         penalties: Penalties::default(),

@@ -277,6 +277,7 @@ const fn why(reason: WaitReason) -> &'static str {
     match reason {
         WaitReason::NoNode => "no_node_can_answer",
         WaitReason::AllBusy => "all_nodes_busy",
+        WaitReason::Loading => "model_loading",
     }
 }
 

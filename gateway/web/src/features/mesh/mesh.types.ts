@@ -19,6 +19,15 @@ export interface NodeLoad {
 
 export interface NodeModel {
   name: string;
+  /** Whether the node answers chats with it; others only programs ask for. */
+  is_main: boolean;
+  state: "loaded" | "loading" | "on_disk" | "failed";
+  /** Why it does not work, in words for the operator. */
+  reason: string | null;
+  /** Memory that is set aside for it, or that it needs at least. */
+  estimated_bytes: number;
+  /** Memory that it has; 0 while it has none. */
+  measured_bytes: number;
   slots: number;
   busy: number;
   decode_tokens_per_second: number | null;
