@@ -27,8 +27,8 @@ pub const GROUP_COMMIT_WINDOW: Duration = Duration::from_millis(5);
 pub const OUTGOING_QUEUE: usize = 1024;
 /// Notices of changes that a slow watcher may be behind before it must read everything again.
 pub const CHANGE_QUEUE: usize = 1024;
-/// Documents held materialised.
-pub const VIEWS_MAX: usize = 512;
+/// Documents held materialised: the chats and accounts of a thousand people who talk at once. See also [`VIEW_BYTES_MAX`].
+pub const VIEWS_MAX: usize = 2048;
 /// Changes of one author parked because something they depend on is missing.
 pub const PARKED_PER_AUTHOR_MAX: usize = 256;
 /// Bytes of one author's parked changes.

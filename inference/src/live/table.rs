@@ -1,7 +1,7 @@
 //! The table of the answers that are said here, and what of it is announced.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -22,9 +22,17 @@ const LEASES: &str = "answers";
 /// Every answer that this node generates, sees to or follows. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lives {
-    table: Arc<Mutex<HashMap<MessageId, Entry>>>,
+    table: Arc<Mutex<Table>>,
     /// Woken when what is generated here changes.
     changed: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: HashMap<MessageId, Entry>,
+    /// What was taken out of work, in the order of time; an entry that has come to work again meanwhile, or has been over once more since,
+    /// stands here in vain. So forgetting costs nothing for those that stay.
+    over: VecDeque<(Instant, MessageId)>,
 }
 
 #[derive(Debug)]
@@ -53,8 +61,8 @@ impl Lives {
     /// The entry of an answer, made when there is none.
     pub(crate) fn open(&self, lease: Lease) -> Live {
         let mut table = self.lock();
-        prune(&mut table, Instant::now());
-        let entry = table.entry(lease.answer).or_insert_with(|| Entry::new(lease));
+        table.prune(Instant::now());
+        let entry = table.entries.entry(lease.answer).or_insert_with(|| Entry::new(lease));
         entry.over = None;
         entry.live.clone()
     }
@@ -63,8 +71,8 @@ impl Lives {
     /// already. One under an earlier attempt is given up.
     pub(crate) fn generate(&self, lease: Lease, epoch: u32) -> Result<Live, Live> {
         let mut table = self.lock();
-        prune(&mut table, Instant::now());
-        let entry = table.entry(lease.answer).or_insert_with(|| Entry::new(lease));
+        table.prune(Instant::now());
+        let entry = table.entries.entry(lease.answer).or_insert_with(|| Entry::new(lease));
         if entry.live.is_finished() || (entry.is_own && entry.live.epoch() >= epoch) {
             return Err(entry.live.clone());
         }
@@ -84,22 +92,21 @@ impl Lives {
     /// Forgets an answer that is over, because it is to be said further.
     pub(crate) fn forget_finished(&self, answer: MessageId) {
         let mut table = self.lock();
-        if table
-            .get(&answer)
-            .is_some_and(|entry| !entry.is_own && entry.live.is_over())
-        {
-            table.remove(&answer);
+        let entry = table.entries.get(&answer);
+        if entry.is_some_and(|entry| !entry.is_own && entry.live.is_over()) {
+            table.entries.remove(&answer);
         }
     }
 
     /// An answer is generated here no longer.
     pub(crate) fn generated(&self, live: &Live) {
         let mut table = self.lock();
-        if let Some(entry) = table.get_mut(&live.lease().answer)
+        let answer = live.lease().answer;
+        if let Some(entry) = table.entries.get_mut(&answer)
             && Live::is_same(&entry.live, live)
         {
             entry.is_own = false;
-            entry.over = Some(Instant::now());
+            table.end(answer, Instant::now());
         }
         drop(table);
         self.changed.notify_one();
@@ -108,16 +115,14 @@ impl Lives {
     /// An answer is seen to, or heard, here no longer.
     pub(crate) fn close(&self, answer: MessageId) {
         let mut table = self.lock();
-        if let Some(entry) = table.get_mut(&answer)
-            && !entry.is_own
-        {
-            entry.over = Some(Instant::now());
+        if table.entries.get(&answer).is_some_and(|entry| !entry.is_own) {
+            table.end(answer, Instant::now());
         }
     }
 
     /// An answer that is known here.
     pub(crate) fn get(&self, answer: MessageId) -> Option<Live> {
-        self.lock().get(&answer).map(|entry| entry.live.clone())
+        self.lock().entries.get(&answer).map(|entry| entry.live.clone())
     }
 
     /// What is being said in a chat.
@@ -127,7 +132,7 @@ impl Lives {
 
     fn matching(&self, wanted: impl Fn(&Lease) -> bool) -> Vec<Live> {
         let table = self.lock();
-        let found = table.values().filter(|entry| wanted(entry.live.lease()));
+        let found = table.entries.values().filter(|entry| wanted(entry.live.lease()));
         let mut found: Vec<Live> = found.map(|entry| entry.live.clone()).collect();
         found.sort_by_key(|live| live.lease().answer);
         found
@@ -135,25 +140,38 @@ impl Lives {
 
     fn own(&self) -> Vec<Announced> {
         let table = self.lock();
-        let own = table.values().filter(|entry| entry.is_own);
+        let own = table.entries.values().filter(|entry| entry.is_own);
         let mut own: Vec<Announced> = own.map(|entry| (*entry.live.lease(), entry.live.epoch())).collect();
         own.sort_by_key(|(lease, _)| lease.answer);
         own.truncate(LEASES_MAX);
         own
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<MessageId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Forgets what has been over for long, and of too many whatever was over first.
-fn prune(table: &mut HashMap<MessageId, Entry>, now: Instant) {
-    table.retain(|_, entry| entry.over.is_none_or(|over| now.duration_since(over) < LIVE_KEPT));
-    while table.len() >= LIVES_MAX {
-        let oldest = table.iter().filter_map(|(answer, entry)| Some((entry.over?, *answer)));
-        let Some((_, oldest)) = oldest.min() else { return };
-        table.remove(&oldest);
+impl Table {
+    /// An entry is taken out of work.
+    fn end(&mut self, answer: MessageId, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(&answer) {
+            entry.over = Some(now);
+            self.over.push_back((now, answer));
+        }
+    }
+
+    /// Forgets what has been over for long, and of too many whatever was over first.
+    fn prune(&mut self, now: Instant) {
+        while let Some((at, answer)) = self.over.front().copied() {
+            if now.duration_since(at) < LIVE_KEPT && self.entries.len() < LIVES_MAX {
+                return;
+            }
+            self.over.pop_front();
+            if self.entries.get(&answer).is_some_and(|entry| entry.over == Some(at)) {
+                self.entries.remove(&answer);
+            }
+        }
     }
 }
 

@@ -128,6 +128,28 @@ fn an_answer_is_generated_once_at_a_time_and_the_table_is_bounded() {
     assert!(lives.of_session(session).len() <= crate::limits::LIVES_MAX);
 }
 
+// Red when: what is over stays for ever, or what has come to work again is forgotten with the time at which it was over before.
+#[tokio::test(start_paused = true)]
+async fn what_is_over_is_forgotten_after_a_while_and_what_came_to_work_again_is_not() {
+    let lives = Lives::default();
+    for number in 1..=3 {
+        lives.open(lease(number));
+        lives.close(lease(number).answer);
+    }
+    tokio::time::advance(crate::limits::LIVE_KEPT / 2).await;
+    // One is being said again, and one was, and is over once more.
+    lives.open(lease(2));
+    lives.open(lease(3));
+    lives.close(lease(3).answer);
+    tokio::time::advance(crate::limits::LIVE_KEPT * 3 / 4).await;
+    lives.open(lease(4));
+    let known = |number| lives.get(lease(number).answer).is_some();
+    assert_eq!([1, 2, 3].map(known), [false, true, true]);
+    tokio::time::advance(crate::limits::LIVE_KEPT).await;
+    lives.open(lease(5));
+    assert_eq!([2, 3, 4].map(known), [true, false, true]);
+}
+
 /// Reads everything that is to be reported.
 async fn reported(live: &Live, heard: Heard) -> Vec<FromGenerator> {
     let (report, mut reports) = tokio::sync::mpsc::channel(64);
