@@ -15,7 +15,9 @@
 //!    admitted, and with what was decided about any of its keys. The old keys are members no longer; what they signed as an operator's
 //!    goes on counting, because whoever shall count no longer is revoked, not rotated. Of the *root's* keys only the last one brings
 //!    anybody in or makes operators, and says again what shall stand ([`super::Roster::hand_over_root`]); the revocations of all count:
-//!    whoever is out stays out, also when the other half of a split had not heard of it when the root handed over.
+//!    whoever is out stays out, also when the other half of a split had not heard of it when the root handed over, and also when the root
+//!    handed over in both halves and the heir who put somebody out is not the one that counts. An heir can do no more by it than whoever
+//!    had the key before it.
 //! 6. A *membership* ends when its certificate was not renewed in time, except an operator's, who may renew others and so itself.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -100,6 +102,8 @@ pub(super) struct Judgement {
 /// What a roster judges.
 pub(super) struct Case<'a> {
     pub(super) root: NodeId,
+    /// Every key that is the root's, or was, or would be if another succession counted: whoever had one of them may have put others out.
+    pub(super) roots: BTreeSet<NodeId>,
     /// The node whose roster this is.
     pub(super) anchor: NodeId,
     pub(super) certificates: Vec<&'a HeldCertificate>,
@@ -174,9 +178,8 @@ impl Case<'_> {
                 operators.extend(keys.iter().map(|key| (*key, powers)));
             }
         }
-        let roots = self.identities.keys(&self.root);
         for held in &self.decrees {
-            if let (Opened::Revocation(revocation), true) = (&held.opened, roots.contains(&held.author))
+            if let (Opened::Revocation(revocation), true) = (&held.opened, self.roots.contains(&held.author))
                 && let Target::Operator(key) | Target::Node(key) = revocation.target
             {
                 for key in self.identities.keys(&key) {
@@ -188,7 +191,6 @@ impl Case<'_> {
     }
 
     fn revocations(&self, operators: &BTreeMap<NodeId, Powers>) -> BTreeMap<Target, (NodeId, Revocation)> {
-        let roots = self.identities.keys(&self.root);
         let mut counting: BTreeMap<Target, (NodeId, Revocation)> = BTreeMap::new();
         for held in &self.decrees {
             let Opened::Revocation(revocation) = &held.opened else {
@@ -197,7 +199,7 @@ impl Case<'_> {
             let may_revoke = operators
                 .get(&held.author)
                 .is_some_and(|may| may.contains(Powers::REVOKE));
-            let counts = roots.contains(&held.author)
+            let counts = self.roots.contains(&held.author)
                 || revocation.target == Target::Node(held.author)
                 || (may_revoke
                     && match revocation.target {

@@ -266,6 +266,7 @@ impl Roster {
         let identities = Identities::new(successions, |key| self.certificates.contains_key(key));
         let case = Case {
             root: identities.current(&self.first_root),
+            roots: self.roots().collect(),
             anchor: self.anchor,
             certificates: self.certificates.values().flatten().map(Arc::as_ref).collect(),
             decrees: self.decrees.values().map(Arc::as_ref).collect(),

@@ -272,3 +272,32 @@ fn stories_hold_every_way_out() {
     }
     assert!(seen.iter().all(|count| *count > 3), "{seen:?}");
 }
+
+// Red when: only the heir that counts puts anybody out for good.
+#[test]
+fn whoever_an_heir_of_the_root_put_out_stays_out_also_when_another_heir_counts() {
+    let mut story = Story::begin();
+    for who in [1, 2] {
+        // Tickets for nodes without any power, known in both halves.
+        story.join(0, who, 2 * who, true);
+        let both: Vec<Evidence> = story.evidence.values().cloned().collect();
+        story.parts[1].take(both);
+    }
+    let (root, nodes) = (story.root.clone(), story.nodes.clone());
+    assert_eq!(nodes.len(), 3);
+    for half in [0, 1] {
+        story.clock += 1;
+        let heir = NodeKey::from_seed(&[90 + half as u8; 32]);
+        let decrees = story.parts[half].hand_over_root(&root, &heir, Timestamp(story.clock));
+        story.decide(half, decrees.unwrap());
+        let target = Target::Node(nodes[1 + half].id());
+        let decrees = story.parts[half].revoke(&heir, target, "out", Timestamp(story.clock));
+        story.decide(half, decrees.unwrap());
+    }
+    for half in [0, 1] {
+        let merged = deliver(story.parts[half].clone(), &story.evidence, 0, 7);
+        for node in &nodes[1..] {
+            assert!(merged.get(&node.id()).is_none(), "half {half}");
+        }
+    }
+}
