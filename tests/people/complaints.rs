@@ -185,7 +185,12 @@ async fn each_decision_does_what_it_says_for_those_who_may() {
         .post(&format!("{of_own}/decide"), decide("dismissed"))
         .await
         .refused(403, "not_allowed");
-    assert_eq!(keeper.get(of_own).await.expect(200)["may_decide"], json!([]));
+    // Nor does anybody read who complained of them.
+    keeper.get(of_own).await.refused(403, "not_allowed");
+    keeper
+        .post(&format!("{of_own}/take"), json!({}))
+        .await
+        .refused(403, "not_allowed");
     keeper
         .post(&format!("{of_built_in}/decide"), decide("author_warned"))
         .await

@@ -283,6 +283,11 @@ pub(crate) fn available_memory() -> Option<u64> {
     let used = fs::read_to_string("/sys/fs/cgroup/memory.current")
         .ok()
         .and_then(|text| text.trim().parse::<u64>().ok());
+    // The files that were read count as used until somebody needs the memory, such as a model's that has just been loaded.
+    let files = fs::read_to_string("/sys/fs/cgroup/memory.stat").unwrap_or_default();
+    let files = files.lines().find_map(|line| line.strip_prefix("inactive_file "));
+    let files = files.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(0);
+    let used = used.map(|used| used.saturating_sub(files));
     let in_group = limit
         .zip(used)
         .map_or(u64::MAX, |(limit, used)| limit.saturating_sub(used));

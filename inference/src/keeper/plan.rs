@@ -397,6 +397,8 @@ impl Plan {
             slot.failed(reason);
             let until = now + slot.wait_after_failures();
             (slot.state, slot.reserved) = (State::Failed { until }, 0);
+            // Nobody is there any more whose answer could end a probe.
+            (slot.is_probing, slot.probe_wanted, slot.measured) = (false, false, 0);
         }
     }
 

@@ -85,9 +85,16 @@ fn capacity(shared: &Shared, state: &mut State) -> u64 {
         state.plan.measured(name, bytes);
         taken = taken.saturating_add(bytes);
     }
+    // What is about to end still has its memory, which nobody counts as free: it comes back in a moment.
+    taken = taken.saturating_add(state.plan.going());
     let free = model::available_memory().unwrap_or(u64::MAX);
-    let all = free.saturating_sub(MEMORY_RESERVE_BYTES).saturating_add(taken);
-    all.min(shared.memory.unwrap_or(u64::MAX))
+    for_models(free, taken).min(shared.memory.unwrap_or(u64::MAX))
+}
+
+/// What models may have of a machine that has so much left while they have so much: less than that, where the machine has less left than it
+/// is to keep.
+const fn for_models(free: u64, taken: u64) -> u64 {
+    free.saturating_add(taken).saturating_sub(MEMORY_RESERVE_BYTES)
 }
 
 /// Bytes of memory that a process has and cannot give back: not those of files, such as the program itself.
@@ -120,14 +127,19 @@ fn obey(shared: &Arc<Shared>, effect: Effect) {
         Effect::Load(name, room) => {
             tracing::info!(model = &*name, room, "a model is loaded");
             let shared = Arc::clone(shared);
-            // Reading a file's header waits for the disk.
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = start(&shared, &name, Some(room)) {
-                    tracing::error!(model = &*name, %error, "a model cannot be loaded");
-                    let now = shared.now();
-                    shared.lock().plan.refused(now, &name, error.to_string());
-                    shared.wake();
-                }
+            tokio::spawn(async move {
+                let (with, its) = (Arc::clone(&shared), Name::clone(&name));
+                // Reading a file's header waits for the disk.
+                let started = tokio::task::spawn_blocking(move || start(&with, &its, Some(room))).await;
+                let reason = match started {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(panic) => panic.to_string(),
+                };
+                tracing::error!(model = &*name, reason, "a model cannot be loaded");
+                let now = shared.now();
+                shared.lock().plan.refused(now, &name, reason);
+                shared.wake();
             });
         }
         Effect::Unload(name) => {
@@ -144,7 +156,10 @@ fn obey(shared: &Arc<Shared>, effect: Effect) {
         }
         Effect::Probe(name) => {
             let engine = shared.lock().engines.get(&name).map(|running| running.engine.clone());
-            let Some(engine) = engine else { return };
+            let Some(engine) = engine else {
+                let now = shared.now();
+                return shared.lock().plan.refused(now, &name, "its engine ended".into());
+            };
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
                 let (is_counted, result) = probe::ask(&engine).await;
@@ -245,4 +260,18 @@ async fn watch(shared: Weak<Shared>, name: Name, engine: Engine) {
     }
     drop(state);
     shared.wake();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red when: models are never told to go on a machine that has hardly anything left.
+    #[test]
+    fn where_the_machine_has_hardly_anything_left_models_may_have_less_than_they_have() {
+        let taken = 4 * MEMORY_RESERVE_BYTES;
+        assert!(for_models(MEMORY_RESERVE_BYTES / 2, taken) < taken);
+        assert_eq!(for_models(MEMORY_RESERVE_BYTES, taken), taken);
+        assert_eq!(for_models(3 * MEMORY_RESERVE_BYTES, 0), 2 * MEMORY_RESERVE_BYTES);
+    }
 }

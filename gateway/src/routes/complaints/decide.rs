@@ -45,20 +45,22 @@ pub(crate) async fn post(
     let (id, complaint) = complaint(&app, &id).await?;
     let decision = Decision::from(request.decision);
     if let Some(decided) = complaint.decided() {
-        // Whoever decided so and was interrupted before it was done asks once more.
-        if (decided.by, decided.decision) != (person.id, decision) {
-            return Err(ApiError::ComplaintDecided);
-        }
-    } else {
-        effect::check(&app, &person, &complaint, decision).await?;
-        note(&app, &person, peer, "complaint.decide", id, word(&request.decision)).await?;
-        let decided = Decided {
-            id: EntryId::new(Timestamp::now(), u128::from_le_bytes(random_bytes())),
-            decision,
-            by: person.id,
+        // Whoever decided so and did not hear that it is done asks once more.
+        return if (decided.by, decided.decision) == (person.id, decision) {
+            Ok(StatusCode::NO_CONTENT)
+        } else {
+            Err(ApiError::ComplaintDecided)
         };
-        app.store.edit(id, ComplaintEdit::Decide(decided)).await?;
     }
+    effect::check(&app, &person, &complaint, decision).await?;
+    note(&app, &person, peer, "complaint.decide", id, word(&request.decision)).await?;
+    // First it is done, then it is said to be: what was interrupted is decided once more, which changes nothing that is done already.
     effect::apply(&app, &person, peer, id, &complaint, decision).await?;
+    let decided = Decided {
+        id: EntryId::new(Timestamp::now(), u128::from_le_bytes(random_bytes())),
+        decision,
+        by: person.id,
+    };
+    app.store.edit(id, ComplaintEdit::Decide(decided)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

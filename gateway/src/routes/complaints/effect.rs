@@ -56,6 +56,15 @@ pub(super) async fn check(
     Ok(())
 }
 
+/// Whether the person may read it. Whom a complaint is about is never told who complained; administrators see everything.
+pub(super) fn check_reading(person: &Person, complaint: &Complaint) -> Result<(), ApiError> {
+    let is_about_them = Some(person.id) == complaint.author;
+    if is_about_them && !person.account.roles.contains(Role::Administrator) {
+        return Err(ApiError::NotAllowed);
+    }
+    Ok(())
+}
+
 /// What the person may decide.
 pub(super) async fn allowed(app: &App, person: &Person, complaint: &Complaint) -> Result<Vec<Decision>, ApiError> {
     let mut allowed = Vec::new();
@@ -79,6 +88,13 @@ pub(super) async fn apply(
     decision: Decision,
 ) -> Result<(), ApiError> {
     let character = complaint.character;
+    if let (Decision::AuthorBlocked, Some(author)) = (decision, complaint.author) {
+        note(app, person, peer, "account.block", author, id.to_string()).await?;
+        match app.people.edit(author, AccountEdit::SetBlocked(true)).await {
+            Ok(()) | Err(StoreError::NotFound | StoreError::Erased) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     match decision {
         Decision::Dismissed | Decision::AuthorWarned => {}
         Decision::CharacterHidden => {
@@ -90,13 +106,6 @@ pub(super) async fn apply(
             note(app, person, peer, "character.block", character, id.to_string()).await?;
             edit(app, character, CharacterEdit::SetRetired(true)).await?;
             uniqueness::release(app, character).await?;
-        }
-    }
-    if let (Decision::AuthorBlocked, Some(author)) = (decision, complaint.author) {
-        note(app, person, peer, "account.block", author, id.to_string()).await?;
-        match app.people.edit(author, AccountEdit::SetBlocked(true)).await {
-            Ok(()) | Err(StoreError::NotFound | StoreError::Erased) => {}
-            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

@@ -44,6 +44,7 @@ pub(crate) async fn get(
     Path(id): Path<String>,
 ) -> Result<Json<ComplaintDetailAnswer>, ApiError> {
     let (id, complaint) = complaint(&app, &id).await?;
+    effect::check_reading(&person, &complaint)?;
     note(&app, &person, peer, "complaint.open", id, String::new()).await?;
     let author = match complaint.author {
         Some(author) => Some(WhoBody::of(&app, author).await?),

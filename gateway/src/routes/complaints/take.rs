@@ -9,7 +9,7 @@ use axum::{
 use crdt::records::complaint::{ComplaintEdit, Taken};
 use keys::Timestamp;
 
-use super::{complaint, note};
+use super::{complaint, effect, note};
 use crate::{
     app::App,
     auth::Person,
@@ -33,6 +33,7 @@ pub(crate) async fn post(
     if complaint.decided().is_some() {
         return Err(ApiError::ComplaintDecided);
     }
+    effect::check_reading(&person, &complaint)?;
     note(&app, &person, peer, "complaint.take", id, String::new()).await?;
     let taken = Taken {
         by: person.id,

@@ -30,7 +30,7 @@ export const complaintsEn = {
   outcomes: {
     dismissed: "A moderator looked at it and found nothing wrong.",
     author_warned: "The author of the character was warned.",
-    character_hidden: "The character is hidden until its author changes it.",
+    character_hidden: "The character is hidden until its author publishes it again.",
     character_blocked: "The character is offered no longer.",
     author_blocked: "The character is offered no longer, and its author is shut out.",
   },

@@ -33,7 +33,7 @@ export const complaintsRu: typeof complaintsEn = {
   outcomes: {
     dismissed: "Модератор посмотрел и нарушений не нашёл.",
     author_warned: "Автор персонажа предупреждён.",
-    character_hidden: "Персонаж скрыт, пока автор его не изменит.",
+    character_hidden: "Персонаж скрыт, пока автор не опубликует его снова.",
     character_blocked: "Персонаж больше не предлагается.",
     author_blocked: "Персонаж больше не предлагается, доступ его автора закрыт.",
   },

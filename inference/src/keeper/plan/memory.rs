@@ -15,6 +15,12 @@ impl Plan {
         self.slots.values().map(Slot::committed).sum()
     }
 
+    /// Bytes that models have whose engines are about to end.
+    pub fn going(&self) -> u64 {
+        let going = self.slots.values().filter(|slot| slot.state == State::Unloading);
+        going.map(|slot| slot.measured).sum()
+    }
+
     fn free(&self) -> u64 {
         self.capacity.saturating_sub(self.committed())
     }

@@ -276,6 +276,21 @@ fn one_that_fails_its_probe_is_told_to_nobody_and_comes_back_by_itself() {
     assert_eq!(condition(&plan, now, 0), Condition::Loaded);
 }
 
+/// Red when one whose engine ended in the middle of a probe waits for that probe for ever.
+#[test]
+fn one_whose_engine_is_lost_during_a_probe_comes_back() {
+    let (mut plan, mut now) = plan(&[100, 100], 1000, &[0]);
+    plan.trouble(&name(0));
+    assert_eq!(plan.step(now, 1000 * MEGABYTE), [Effect::Probe(name(0))]);
+    plan.refused(now, &name(0), "its engine ended".into());
+    plan.probed(now, &name(0), Err("its engine ended".into()));
+    assert!(matches!(condition(&plan, now, 0), Condition::Failed { .. }));
+    now += HOUR;
+    let _ticket = plan.want(now, &name(0)).unwrap();
+    obey(&mut plan, &mut now, 1000);
+    assert_eq!(condition(&plan, now, 0), Condition::Loaded);
+}
+
 #[test]
 fn one_that_fails_again_and_again_is_loaded_anew_after_growing_waits() {
     let (mut plan, mut now) = plan(&[100], 1000, &[0]);
@@ -352,6 +367,8 @@ fn where_the_machine_is_short_of_memory_idle_models_go_one_by_one_but_not_the_ma
     let short = 150 * MEGABYTE;
     assert_eq!(unloads(&plan.step(now, short)).len(), 1);
     assert_eq!(unloads(&plan.step(now, short)), [], "the first has not gone yet");
+    // What it still has comes back: to whoever it makes room for that is memory.
+    assert_eq!(plan.going(), 100 * MEGABYTE);
     let view = plan.view(now);
     let going = view.iter().find(|view| view.condition == Condition::OnDisk).unwrap();
     plan.unloaded(now, &going.name.clone());
