@@ -42,6 +42,25 @@ impl AuditLog {
         (Self(notes), Writer { store, document: None }.run(queue))
     }
 
+    /// Writes down what a person is about to do to a record that others see.
+    pub(crate) async fn note_of(
+        &self,
+        person: &Person,
+        peer: Peer,
+        action: &str,
+        subject: ContentId,
+        detail: &str,
+    ) -> Result<(), ApiError> {
+        self.note(Act {
+            by: Some(person),
+            action,
+            subject: subject.to_string(),
+            detail: detail.to_owned(),
+            peer,
+        })
+        .await
+    }
+
     /// Writes an act down; it is on disk when this returns.
     pub(crate) async fn note(&self, act: Act<'_>) -> Result<(), ApiError> {
         let device = act.by.and_then(|person| {

@@ -103,6 +103,15 @@ impl People {
         Ok(account)
     }
 
+    /// What an account is called now; `None` when it is gone.
+    pub(crate) async fn name(&self, id: ContentId) -> Result<Option<String>, StoreError> {
+        match self.read(id).await {
+            Ok(account) => Ok(Some(account.name.text().to_owned())),
+            Err(StoreError::NotFound | StoreError::Erased) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// An account of which a change was just heard: the notice may not have thrown the copy away yet.
     pub(crate) async fn read_anew(&self, id: ContentId) -> Result<Arc<Account>, StoreError> {
         self.known().changed(id);

@@ -125,6 +125,12 @@ impl Character {
         Some(&version.definition)
     }
 
+    /// What whoever begins a chat chats with; `None` while nothing is published, and when it was deleted.
+    #[must_use]
+    pub fn offered(&self) -> Option<&Definition> {
+        self.definition().filter(|_| !self.retired)
+    }
+
     /// A version by its id.
     #[must_use]
     pub fn version(&self, id: EntryId) -> Option<&CharacterVersion> {

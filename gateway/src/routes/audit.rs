@@ -3,7 +3,7 @@
 pub(crate) mod export;
 pub(crate) mod list;
 
-use crdt::{StoreError, records::audit::AuditEvent};
+use crdt::records::audit::AuditEvent;
 use keys::ContentId;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -61,12 +61,8 @@ impl ActBody {
 }
 
 async fn name_of(app: &App, id: Option<&str>) -> Result<Option<String>, ApiError> {
-    let Some(id) = id.and_then(ContentId::parse) else {
-        return Ok(None);
-    };
-    match app.people.read(id).await {
-        Ok(account) => Ok(Some(account.name.text().to_owned())),
-        Err(StoreError::NotFound | StoreError::Erased) => Ok(None),
-        Err(error) => Err(error.into()),
+    match id.and_then(ContentId::parse) {
+        Some(id) => Ok(app.people.name(id).await?),
+        None => Ok(None),
     }
 }

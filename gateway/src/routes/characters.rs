@@ -33,7 +33,7 @@ use crdt::{
 };
 use keys::{ContentId, Timestamp, identity::random_bytes};
 
-use crate::{app::App, audit::Act, auth::Person, error::ApiError, idle::Peer, limits::PICTURE_BYTES_MAX, may};
+use crate::{app::App, auth::Person, error::ApiError, limits::PICTURE_BYTES_MAX, may};
 
 /// The endpoints under `/api/v1/characters`.
 pub(crate) fn router() -> Router<Arc<App>> {
@@ -70,25 +70,6 @@ async fn own_character(app: &App, person: &Person, id: &str) -> Result<(ContentI
     let (id, character) = character(app, id).await?;
     may::change_character(person, &character)?;
     Ok((id, character))
-}
-
-/// Writes into the audit log what somebody is about to do to a character that others see.
-async fn note(
-    app: &App,
-    person: &Person,
-    peer: Peer,
-    action: &str,
-    id: ContentId,
-    detail: &str,
-) -> Result<(), ApiError> {
-    let act = Act {
-        by: Some(person),
-        action,
-        subject: id.to_string(),
-        detail: detail.to_owned(),
-        peer,
-    };
-    app.audit.note(act).await
 }
 
 /// The id of a version that is newer than those there are, also when this clock is behind another node's.

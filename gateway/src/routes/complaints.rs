@@ -16,15 +16,12 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use crdt::{
-    StoreError,
-    records::complaint::{Complaint, ComplaintReason, ComplaintState, Decided, Decision},
-};
+use crdt::records::complaint::{Complaint, ComplaintReason, ComplaintState, Decided, Decision};
 use keys::ContentId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{app::App, audit::Act, auth::Person, error::ApiError, idle::Peer};
+use crate::{app::App, error::ApiError};
 
 /// The endpoints under `/api/v1/complaints`.
 pub(crate) fn router() -> Router<Arc<App>> {
@@ -165,14 +162,9 @@ pub(crate) struct WhoBody {
 
 impl WhoBody {
     pub(crate) async fn of(app: &App, id: ContentId) -> Result<Self, ApiError> {
-        let name = match app.people.read(id).await {
-            Ok(account) => Some(account.name.text().to_owned()),
-            Err(StoreError::NotFound | StoreError::Erased) => None,
-            Err(error) => return Err(error.into()),
-        };
         Ok(Self {
             id: id.to_string(),
-            name,
+            name: app.people.name(id).await?,
         })
     }
 }
@@ -243,25 +235,6 @@ impl ComplaintRow {
 async fn complaint(app: &App, id: &str) -> Result<(ContentId, Complaint), ApiError> {
     let id = ContentId::parse(id).ok_or(ApiError::NotFound)?;
     Ok((id, app.store.read(id).await?))
-}
-
-/// Writes into the audit log what somebody is about to do with a complaint.
-async fn note(
-    app: &App,
-    person: &Person,
-    peer: Peer,
-    action: &str,
-    id: ContentId,
-    detail: String,
-) -> Result<(), ApiError> {
-    let act = Act {
-        by: Some(person),
-        action,
-        subject: id.to_string(),
-        detail,
-        peer,
-    };
-    app.audit.note(act).await
 }
 
 /// A name as the API says it, for the log.

@@ -1,5 +1,6 @@
 //! Lists in pages: where one begins, how long it is, and where the next one begins.
 
+use keys::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -45,6 +46,11 @@ pub(crate) fn page<T>(
         None
     };
     Ok((page, next))
+}
+
+/// The key of an entry in a list that has the newest first.
+pub(crate) fn newest_first(at: Timestamp, id: impl std::fmt::Display) -> String {
+    format!("{:016x}{id}", u64::MAX - at.0)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crdt::{
         complaint::{Complaint, Decision},
     },
 };
-use keys::ContentId;
+use keys::{ContentId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,7 +21,7 @@ use crate::{
     routes::{
         Json, Query,
         complaints::{AboutBody, DecisionBody, ReasonBody},
-        page::{PageQuery, page},
+        page::{PageQuery, newest_first, page},
     },
 };
 
@@ -90,6 +90,6 @@ pub(crate) async fn get(
 }
 
 fn cursor((id, complaint): &(ContentId, Complaint)) -> String {
-    let at = complaint.decided().map_or(0, |decided| decided.id.at().0);
-    format!("{:016x}{id}", u64::MAX - at)
+    let at = complaint.decided().map_or(Timestamp(0), |decided| decided.id.at());
+    newest_first(at, id)
 }

@@ -57,7 +57,7 @@ pub(crate) async fn publish(
         Err(ApiError::Character(CharacterError::NameTaken(_) | CharacterError::PromptTaken(_))) | Ok(_) => {}
         Err(error) => return Err(error),
     }
-    super::note(&app, &person, peer, "character.publish", id, &note).await?;
+    app.audit.note_of(&person, peer, "character.publish", id, &note).await?;
     let edit = CharacterEdit::Publish {
         id: next_version(&character),
         by: Some(person.id),

@@ -8,7 +8,7 @@ use axum::{
 };
 use crdt::records::character::CharacterEdit;
 
-use super::{note, own_character, uniqueness};
+use super::{own_character, uniqueness};
 use crate::{
     app::App,
     auth::Person,
@@ -28,7 +28,9 @@ pub(crate) async fn retire(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let (id, character) = own_character(&app, &person, &id).await?;
-    note(&app, &person, peer, "character.delete", id, &character.draft.name).await?;
+    app.audit
+        .note_of(&person, peer, "character.delete", id, &character.draft.name)
+        .await?;
     app.store.edit(id, CharacterEdit::SetRetired(true)).await?;
     uniqueness::release(&app, id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -10,7 +10,7 @@ use crdt::records::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{bodies::EditorBody, next_version, note, own_character, read, uniqueness};
+use super::{bodies::EditorBody, next_version, own_character, read, uniqueness};
 use crate::{
     app::App,
     auth::Person,
@@ -44,7 +44,9 @@ pub(crate) async fn roll_back(
     let old = character.version(to).ok_or(ApiError::NotFound)?.definition.clone();
     // Somebody may have taken the old name or prompt meanwhile.
     uniqueness::check(&app, Some(id), &old).await?;
-    note(&app, &person, peer, "character.roll_back", id, &request.version).await?;
+    app.audit
+        .note_of(&person, peer, "character.roll_back", id, &request.version)
+        .await?;
     let edit = CharacterEdit::RollBack {
         to,
         id: next_version(&character),

@@ -8,7 +8,7 @@ use axum::{
 };
 use crdt::records::character::CharacterEdit;
 
-use super::{note, own_character};
+use super::own_character;
 use crate::{
     app::App,
     auth::Person,
@@ -28,7 +28,7 @@ pub(crate) async fn withdraw(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let (id, _) = own_character(&app, &person, &id).await?;
-    note(&app, &person, peer, "character.withdraw", id, "").await?;
+    app.audit.note_of(&person, peer, "character.withdraw", id, "").await?;
     app.store.edit(id, CharacterEdit::Withdraw).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -14,7 +14,7 @@ use keys::{Timestamp, identity::random_bytes};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{DecisionBody, complaint, effect, note, word};
+use super::{DecisionBody, complaint, effect, word};
 use crate::{
     app::App,
     auth::Person,
@@ -53,7 +53,9 @@ pub(crate) async fn post(
         };
     }
     effect::check(&app, &person, &complaint, decision).await?;
-    note(&app, &person, peer, "complaint.decide", id, word(&request.decision)).await?;
+    app.audit
+        .note_of(&person, peer, "complaint.decide", id, &word(&request.decision))
+        .await?;
     // First it is done, then it is said to be: what was interrupted is decided once more, which changes nothing that is done already.
     effect::apply(&app, &person, peer, id, &complaint, decision).await?;
     let decided = Decided {

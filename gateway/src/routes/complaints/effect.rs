@@ -10,7 +10,6 @@ use crdt::{
 };
 use keys::ContentId;
 
-use super::note;
 use crate::{
     app::App,
     auth::Person,
@@ -89,7 +88,9 @@ pub(super) async fn apply(
 ) -> Result<(), ApiError> {
     let character = complaint.character;
     if let (Decision::AuthorBlocked, Some(author)) = (decision, complaint.author) {
-        note(app, person, peer, "account.block", author, id.to_string()).await?;
+        app.audit
+            .note_of(person, peer, "account.block", author, &id.to_string())
+            .await?;
         match app.people.edit(author, AccountEdit::SetBlocked(true)).await {
             Ok(()) | Err(StoreError::NotFound | StoreError::Erased) => {}
             Err(error) => return Err(error.into()),
@@ -98,12 +99,16 @@ pub(super) async fn apply(
     match decision {
         Decision::Dismissed | Decision::AuthorWarned => {}
         Decision::CharacterHidden => {
-            note(app, person, peer, "character.withdraw", character, id.to_string()).await?;
+            app.audit
+                .note_of(person, peer, "character.withdraw", character, &id.to_string())
+                .await?;
             edit(app, character, CharacterEdit::Withdraw).await?;
         }
         // As if its author had deleted it.
         Decision::CharacterBlocked | Decision::AuthorBlocked => {
-            note(app, person, peer, "character.block", character, id.to_string()).await?;
+            app.audit
+                .note_of(person, peer, "character.block", character, &id.to_string())
+                .await?;
             edit(app, character, CharacterEdit::SetRetired(true)).await?;
             uniqueness::release(app, character).await?;
         }

@@ -16,7 +16,7 @@ use keys::{ContentId, Timestamp};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{ReasonBody, mine::OwnComplaintBody, note, word};
+use super::{ReasonBody, mine::OwnComplaintBody, word};
 use crate::{
     app::App,
     auth::Person,
@@ -108,7 +108,9 @@ pub(crate) async fn post(
         decisions: Vec::new(),
     };
     let id = app.store.create(complaint.clone()).await?;
-    note(&app, &person, peer, "complaint.make", id, word(&request.reason)).await?;
+    app.audit
+        .note_of(&person, peer, "complaint.make", id, &word(&request.reason))
+        .await?;
     Ok((StatusCode::CREATED, Json(OwnComplaintBody::of(id, &complaint))))
 }
 
@@ -139,8 +141,7 @@ async fn seen(app: &App, person: &Person, about: &AboutRequest) -> Result<Seen, 
             let id = ContentId::parse(character_id).ok_or(ApiError::NotFound)?;
             let character: Character = app.store.read(id).await?;
             // Of what is not offered a person sees nothing.
-            let definition = character.definition().filter(|_| !character.retired);
-            let definition = definition.ok_or(ApiError::NotFound)?;
+            let definition = character.offered().ok_or(ApiError::NotFound)?;
             let parts = [definition.description.clone(), greeting(definition, person)];
             Ok(Seen {
                 character: id,

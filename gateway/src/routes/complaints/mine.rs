@@ -15,7 +15,7 @@ use crate::{
     error::{ApiError, ErrorBody},
     routes::{
         Json, Query,
-        page::{PageQuery, page},
+        page::{PageQuery, newest_first, page},
     },
 };
 
@@ -92,5 +92,5 @@ pub(crate) async fn get(
 }
 
 fn cursor((id, complaint): &(ContentId, Complaint)) -> String {
-    format!("{:016x}{id}", u64::MAX - complaint.created.0)
+    newest_first(complaint.created, id)
 }

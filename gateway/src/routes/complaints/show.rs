@@ -6,7 +6,7 @@ use axum::extract::{ConnectInfo, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ComplaintRow, DecidedBody, DecisionBody, WhoBody, complaint, effect, note};
+use super::{ComplaintRow, DecidedBody, DecisionBody, WhoBody, complaint, effect};
 use crate::{
     app::App,
     auth::Person,
@@ -45,7 +45,7 @@ pub(crate) async fn get(
 ) -> Result<Json<ComplaintDetailAnswer>, ApiError> {
     let (id, complaint) = complaint(&app, &id).await?;
     effect::check_reading(&person, &complaint)?;
-    note(&app, &person, peer, "complaint.open", id, String::new()).await?;
+    app.audit.note_of(&person, peer, "complaint.open", id, "").await?;
     let author = match complaint.author {
         Some(author) => Some(WhoBody::of(&app, author).await?),
         None => None,

@@ -9,7 +9,7 @@ use axum::{
 use crdt::records::complaint::{ComplaintEdit, Taken};
 use keys::Timestamp;
 
-use super::{complaint, effect, note};
+use super::{complaint, effect};
 use crate::{
     app::App,
     auth::Person,
@@ -34,7 +34,7 @@ pub(crate) async fn post(
         return Err(ApiError::ComplaintDecided);
     }
     effect::check_reading(&person, &complaint)?;
-    note(&app, &person, peer, "complaint.take", id, String::new()).await?;
+    app.audit.note_of(&person, peer, "complaint.take", id, "").await?;
     let taken = Taken {
         by: person.id,
         at: Timestamp::now(),

@@ -19,7 +19,7 @@ use crate::{
     routes::{
         Json, Query,
         complaints::WhoBody,
-        page::{PageQuery, page},
+        page::{PageQuery, newest_first, page},
     },
 };
 
@@ -158,7 +158,7 @@ impl Known {
 }
 
 fn cursor((ticket, invite): &(NodeId, Known)) -> String {
-    format!("{:016x}{ticket}", u64::MAX - invite.since().0)
+    newest_first(invite.since(), ticket)
 }
 
 #[cfg(test)]

@@ -34,9 +34,8 @@ pub(crate) async fn create(
     Json(request): Json<NewSessionRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     let character = ContentId::parse(&request.character_id).ok_or(ApiError::NotFound)?;
-    let offered: Character = app.store.read(character).await?;
     // What its author withdrew or a moderator took away is begun by nobody; chats with it go on.
-    if offered.retired || offered.definition().is_none() {
+    if app.store.read::<Character>(character).await?.offered().is_none() {
         return Err(ApiError::NotFound);
     }
     let session = Session::new(person.id, character, Timestamp::now());
