@@ -209,7 +209,7 @@ pub(crate) fn spawn(
     let actor = Actor {
         key: key.clone(),
         swarm,
-        reach: reach::Reach::new(settings, outputs.reach.clone()),
+        reach: reach::Reach::new(settings, medium, outputs.reach.clone()),
         outputs,
         started: Instant::now(),
         plan: plan(settings, key.id(), medium),

@@ -45,6 +45,13 @@ enum State {
     },
 }
 
+impl State {
+    /// Whether it counts against the links that a node keeps by dialling.
+    const fn is_busy(&self) -> bool {
+        matches!(self, Self::Dialing { .. } | Self::Connected { ours: true })
+    }
+}
+
 /// What a node says of the ways to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ways {
@@ -119,6 +126,15 @@ impl Target {
         all
     }
 
+    /// When it is next due, if `room` says whether one more may be dialled.
+    fn due_at(&self, room: bool) -> Option<Elapsed> {
+        match self.state {
+            State::Connected { .. } => None,
+            State::Waiting { until } => (room && self.has_way()).then_some(until),
+            State::Dialing { .. } => self.further_at(),
+        }
+    }
+
     /// When its further ways are due, if they are to be tried at all.
     fn further_at(&self) -> Option<Elapsed> {
         match self.state {
@@ -155,6 +171,8 @@ pub(crate) struct DialPlan {
     targets: BTreeMap<NodeId, Target>,
     /// Nothing: it dials everybody.
     few: Option<Few>,
+    /// How many targets count against [`Few::max`].
+    busy: usize,
     /// When something is due, as long as nothing has changed since that was looked for: it is asked for all the time.
     next: Option<Option<Elapsed>>,
 }
@@ -170,9 +188,34 @@ impl DialPlan {
 
     /// How many more may be dialled now.
     fn room(&self) -> usize {
-        let Some(few) = &self.few else { return usize::MAX };
-        let counts = |target: &&Target| matches!(target.state, State::Dialing { .. } | State::Connected { ours: true });
-        few.max.saturating_sub(self.targets.values().filter(counts).count())
+        self.few
+            .as_ref()
+            .map_or(usize::MAX, |few| few.max.saturating_sub(self.busy))
+    }
+
+    /// Puts a target into another state.
+    fn enter(&mut self, node: &NodeId, state: State) {
+        if let Some(target) = self.targets.get_mut(node) {
+            let before = std::mem::replace(&mut target.state, state);
+            self.busy = self.busy + usize::from(target.state.is_busy()) - usize::from(before.is_busy());
+            self.next = None;
+        }
+    }
+
+    /// Something new is known of a target: one that waits is tried at once. Nothing else can be due earlier than it was, so that what is said
+    /// of a thousand nodes does not have a thousand looked at each time.
+    fn try_at_once(&mut self, node: &NodeId, now: Elapsed) {
+        let room = self.room() > 0;
+        let Some(target) = self.targets.get_mut(node) else {
+            return;
+        };
+        if let State::Waiting { until } = &mut target.state {
+            *until = now;
+        }
+        let due = target.due_at(room);
+        if let (Some(known), Some(due)) = (&mut self.next, due) {
+            *known = Some(known.map_or(due, |known| known.min(due)));
+        }
     }
 
     /// Who is waiting to be dialled and may be, in the order in which to.
@@ -195,7 +238,6 @@ impl DialPlan {
         addresses: impl IntoIterator<Item = SocketAddr>,
         now: Elapsed,
     ) -> bool {
-        self.next = None;
         let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
         let mut news = false;
         for address in addresses {
@@ -203,34 +245,28 @@ impl DialPlan {
                 news |= target.addresses.insert(address);
             }
         }
-        if let (true, State::Waiting { until }) = (news, &mut target.state) {
-            *until = now;
+        if news {
+            self.try_at_once(&node, now);
         }
         news
     }
 
     /// Remembers an address that was called out on the local network; a new one is tried at once.
     pub(crate) fn learn_nearby(&mut self, node: NodeId, address: SocketAddr, now: Elapsed) {
-        self.next = None;
         let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
         if target.nearby.contains(&address) {
             return;
         }
         target.nearby.push_front(address);
         target.nearby.truncate(NEARBY_ADDRESSES_MAX);
-        if let State::Waiting { until } = &mut target.state {
-            *until = now;
-        }
+        self.try_at_once(&node, now);
     }
 
     /// Takes what a node says itself; it replaces what it said before. A new way is tried at once.
     pub(crate) fn hinted(&mut self, node: NodeId, ways: Ways, now: Elapsed) {
-        self.next = None;
         let target = self.targets.entry(node).or_insert_with(|| Target::new(now));
-        let news = ways != target.hinted;
-        target.hinted = ways;
-        if let (true, State::Waiting { until }) = (news, &mut target.state) {
-            *until = now;
+        if std::mem::replace(&mut target.hinted, ways) != target.hinted {
+            self.try_at_once(&node, now);
         }
     }
 
@@ -239,15 +275,13 @@ impl DialPlan {
         self.next = None;
         let mut due = Vec::new();
         for node in self.waiting(now) {
-            let Some(target) = self.targets.get_mut(&node) else {
-                continue;
-            };
-            let addresses = target.all_addresses();
-            target.state = State::Dialing {
+            let addresses = self.all_addresses(&node);
+            let state = State::Dialing {
                 since: now,
                 under_way: u8::from(!addresses.is_empty()),
                 further: false,
             };
+            self.enter(&node, state);
             if !addresses.is_empty() {
                 due.push((node, addresses));
             }
@@ -282,19 +316,13 @@ impl DialPlan {
 
     fn look_for_next(&self) -> Option<Elapsed> {
         let room = self.room() > 0;
-        let untils = self.targets.values().filter_map(|target| match target.state {
-            State::Connected { .. } => None,
-            State::Waiting { until } => (room && target.has_way()).then_some(until),
-            State::Dialing { .. } => target.further_at(),
-        });
-        untils.min()
+        self.targets.values().filter_map(|target| target.due_at(room)).min()
     }
 
     /// A link stands; `ours` says whether this node dialled.
     pub(crate) fn connected(&mut self, node: &NodeId, ours: bool) {
-        self.next = None;
+        self.enter(node, State::Connected { ours });
         if let Some(target) = self.targets.get_mut(node) {
-            target.state = State::Connected { ours };
             target.failures = 0;
         }
     }
@@ -322,36 +350,31 @@ impl DialPlan {
             return;
         }
         target.failures = target.failures.saturating_add(1);
-        target.state = State::Waiting {
-            until: now + backoff((REDIAL_FIRST, REDIAL_MAX), target.failures, jitter),
-        };
+        let until = now + backoff((REDIAL_FIRST, REDIAL_MAX), target.failures, jitter);
+        self.enter(node, State::Waiting { until });
     }
 
     /// A link that stood is gone.
     pub(crate) fn lost(&mut self, node: &NodeId, now: Elapsed, jitter: f64) {
-        self.next = None;
+        let until = now + REDIAL_FIRST.mul_f64(jitter);
+        self.enter(node, State::Waiting { until });
         if let Some(target) = self.targets.get_mut(node) {
             target.failures = 0;
-            target.state = State::Waiting {
-                until: now + REDIAL_FIRST.mul_f64(jitter),
-            };
         }
     }
 
     /// The other side says that we are no member: only a person can change that, so ask seldom.
     pub(crate) fn refused(&mut self, node: &NodeId, now: Elapsed) {
-        self.next = None;
-        if let Some(target) = self.targets.get_mut(node) {
-            target.state = State::Waiting {
-                until: now + REDIAL_REFUSED,
-            };
-        }
+        let until = now + REDIAL_REFUSED;
+        self.enter(node, State::Waiting { until });
     }
 
     /// A node is a member no longer: it is not dialled again.
     pub(crate) fn forget(&mut self, node: &NodeId) {
-        self.next = None;
-        self.targets.remove(node);
+        if let Some(gone) = self.targets.remove(node) {
+            self.busy -= usize::from(gone.state.is_busy());
+            self.next = None;
+        }
     }
 
     /// The addresses known of a node.

@@ -65,6 +65,15 @@ impl AddressHint {
         Ok((signed.author(), signed.open()?))
     }
 
+    /// Whose a record claims to be, and its number, without verifying it.
+    fn claims(bytes: &[u8]) -> Result<(NodeId, u64), SignedError> {
+        if bytes.len() > HINT_BYTES_MAX {
+            return Err(SignedError::TooLarge(bytes.len()));
+        }
+        let signed = Signed::<Self>::from_bytes(bytes)?;
+        Ok((signed.author(), signed.claim()?.number))
+    }
+
     fn is_bounded(&self) -> bool {
         self.addresses.len() <= ADDRESSES_PER_NODE_MAX
             && self.websockets.len() <= ADDRESSES_PER_NODE_MAX
@@ -130,6 +139,12 @@ impl HintBook {
         (own, roster): (NodeId, &Roster),
         now: Timestamp,
     ) -> Result<NodeId, HintRefused> {
+        // Several neighbours tell the same. Whether the signature of what is not newer holds makes no difference.
+        let claims = AddressHint::claims(bytes)?;
+        let known = self.known.get(&claims.0);
+        if known.is_some_and(|known| claims.1 <= known.hint.number) {
+            return Err(HintRefused::Old);
+        }
         let (author, hint) = AddressHint::open(bytes)?;
         if !hint.is_bounded() {
             return Err(HintRefused::Overfull);
@@ -147,9 +162,6 @@ impl HintBook {
             return Err(HintRefused::Ended);
         }
         if let Some(before) = self.known.get(&author) {
-            if hint.number <= before.hint.number {
-                return Err(HintRefused::Old);
-            }
             // Whoever says something new all the time would have every node verify and forward all the time.
             if hint.made.0 < before.hint.made.0.saturating_add(HINT_SOONEST_MS) {
                 return Err(HintRefused::TooSoon);
@@ -189,10 +201,10 @@ impl HintBook {
         gone
     }
 
-    /// What the hints streams pass on.
-    pub(crate) fn shared(&self) -> Shared {
-        let entry = |(node, known): (&NodeId, &Known)| (*node, (known.hint.number, known.bytes.clone()));
-        self.known.iter().map(entry).collect()
+    /// What the hints streams pass on of a node.
+    pub(crate) fn record(&self, node: &NodeId) -> Option<(u64, Arc<[u8]>)> {
+        let known = self.known.get(node)?;
+        Some((known.hint.number, known.bytes.clone()))
     }
 }
 

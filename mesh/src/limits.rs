@@ -370,6 +370,12 @@ pub const LINK_STATE_AGAIN: Duration = Duration::from_secs(300);
 pub const LINK_STATE_GAP: Duration = Duration::from_secs(1);
 /// And of links that have become faster or slower by a quarter at most this often.
 pub const LINK_STATE_DRIFT_GAP: Duration = Duration::from_secs(30);
+/// All nodes together tell of their links that changed about so many times a second, however many there are: each node verifies each.
+pub const LINK_STATES_PER_SECOND: f64 = 20.0;
+/// So often a node that has been quiet tells of them at once, before it waits for its turn.
+pub const LINK_STATE_AT_ONCE: f64 = 1.0;
+/// What has come of the graph is handed to its readers at most this often: in a large mesh several states come at once.
+pub const LINK_STATE_PUBLISH: Duration = Duration::from_millis(100);
 /// How often a node looks at its own links.
 pub const LINKS_LOOK: Duration = Duration::from_secs(1);
 /// How often neighbours are told of what is new: several pieces of news share a frame.
@@ -380,6 +386,8 @@ pub const LINK_STATE_FRAME_BYTES_MAX: usize = 40 * 1024;
 pub const LINK_STATE_FRAME_BYTES: usize = 8 * 1024;
 /// Stamps in one frame.
 pub const LINK_STATE_STAMPS_MAX: usize = 1024;
+/// Room for so many stamps of the other side is kept between two looks.
+pub const LINK_STATE_THEIRS_KEPT: usize = 64;
 /// What was asked for and has not come in this time is asked of another neighbour.
 pub const LINK_STATE_ASK_AGAIN: Duration = Duration::from_secs(3);
 /// A stream about links that broke is opened again after this.

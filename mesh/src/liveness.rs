@@ -166,6 +166,8 @@ pub struct Liveness {
     links: BTreeMap<Tag, Link>,
     /// Members that may be suspect, so that a tick need not look at all.
     suspects: BTreeSet<Tag>,
+    /// Members of whom something was noted since the last [`Liveness::take_noted`].
+    noted: BTreeSet<Tag>,
     rumours: Rumours,
     ticked: Duration,
     /// When some neighbour was last heard.
@@ -193,6 +195,7 @@ impl Liveness {
             members: BTreeMap::new(),
             links: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            noted: BTreeSet::new(),
             rumours: Rumours::default(),
             ticked: now,
             in_touch: now,
@@ -253,6 +256,14 @@ impl Liveness {
         self.members.get(&tag).map(|member| member.heard)
     }
 
+    /// The members of whom something may be different than when this was last asked. In a large mesh they are few of many.
+    pub fn take_noted(&mut self) -> BTreeSet<Tag> {
+        let mut noted = std::mem::take(&mut self.noted);
+        // Whether one is heard all the same depends on the time.
+        noted.extend(&self.suspects);
+        noted
+    }
+
     /// A link stands: each side tells the other all it knows.
     pub fn link_up(&mut self, tag: Tag, now: Duration) -> Vec<Outgoing> {
         if !self.members.contains_key(&tag) {
@@ -298,6 +309,7 @@ impl Liveness {
         link.asked = None;
         self.in_touch = self.in_touch.max(now);
         member.heard = member.heard.max(now);
+        self.noted.insert(tag);
         // It speaks, and others think that it is gone: only it can contradict.
         match member.health {
             Health::Gone if member.claim.standing != Standing::Left => self.tell_itself(tag),
@@ -318,6 +330,7 @@ impl Liveness {
             Message::Vouch(target) => {
                 if let Some(member) = self.members.get_mut(&target) {
                     member.heard = now;
+                    self.noted.insert(target);
                 }
                 if let Some(link) = self.links.get_mut(&target).filter(|link| link.up) {
                     link.vouched = now.saturating_sub(LIVENESS_SILENT_AFTER / 2);
@@ -369,6 +382,7 @@ impl Liveness {
             return vec![];
         };
         let known = member.claim.incarnation;
+        self.noted.insert(tag);
         match rumour {
             Rumour::Alive(_, claim) if claim.incarnation > known || matches!(member.health, Health::Unseen) => {
                 member.heard = now;
@@ -527,6 +541,7 @@ impl Liveness {
         {
             let incarnation = member.claim.incarnation;
             self.suspects.insert(tag);
+            self.noted.insert(tag);
             self.rumours.add(Rumour::Suspect {
                 about: tag,
                 incarnation,
@@ -542,8 +557,9 @@ impl Liveness {
 
     /// Those that did not contradict in time are gone.
     fn bury(&mut self, now: Duration) {
-        let (members, rumours) = (&mut self.members, &mut self.rumours);
+        let (members, rumours, noted) = (&mut self.members, &mut self.rumours, &mut self.noted);
         self.suspects.retain(|tag| {
+            noted.insert(*tag);
             let Some(member) = members.get_mut(tag) else {
                 return false;
             };
@@ -581,6 +597,7 @@ impl Liveness {
             let silent = isolated || now.saturating_sub(member.heard) >= patience;
             if silent && !linked.contains(tag) && !matches!(member.health, Health::Gone) {
                 member.become_gone(now);
+                self.noted.insert(*tag);
             }
         }
     }

@@ -62,6 +62,11 @@ pub(crate) struct Held {
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
     states: BTreeMap<NodeId, Arc<Held>>,
+    /// The same in the order in which they came, so that what is new can be told without looking at all.
+    arrivals: BTreeMap<u64, NodeId>,
+    /// The place of each in it.
+    places: HashMap<NodeId, u64>,
+    next_place: u64,
     /// Members by the beginnings of their ids.
     members: Arc<HashMap<ShortNode, NodeId>>,
 }
@@ -107,6 +112,7 @@ impl Topology {
             return false;
         }
         self.states.retain(|node, _| members.contains_key(&ShortNode::of(node)));
+        self.forget_places();
         self.members = Arc::new(members);
         true
     }
@@ -120,6 +126,11 @@ impl Topology {
         let room = known.is_some() || self.states.len() < LINK_STATES_MAX;
         if is_member && is_newer && room {
             self.states.insert(node, Arc::new(held));
+            self.next_place += 1;
+            if let Some(before) = self.places.insert(node, self.next_place) {
+                self.arrivals.remove(&before);
+            }
+            self.arrivals.insert(self.next_place, node);
         }
         is_member && is_newer && room
     }
@@ -129,18 +140,41 @@ impl Topology {
         let before = self.states.len();
         self.states
             .retain(|_, held| now.saturating_duration_since(held.made) < LINK_STATE_KEPT);
-        before != self.states.len()
+        let some = before != self.states.len();
+        if some {
+            self.forget_places();
+        }
+        some
     }
 
-    /// The stamp of every state that is held.
-    pub(crate) fn stamps(&self) -> impl Iterator<Item = (ShortNode, Stamp)> {
-        self.states
-            .iter()
-            .map(|(node, held)| (ShortNode::of(node), held.state.stamp))
+    fn forget_places(&mut self) {
+        self.arrivals.retain(|_, node| self.states.contains_key(node));
+        self.places.retain(|node, _| self.states.contains_key(node));
+    }
+
+    /// The stamp of every state that came after place `after`, in the order in which they came.
+    pub(crate) fn stamps(&self, after: u64) -> impl Iterator<Item = (ShortNode, Stamp)> {
+        let nodes = self.arrivals.range(after.saturating_add(1)..).map(|(_, node)| node);
+        nodes.filter_map(|node| Some((ShortNode::of(node), self.states.get(node)?.state.stamp)))
+    }
+
+    /// The place of the last that came.
+    pub(crate) const fn last_place(&self) -> u64 {
+        self.next_place
+    }
+
+    /// How many members the mesh has.
+    pub(crate) fn members(&self) -> usize {
+        self.members.len()
     }
 
     pub(crate) fn held(&self, node: ShortNode) -> Option<&Arc<Held>> {
         self.states.get(self.members.get(&node)?)
+    }
+
+    /// Whether a state of a node is held that is as new.
+    pub(crate) fn holds(&self, node: &NodeId, stamp: Stamp) -> bool {
+        self.states.get(node).is_some_and(|held| held.state.stamp >= stamp)
     }
 
     /// Whether a member has this beginning of its id.

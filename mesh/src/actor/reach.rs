@@ -41,7 +41,7 @@ use crate::{
     reach::{Observations, Reachability},
     relays::RelayPlan,
     streams::OpenError,
-    transport,
+    transport::{self, Medium},
 };
 
 mod relaying;
@@ -78,6 +78,8 @@ struct NextTry {
 pub(super) struct Reach {
     /// Whether relays are used and this node may be one.
     relaying: bool,
+    /// Whether where packets come from says anything: in one memory, each connection comes from another made-up place.
+    observing: bool,
     /// Whether the operator has named a public address.
     declared: bool,
     websockets: Vec<SocketAddr>,
@@ -122,9 +124,10 @@ fn worth_saying(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 impl Reach {
-    pub(super) fn new(settings: &MeshSettings, view: watch::Sender<ReachView>) -> Self {
+    pub(super) fn new(settings: &MeshSettings, medium: Medium, view: watch::Sender<ReachView>) -> Self {
         Self {
             relaying: settings.relaying,
+            observing: matches!(medium, Medium::Network),
             declared: !settings.public_addresses.is_empty(),
             websockets: declared_websockets(settings),
             book: HintBook::default(),
@@ -171,6 +174,7 @@ impl Actor {
             let roster = self.outputs.roster.borrow().clone();
             for node in self.reach.book.expire(&roster, Timestamp::now()) {
                 self.plan.hinted(node, Ways::default(), now);
+                self.share_hint(&node);
             }
         }
         self.publish_reach();
@@ -240,12 +244,20 @@ impl Actor {
         self.reach.number = hint.number;
         self.reach.book.keep_own(self.key.id(), hint.clone(), bytes.clone());
         self.reach.own = Some((hint, now));
-        self.share_hints();
+        self.share_hint(&self.key.id());
         self.gossip_hint(bytes);
     }
 
-    fn share_hints(&self) {
-        self.reach.shared.send_replace(Arc::new(self.reach.book.shared()));
+    /// Hands the streams the record of a node as it is now. Only that one is touched: in a large mesh one changes several times a second.
+    fn share_hint(&self, node: &NodeId) {
+        let record = self.reach.book.record(node);
+        self.reach.shared.send_modify(|shared| {
+            let shared = Arc::make_mut(shared);
+            match record {
+                Some(record) => drop(shared.insert(*node, record)),
+                None => drop(shared.remove(node)),
+            }
+        });
     }
 
     fn gossip_hint(&mut self, bytes: Vec<u8>) {
@@ -259,8 +271,8 @@ impl Actor {
     /// A record came by gossip: it goes on only if it is news here.
     pub(super) fn handle_gossiped_hint(&mut self, bytes: &[u8]) -> gossipsub::MessageAcceptance {
         match self.take_hint(bytes) {
-            Ok(_) => {
-                self.share_hints();
+            Ok(author) => {
+                self.share_hint(&author);
                 gossipsub::MessageAcceptance::Accept
             }
             Err(error) if error.is_misuse() => gossipsub::MessageAcceptance::Reject,
@@ -343,6 +355,9 @@ impl Actor {
 
     /// Where a node that dialled us is seen; a relayed or TCP connection says nothing about that.
     fn seen_of(&self, node: &NodeId) -> Option<SocketAddr> {
+        if !self.reach.observing {
+            return None;
+        }
         let connections = self.connections.get(node)?;
         let theirs = connections
             .iter()
@@ -424,11 +439,10 @@ impl Actor {
                 }
             }
             Heard::Told(records) => {
-                let mut news = false;
                 for bytes in records {
                     match self.take_hint(&bytes) {
                         Ok(author) => {
-                            news = true;
+                            self.share_hint(&author);
                             // Its author may have had no neighbours for gossip yet. What is older everybody has had the time to hear.
                             let made = self.reach.book.get(&author).map(|hint| hint.made);
                             if made.is_some_and(|made| Timestamp::now().since(made) < HINT_FRESH_MS) {
@@ -444,9 +458,6 @@ impl Actor {
                         }
                         Err(_) => {}
                     }
-                }
-                if news {
-                    self.share_hints();
                 }
             }
         }

@@ -51,7 +51,7 @@ fn the_highest_number_counts_and_older_ones_are_refused() {
     let later = NOW.plus(HINT_SOONEST_MS);
     assert_eq!(book.take(&sign(3, later), (own, &roster), later), Ok(speaker.id()));
     assert_eq!(book.get(&speaker.id()).map(|hint| hint.number), Some(3));
-    assert_eq!(book.shared()[&speaker.id()].0, 3);
+    assert_eq!(book.record(&speaker.id()).map(|(number, _)| number), Some(3));
 }
 
 #[test]

@@ -243,7 +243,7 @@ impl Driver {
             .collect();
         let tags: BTreeSet<Tag> = self.nodes.keys().copied().collect();
         self.core.set_roster(&tags, self.elapsed());
-        self.publish();
+        self.publish_all();
     }
 
     fn handle_standing(&mut self, standing: (Standing, Instant)) {
@@ -455,36 +455,59 @@ impl Driver {
         }
     }
 
-    /// Publishes what this node thinks of each member; whoever waits is woken only when a state has changed.
-    fn publish(&self) {
-        let now = self.elapsed();
-        let mut members = BTreeMap::new();
-        for (tag, node) in &self.nodes {
-            let (state, since, heard) = if *node == self.parts.own {
-                (State::from(self.standing.0), self.standing.1, Instant::now())
-            } else if let Some((state, since)) = self.core.state(*tag, now) {
-                let heard = self.core.heard_of(*tag).unwrap_or_default();
-                (state, self.started + since, self.started + heard)
-            } else {
-                continue;
-            };
-            members.insert(*node, MemberView { state, since, heard });
-        }
-        let members = Arc::new(members);
+    /// What this node thinks of a member of the roster.
+    fn seen(&self, tag: Tag) -> Option<(NodeId, MemberView)> {
+        let node = *self.nodes.get(&tag)?;
+        let (state, since, heard) = if node == self.parts.own {
+            (State::from(self.standing.0), self.standing.1, Instant::now())
+        } else {
+            let (state, since) = self.core.state(tag, self.elapsed())?;
+            let heard = self.core.heard_of(tag).unwrap_or_default();
+            (state, self.started + since, self.started + heard)
+        };
+        Some((node, MemberView { state, since, heard }))
+    }
+
+    /// Publishes what this node thinks of each member, and of nobody else.
+    fn publish_all(&mut self) {
+        drop(self.core.take_noted());
+        let members: BTreeMap<NodeId, MemberView> = self.nodes.keys().filter_map(|tag| self.seen(*tag)).collect();
         self.parts.view.send_if_modified(|view| {
-            let before = std::mem::replace(&mut view.members, members);
-            let mut changed = before.len() != view.members.len();
-            for (node, member) in view.members.iter() {
-                let known = before.get(node).map(|known| known.state);
-                if known != Some(member.state) {
-                    changed = true;
-                    let known = known.map_or("not known", State::word);
-                    tracing::debug!(node = %node.short(), known, state = member.state.word(), "a member");
-                }
-            }
-            changed
+            let is_out = |node: &NodeId| !members.contains_key(node);
+            let some_left = view.members.keys().any(is_out);
+            let known = Arc::make_mut(&mut view.members);
+            known.retain(|node, _| !is_out(node));
+            some_left | note(known, members)
         });
     }
+
+    /// Publishes what has become different. In a mesh of a thousand that is a few at a time, and this is done ten times a second.
+    fn publish(&mut self) {
+        let own = tag(&self.parts.own);
+        let noted = self.core.take_noted();
+        let seen: Vec<_> = noted
+            .into_iter()
+            .chain([own])
+            .filter_map(|tag| self.seen(tag))
+            .collect();
+        self.parts
+            .view
+            .send_if_modified(|view| note(Arc::make_mut(&mut view.members), seen));
+    }
+}
+
+/// Notes what is thought of members; whether a state has become another, which is what wakes those that wait.
+fn note(known: &mut BTreeMap<NodeId, MemberView>, seen: impl IntoIterator<Item = (NodeId, MemberView)>) -> bool {
+    let mut changed = false;
+    for (node, member) in seen {
+        let before = known.insert(node, member).map(|known| known.state);
+        if before != Some(member.state) {
+            changed = true;
+            let known = before.map_or("not known", State::word);
+            tracing::debug!(node = %node.short(), known, state = member.state.word(), "a member");
+        }
+    }
+    changed
 }
 
 /// The incarnation at which a message says that the member itself is suspected or gone.

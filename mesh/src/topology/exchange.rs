@@ -19,7 +19,7 @@ use crate::{
     frame::{self, FrameError, read_frame, within, write_frame},
     limits::{
         LINK_STATE_ASK_AGAIN, LINK_STATE_FRAME_BYTES, LINK_STATE_FRAME_BYTES_MAX, LINK_STATE_KEPT,
-        LINK_STATE_STAMPS_MAX, LINK_STATE_TICK, TRUST_WRITE_TIMEOUT,
+        LINK_STATE_STAMPS_MAX, LINK_STATE_THEIRS_KEPT, LINK_STATE_TICK, TRUST_WRITE_TIMEOUT,
     },
 };
 
@@ -79,6 +79,7 @@ pub(crate) struct Ends {
 /// What the reader has heard and the writer acts upon. Bounded by the members of the mesh.
 #[derive(Default)]
 struct Heard {
+    /// What the other side has told of that is not yet known to be as new here and told of.
     theirs: HashMap<ShortNode, Stamp>,
     wanted: BTreeSet<ShortNode>,
 }
@@ -140,6 +141,13 @@ async fn read_loop(mut reader: impl AsyncRead + Unpin, ends: &Ends, shared: &Sha
 
 /// Verifies a state and reports it; the end of the stream when it is not what its node signed.
 async fn take(ends: &Ends, signed: Signed<LinkState>, age: u32) -> Option<ExchangeEnd> {
+    // Several neighbours may tell the same. Whether the signature of what is not newer holds makes no difference.
+    if signed
+        .claim()
+        .is_ok_and(|claim| ends.topology.borrow().holds(&signed.author(), claim.stamp))
+    {
+        return None;
+    }
     let Some(state) = verified(&signed, ends.mesh) else {
         return Some(ExchangeEnd::Malformed);
     };
@@ -156,6 +164,8 @@ async fn write_loop(mut writer: impl AsyncWrite + Unpin, mut ends: Ends, shared:
     // What was asked of somebody and has not come yet.
     let mut waits = false;
     let mut untold = true;
+    // Up to which place of its arrivals the graph was told of.
+    let mut told = 0;
     loop {
         // Hundreds of links tick in a dense mesh, and hardly ever is there something to say: then none of them wakes.
         let is_tick = tokio::select! {
@@ -181,7 +191,15 @@ async fn write_loop(mut writer: impl AsyncWrite + Unpin, mut ends: Ends, shared:
         waits = asked.1;
         frames.extend(asked.0);
         if is_tick && std::mem::take(&mut untold) {
-            frames.extend(shared.with(|heard| news(&topology, &mut heard.theirs)));
+            frames.extend(shared.with(|heard| news(&topology, told, &heard.theirs)));
+            told = topology.last_place();
+        }
+        if !untold {
+            // What is known here as well has been told of, or need not be.
+            shared.with(|heard| {
+                heard.theirs.retain(|node, stamp| is_newer(&topology, *node, *stamp));
+                heard.theirs.shrink_to(LINK_STATE_THEIRS_KEPT);
+            });
         }
         for frame in frames {
             let bytes = encode(&frame);
@@ -222,12 +240,9 @@ fn questions(
     asked: &Asked,
     now: Instant,
 ) -> (Vec<Frame>, bool) {
-    let is_newer = |node: ShortNode, stamp: Stamp| {
-        topology.knows(node) && topology.held(node).is_none_or(|held| held.state.stamp < stamp)
-    };
     let newer: Vec<_> = theirs
         .iter()
-        .filter(|(node, stamp)| is_newer(**node, **stamp))
+        .filter(|(node, stamp)| is_newer(topology, **node, **stamp))
         .collect();
     let due = newer.iter().filter(|(node, stamp)| asked.ask(**node, **stamp, now));
     let wanted: Vec<ShortNode> = due.map(|(node, _)| **node).collect();
@@ -238,13 +253,17 @@ fn questions(
     )
 }
 
-/// What this node has newer than the other side, as far as it knows; it is noted as told.
-fn news(topology: &Topology, theirs: &mut HashMap<ShortNode, Stamp>) -> Vec<Frame> {
+/// Whether a state is newer than what the graph holds of a member.
+fn is_newer(topology: &Topology, node: ShortNode, stamp: Stamp) -> bool {
+    topology.knows(node) && topology.held(node).is_none_or(|held| held.state.stamp < stamp)
+}
+
+/// What has come here after the place `told` and is newer than what the other side has, as far as that is known.
+fn news(topology: &Topology, told: u64, theirs: &HashMap<ShortNode, Stamp>) -> Vec<Frame> {
     let newer: Vec<_> = topology
-        .stamps()
+        .stamps(told)
         .filter(|(node, stamp)| theirs.get(node).is_none_or(|known| known < stamp))
         .collect();
-    theirs.extend(newer.iter().copied());
     let chunks = newer.chunks(LINK_STATE_STAMPS_MAX);
     chunks.map(|chunk| Frame::Have(chunk.to_vec())).collect()
 }

@@ -7,7 +7,10 @@ use keys::NodeId;
 use super::link_state::{LinkRecord, ShortNode};
 use crate::{
     LinkPath,
-    limits::{LINK_STATE_AGAIN, LINK_STATE_DRIFT_GAP, LINK_STATE_GAP, LINKS_TOLD_MAX},
+    limits::{
+        LINK_STATE_AGAIN, LINK_STATE_AT_ONCE, LINK_STATE_DRIFT_GAP, LINK_STATE_GAP, LINK_STATES_PER_SECOND,
+        LINKS_TOLD_MAX,
+    },
 };
 
 /// A link as it is measured now.
@@ -20,15 +23,42 @@ pub(crate) struct Measured {
 }
 
 /// This node's links, smoothed, and what was last told of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct OwnLinks {
     smoothed: BTreeMap<NodeId, f64>,
     told: Option<(Duration, Vec<LinkRecord>)>,
+    /// How often it may still tell before it must wait for its turn.
+    budget: f64,
+    looked: Duration,
+    /// How many links there were then.
+    links: usize,
+}
+
+impl Default for OwnLinks {
+    fn default() -> Self {
+        Self {
+            smoothed: BTreeMap::new(),
+            told: None,
+            budget: LINK_STATE_AT_ONCE,
+            looked: Duration::ZERO,
+            links: 0,
+        }
+    }
 }
 
 impl OwnLinks {
-    /// Looks at the links; what to tell, if anything. `now` is the time since the start.
-    pub(crate) fn look(&mut self, links: &BTreeMap<NodeId, Measured>, now: Duration) -> Option<Vec<LinkRecord>> {
+    /// Looks at the links; what to tell, if anything. `now` is the time since the start. The more `members` a mesh has, the more rarely each
+    /// tells, so that all together tell [`LINK_STATES_PER_SECOND`] times a second, which each node verifies.
+    pub(crate) fn look(
+        &mut self,
+        links: &BTreeMap<NodeId, Measured>,
+        members: usize,
+        now: Duration,
+    ) -> Option<Vec<LinkRecord>> {
+        let passed = now.saturating_sub(self.looked).as_secs_f64();
+        self.looked = now;
+        let refilled = self.budget + passed * LINK_STATES_PER_SECOND / members.max(1) as f64;
+        self.budget = refilled.min(LINK_STATE_AT_ONCE);
         self.smoothed.retain(|node, _| links.contains_key(node));
         for (node, link) in links {
             if let Some(round_trip) = link.round_trip {
@@ -38,20 +68,24 @@ impl OwnLinks {
             }
         }
         let records = self.records(links);
+        let before = std::mem::replace(&mut self.links, records.len());
         let due = match &self.told {
-            None => true,
+            // A node that starts waits until it has all the links that it gets at first.
+            None => !records.is_empty() && records.len() == before,
             Some((at, told)) => {
                 let waited = now.saturating_sub(*at);
                 let other = told.len() != records.len()
                     || told.iter().zip(&records).any(|(a, b)| (a.to, a.path) != (b.to, b.path));
                 let drifted = !other && told.iter().zip(&records).any(|(a, b)| has_drifted(a, b));
+                let may = self.budget >= 1.0;
                 waited >= LINK_STATE_AGAIN
-                    || (other && waited >= LINK_STATE_GAP)
-                    || (drifted && waited >= LINK_STATE_DRIFT_GAP)
+                    || (may && other && waited >= LINK_STATE_GAP)
+                    || (may && drifted && waited >= LINK_STATE_DRIFT_GAP)
             }
         };
         due.then(|| {
             self.told = Some((now, records.clone()));
+            self.budget = (self.budget - 1.0).max(0.0);
             records
         })
     }
@@ -105,25 +139,42 @@ mod tests {
         let (a, b) = (NodeId([1; 32]), NodeId([2; 32]));
         let mut own = OwnLinks::default();
         let mut links = BTreeMap::from([(a, link(20))]);
-        assert!(own.look(&links, seconds(0)).is_some());
+        assert_eq!(own.look(&links, 10, seconds(0)), None, "there may be more in a moment");
+        assert!(own.look(&links, 10, seconds(0)).is_some());
         links.insert(b, link(40));
-        assert_eq!(own.look(&links, Duration::from_millis(500)), None, "not too often");
-        assert_eq!(own.look(&links, seconds(1)).unwrap().len(), 2);
+        assert_eq!(own.look(&links, 10, Duration::from_millis(500)), None, "not too often");
+        assert_eq!(own.look(&links, 10, seconds(1)).unwrap().len(), 2);
         for second in 2..200 {
             links.insert(a, link(19 + second % 3));
-            assert_eq!(own.look(&links, seconds(second)), None, "noise is no news");
+            assert_eq!(own.look(&links, 10, seconds(second)), None, "noise is no news");
         }
         for second in 200..210 {
             links.insert(a, link(80));
-            own.look(&links, seconds(second));
+            own.look(&links, 10, seconds(second));
         }
         assert!(own.told.as_ref().unwrap().0 >= seconds(200), "it is slower now");
         links.remove(&b);
-        assert_eq!(own.look(&links, seconds(240)).unwrap().len(), 1);
+        assert_eq!(own.look(&links, 10, seconds(240)).unwrap().len(), 1);
         let told = own.told.as_ref().unwrap().0;
         assert!(
-            own.look(&links, told + LINK_STATE_AGAIN).is_some(),
+            own.look(&links, 10, told + LINK_STATE_AGAIN).is_some(),
             "from time to time it says so again"
         );
+    }
+
+    #[test]
+    fn in_a_large_mesh_each_tells_the_more_rarely_so_that_all_together_do_not() {
+        let told_in_ten_minutes = |members: usize| {
+            let mut own = OwnLinks::default();
+            let told = (0..600).filter(|second| {
+                // Each second another neighbour.
+                let links = BTreeMap::from([(NodeId([(second % 250) as u8; 32]), link(20))]);
+                own.look(&links, members, Duration::from_secs(*second)).is_some()
+            });
+            told.count()
+        };
+        assert_eq!(told_in_ten_minutes(10), 599, "a small mesh is told at once");
+        let large = told_in_ten_minutes(1000);
+        assert!((11..=15).contains(&large), "{large} times");
     }
 }

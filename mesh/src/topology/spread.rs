@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     MeshView, Protocol, Stream,
-    limits::{LINK_STATE_QUEUE, LINK_STREAM_AGAIN, LINK_STREAM_REFUSED, LINKS_LOOK},
+    limits::{LINK_STATE_PUBLISH, LINK_STATE_QUEUE, LINK_STREAM_AGAIN, LINK_STREAM_REFUSED, LINKS_LOOK},
     streams::{OpenError, Opener},
     transport::Meters,
 };
@@ -55,6 +55,8 @@ struct Spread {
     running: HashMap<NodeId, (u64, tokio::task::AbortHandle)>,
     resting: HashMap<NodeId, Instant>,
     next_number: u64,
+    /// Whether the graph has become another one since it was published.
+    changed: bool,
 }
 
 /// Starts the task; it ends with the mesh.
@@ -77,6 +79,7 @@ pub(crate) fn spawn(parts: Parts) -> watch::Receiver<Arc<Topology>> {
         running: HashMap::new(),
         resting: HashMap::new(),
         next_number: 0,
+        changed: false,
     };
     tokio::spawn(spread.run(reports));
     published
@@ -86,6 +89,8 @@ impl Spread {
     async fn run(mut self, mut reports: mpsc::Receiver<Held>) {
         let mut look = tokio::time::interval(LINKS_LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut publish = tokio::time::interval(LINK_STATE_PUBLISH);
+        publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.handle_roster();
         loop {
             tokio::select! {
@@ -95,6 +100,7 @@ impl Spread {
                 Ok(()) = self.parts.roster.changed() => self.handle_roster(),
                 Some((node, stream)) = self.parts.inbound.recv() => self.handle_stream(node, stream),
                 Some(ended) = self.streams.join_next() => self.handle_ended(ended.ok()),
+                _ = publish.tick(), if self.changed => self.publish(),
                 Some(held) = reports.recv() => self.handle_told(held),
                 _ = look.tick() => self.handle_look(),
             }
@@ -103,12 +109,11 @@ impl Spread {
 
     fn handle_roster(&mut self) {
         let roster = self.parts.roster.borrow_and_update().clone();
-        if self.topology.follow(&roster) {
-            self.publish();
-        }
+        self.changed |= self.topology.follow(&roster);
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.changed = false;
         self.publish.send_replace(Arc::new(self.topology.clone()));
     }
 
@@ -124,16 +129,15 @@ impl Spread {
             }
             return;
         }
-        if self.topology.take(held) {
-            self.publish();
-        }
+        self.changed |= self.topology.take(held);
     }
 
     fn handle_look(&mut self) {
         let links = self.measured();
         self.open_streams(links.keys().copied().collect());
-        let mut changed = self.topology.expire(Instant::now());
-        if let Some(links) = self.own.look(&links, self.started.elapsed()) {
+        self.changed |= self.topology.expire(Instant::now());
+        let members = self.topology.members();
+        if let Some(links) = self.own.look(&links, members, self.started.elapsed()) {
             self.stamp.sequence += 1;
             let state = LinkState {
                 mesh: self.parts.roster.borrow().mesh(),
@@ -143,13 +147,10 @@ impl Spread {
             match Signed::sign(&self.parts.key, &state) {
                 Ok(signed) => {
                     let made = Instant::now();
-                    changed |= self.topology.take(Held { state, signed, made });
+                    self.changed |= self.topology.take(Held { state, signed, made });
                 }
                 Err(error) => tracing::warn!(%error, "this node's links were not signed"),
             }
-        }
-        if changed {
-            self.publish();
         }
     }
 
