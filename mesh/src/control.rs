@@ -140,13 +140,14 @@ async fn read_loop(
 async fn write_loop(
     mut writer: impl AsyncWrite + Unpin,
     started: Instant,
-    echoes: watch::Receiver<Option<(u64, Instant)>>,
+    mut echoes: watch::Receiver<Option<(u64, Instant)>>,
     mut sections: watch::Receiver<Sections>,
     mut stop: watch::Receiver<bool>,
 ) -> LinkEnd {
     let mut sent: HashMap<String, u64> = HashMap::new();
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut echoed = false;
     loop {
         let frames = tokio::select! {
             biased;
@@ -162,6 +163,12 @@ async fn write_loop(
                     return LinkEnd::Gone;
                 }
                 news(&sections.borrow_and_update(), &mut sent)
+            }
+            // The first heartbeat is answered at once: nobody has to wait a whole beat to know how far the other is.
+            Ok(()) = echoes.changed(), if !echoed => {
+                heartbeat.reset_immediately();
+                echoed = true;
+                continue;
             }
             _ = heartbeat.tick() => {
                 let mut frames = news(&sections.borrow_and_update(), &mut sent);
