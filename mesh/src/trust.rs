@@ -92,7 +92,7 @@ pub(crate) async fn run(stream: impl AsyncRead + AsyncWrite + Unpin, ends: Ends)
 async fn read_loop(
     mut reader: impl AsyncRead + Unpin,
     roster: watch::Receiver<Arc<Roster>>,
-    answers: mpsc::Sender<Frame>,
+    answers: mpsc::Sender<Box<Frame>>,
     report: mpsc::Sender<Vec<Evidence>>,
     mut agreed: Option<oneshot::Sender<()>>,
 ) -> TrustEnd {
@@ -100,7 +100,7 @@ async fn read_loop(
     // for it here could let two nodes wait for each other.
     let answer = |frames: Vec<Frame>| {
         for frame in frames {
-            if answers.try_send(frame).is_err() {
+            if answers.try_send(Box::new(frame)).is_err() {
                 return;
             }
         }
@@ -137,7 +137,7 @@ async fn read_loop(
 async fn write_loop(
     mut writer: impl AsyncWrite + Unpin,
     (neighbour, roster, mut news): (NodeId, watch::Receiver<Arc<Roster>>, broadcast::Receiver<News>),
-    mut answers: mpsc::Receiver<Frame>,
+    mut answers: mpsc::Receiver<Box<Frame>>,
 ) -> TrustEnd {
     let mut again = tokio::time::interval_at(Instant::now() + TRUST_AGAIN, TRUST_AGAIN);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -161,7 +161,7 @@ async fn write_loop(
                 Err(broadcast::error::RecvError::Lagged(_)) => vec![Frame::Digest(roster.borrow().digest())],
                 Err(broadcast::error::RecvError::Closed) => return TrustEnd::Gone,
             },
-            Some(frame) = answers.recv() => vec![frame],
+            Some(frame) = answers.recv() => vec![*frame],
         };
     }
 }

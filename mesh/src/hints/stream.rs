@@ -85,7 +85,7 @@ pub(crate) async fn run(stream: impl AsyncRead + AsyncWrite + Unpin, ends: Ends)
 async fn read_loop(
     mut reader: impl AsyncRead + Unpin,
     shared: watch::Receiver<Arc<Shared>>,
-    answers: mpsc::Sender<Frame>,
+    answers: mpsc::Sender<Box<Frame>>,
     report: mpsc::Sender<Heard>,
 ) -> HintsEnd {
     loop {
@@ -103,7 +103,7 @@ async fn read_loop(
             Some(Frame::Have(have)) => {
                 for frame in lacking(&shared.borrow(), &have) {
                     // A side that does not read loses the rest; the next comparison repairs it.
-                    if answers.try_send(frame).is_err() {
+                    if answers.try_send(Box::new(frame)).is_err() {
                         break;
                     }
                 }
@@ -125,7 +125,7 @@ async fn write_loop(
         watch::Receiver<Option<SocketAddr>>,
         watch::Receiver<Arc<Shared>>,
     ),
-    mut answers: mpsc::Receiver<Frame>,
+    mut answers: mpsc::Receiver<Box<Frame>>,
 ) -> HintsEnd {
     let mut again = tokio::time::interval(HINTS_AGAIN);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -142,7 +142,7 @@ async fn write_loop(
                 Ok(()) => vec![],
                 Err(_) => return HintsEnd::Gone,
             },
-            Some(answer) = answers.recv() => vec![answer],
+            Some(answer) = answers.recv() => vec![*answer],
             _ = again.tick() => vec![have(&shared.borrow())],
         };
         let seen_now = *seen.borrow_and_update();
