@@ -50,7 +50,8 @@ enum Reply {
     Welcome(u32),
     /// Why not, in words for the operator's terminal.
     Refused(String),
-    /// Behind a refusal: so many pieces of signed evidence follow, one a frame. A member of the release before says nothing more.
+    /// Behind a refusal or a welcome: so many pieces of signed evidence follow, one a frame. A member of the release before says nothing
+    /// more.
     Because(u32),
 }
 
@@ -67,7 +68,9 @@ pub(crate) enum Asked {
 
 /// What a stranger is answered.
 pub(crate) enum Answer {
-    Welcome(Vec<Certificate>),
+    /// The members, and what was decided about any of them since: without it a newcomer would take one that was put out for a member until
+    /// it meets somebody who knows better.
+    Welcome(Vec<Certificate>, Vec<Evidence>),
     /// Why not, and what was decided about the stranger.
     Refused(MembershipError, Vec<Evidence>),
 }
@@ -75,7 +78,7 @@ pub(crate) enum Answer {
 /// What came of presenting oneself.
 pub(crate) struct Presented {
     pub(crate) result: Result<Vec<Certificate>, JoinError>,
-    /// What the other side has to show for a refusal; nobody's word, but evidence to be verified.
+    /// What the other side has to show for a refusal, or has decided besides; nobody's word, but evidence to be verified.
     pub(crate) because: Vec<Evidence>,
 }
 
@@ -185,25 +188,32 @@ pub(crate) async fn write_reply(stream: &mut Stream, answer: Answer) -> Result<(
     let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
     within(async {
         match answer {
-            Answer::Welcome(certificates) => {
+            Answer::Welcome(certificates, decided) => {
                 send(stream, &Reply::Welcome(count(certificates.len()))).await?;
                 for certificate in &certificates {
                     send(stream, certificate).await?;
                 }
+                show(stream, &decided).await
             }
             Answer::Refused(error, evidence) => {
                 send(stream, &Reply::Refused(error.to_string())).await?;
-                if !evidence.is_empty() {
-                    send(stream, &Reply::Because(count(evidence.len()))).await?;
-                }
-                for one in &evidence {
-                    write_frame(stream, &one.to_bytes(), JOIN_FRAME_BYTES_MAX).await?;
-                }
+                show(stream, &evidence).await
             }
         }
-        Ok(())
     })
     .await
+}
+
+/// What stands behind an answer. A member of the release before does not read it.
+async fn show(stream: &mut Stream, evidence: &[Evidence]) -> Result<(), JoinError> {
+    if !evidence.is_empty() {
+        let count = u32::try_from(evidence.len()).unwrap_or(u32::MAX);
+        send(stream, &Reply::Because(count)).await?;
+    }
+    for one in evidence {
+        write_frame(stream, &one.to_bytes(), JOIN_FRAME_BYTES_MAX).await?;
+    }
+    Ok(())
 }
 
 async fn within<T>(work: impl Future<Output = Result<T, JoinError>>) -> Result<T, JoinError> {
@@ -261,9 +271,9 @@ async fn introduce(
     answer
 }
 
-/// What the other side shows for its refusal; the refusal stands without it, too.
+/// What the other side shows for its refusal, or has decided about those whom it names as members; the answer stands without it, too.
 async fn shown(stream: &mut Stream, answer: &Result<Vec<Certificate>, JoinError>) -> Vec<Evidence> {
-    if !matches!(answer, Err(JoinError::Refused(_))) {
+    if !matches!(answer, Ok(_) | Err(JoinError::Refused(_))) {
         return Vec::new();
     }
     let read = within(async {
@@ -292,13 +302,18 @@ pub async fn join(key: &NodeKey, invite: &Invite, name: &str) -> Result<Roster, 
     connect(&mut swarm, invite).await?;
     let conversation = async {
         let mut stream = opener.open(invite.member, Protocol::JOIN, None).await?;
-        ask(&mut stream, request, &[]).await
+        let answer = ask(&mut stream, request, &[]).await;
+        let decided = shown(&mut stream, &answer).await;
+        answer.map(|certificates| (certificates, decided))
     };
-    let certificates = tokio::select! {
+    let (certificates, decided) = tokio::select! {
         result = conversation => result?,
         never = drive(&mut swarm) => match never {},
     };
-    roster_of(key.id(), invite, certificates)
+    let mut roster = roster_of(key.id(), invite, certificates)?;
+    // What does not verify is left out.
+    drop(roster.take(decided));
+    Ok(roster)
 }
 
 fn roster_of(node: NodeId, invite: &Invite, certificates: Vec<Certificate>) -> Result<Roster, JoinError> {

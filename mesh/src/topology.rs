@@ -182,6 +182,14 @@ impl Topology {
         self.members.contains_key(&node)
     }
 
+    /// The same without what some nodes have told: of those that are gone, what they last said of their links is no more true.
+    #[must_use]
+    pub fn without(mut self, is_gone: impl Fn(&NodeId) -> bool) -> Self {
+        self.states.retain(|node, _| !is_gone(node));
+        self.forget_places();
+        self
+    }
+
     /// How many nodes have told of their links.
     #[must_use]
     pub fn nodes(&self) -> usize {

@@ -342,3 +342,25 @@ async fn a_node_that_was_away_too_long_is_refused_until_an_operator_renews_it() 
     let node = node.restart(vec![first.here()]).await;
     node.linked(first.id()).await;
 }
+
+/// A newcomer that meets nobody else must know it all the same. Red without the decrees behind the welcome.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_is_told_who_was_put_out_before_it_joined() {
+    let (root, first) = founder();
+    let second = join(&root, &first, &[], "second").await;
+    let revoked = first
+        .mesh
+        .roster()
+        .revoke(&root, Target::Node(second.id()), "sold", Timestamp::now())
+        .unwrap();
+    first.mesh.decide(revoked).await.unwrap();
+    let roster = mesh::join(&NodeKey::generate(), &invite(&root, &first, random_bytes()), "third")
+        .await
+        .unwrap();
+    assert!(roster.get(&second.id()).is_none(), "who was put out is no member");
+    assert_eq!(roster.members().count(), 2);
+    assert!(matches!(
+        roster.former(&second.id()).map(|former| &former.why),
+        Some(Out::Revoked { .. })
+    ));
+}

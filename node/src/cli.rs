@@ -161,6 +161,18 @@ enum Command {
     Engine,
 }
 
+/// A reader that has seen enough (`| head`) is no error of the command, and needs no backtrace.
+fn end_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let words = panic.payload().downcast_ref::<String>();
+        if words.is_some_and(|words| words.starts_with("failed printing to stdout") && words.contains("Broken pipe")) {
+            std::process::exit(0);
+        }
+        usual(panic);
+    }));
+}
+
 /// Runs the program; the exit code is 0, 1 after an error that was said, or 2 for a wrong command line.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -169,6 +181,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if matches!(cli.command, Command::Engine) {
         return inference::engine::worker::main();
+    }
+    if !matches!(cli.command, Command::Run(_)) {
+        end_when_nobody_reads();
     }
     if let Some(directory) = cli.data_dir.as_ref().filter(|_| is_given) {
         hints::given(directory);

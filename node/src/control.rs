@@ -86,6 +86,9 @@ pub struct LinkStatus {
     pub node_ids: [String; 2],
     /// Whether both ends tell of it.
     pub confirmed: bool,
+    /// The name of an end that does not answer at the moment.
+    #[serde(default)]
+    pub silent: Option<String>,
     /// The larger of the round trips that both ends measure.
     pub round_trip_ms: Option<f64>,
     /// The larger of the shares of lost packets; `null` where the path does not tell.
@@ -385,9 +388,18 @@ pub fn ask(directory: &Path) -> Result<Status, ControlError> {
 /// # Errors
 /// When none runs, it does not answer, or it refuses.
 pub fn request<T: DeserializeOwned>(directory: &Path, request: &Request) -> Result<T, ControlError> {
-    let no_answer = |source| ControlError::NoAnswer {
+    let no_answer = |source: io::Error| ControlError::NoAnswer {
         path: directory.to_owned(),
-        source,
+        source: match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!(
+                    "it said nothing for {} s. It is paused or overloaded: see its log, or stop and start it",
+                    TIMEOUT.as_secs()
+                ),
+            ),
+            _ => source,
+        },
     };
     let mut stream = BlockingStream::connect(directory.join("control.sock"))
         .map_err(|_| ControlError::NotRunning(directory.to_owned()))?;

@@ -1,7 +1,10 @@
 //! Who is linked with whom, as the control socket tells it.
 
 use keys::NodeId;
-use mesh::topology::Link;
+use mesh::{
+    liveness::State,
+    topology::{Link, Topology},
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -19,7 +22,10 @@ impl Node {
     /// When nobody is called so, in words.
     pub(crate) fn links(&self, to: Option<&str>) -> Result<LinksStatus, String> {
         let now = Instant::now();
-        let topology = self.mesh().topology().borrow().clone();
+        let members = self.mesh().view().borrow().members.clone();
+        let state = |node: &NodeId| members.get(node).map(|member| member.state);
+        let is_gone = |node: &NodeId| state(node) == Some(State::Gone);
+        let topology = Topology::clone(&self.mesh().topology().borrow()).without(is_gone);
         let to = to.map(|said| self.called(said)).transpose()?;
         let named = |route: Vec<NodeId>| route.iter().map(|node| self.name_of(node)).collect();
         Ok(LinksStatus {
@@ -28,7 +34,12 @@ impl Node {
             links: topology
                 .links(now)
                 .into_iter()
-                .map(|link| self.link_status(&link))
+                .filter(|link| !is_gone(&link.nodes.0) && !is_gone(&link.nodes.1))
+                .map(|link| {
+                    let is_suspect = |node: &&NodeId| state(node) == Some(State::Suspect);
+                    let silent = [&link.nodes.0, &link.nodes.1].into_iter().find(is_suspect);
+                    self.link_status(&link, silent)
+                })
                 .collect(),
             routes: to.map(|to| {
                 let routes = topology.disjoint_routes(&self.key().id(), &to, ROUTES, now);
@@ -44,19 +55,22 @@ impl Node {
         let mut found = roster.members().filter(|member| is_meant(&member.node, &member.name));
         match (found.next(), found.next()) {
             (Some(member), None) => Ok(member.node),
-            (None, _) => Err(format!("no member is called {said:?}, and no id begins so")),
+            (None, _) => Err(format!(
+                "no member is called {said:?}, and no id begins so (of an id at least 8 digits are needed)"
+            )),
             _ => Err(format!(
                 "several members are called {said:?}; say the first digits of the id instead"
             )),
         }
     }
 
-    fn link_status(&self, link: &Link) -> LinkStatus {
+    fn link_status(&self, link: &Link, silent: Option<&NodeId>) -> LinkStatus {
         let (a, b) = link.nodes;
         LinkStatus {
             nodes: [self.name_of(&a), self.name_of(&b)],
             node_ids: [a.to_string(), b.to_string()],
             confirmed: link.confirmed,
+            silent: silent.map(|node| self.name_of(node)),
             round_trip_ms: link.round_trip.map(|round_trip| round_trip.as_secs_f64() * 1000.0),
             loss: link.loss,
             path: link.path.word().to_owned(),

@@ -483,7 +483,7 @@ fn streams_of(
 }
 
 /// The members this node knew last, unless it is one no longer.
-fn own_roster(directory: &DataDirectory, key: &NodeKey) -> Result<Roster, StartError> {
+pub(crate) fn own_roster(directory: &DataDirectory, key: &NodeKey) -> Result<Roster, StartError> {
     let mut roster = directory.roster(key)?;
     let now = Timestamp::now();
     roster.advance(now);

@@ -61,8 +61,10 @@ impl Actor {
                 let name = roster.get(&node).map(|member| member.name.clone()).unwrap_or_default();
                 tracing::info!(node = %node.short(), name, "admitted");
                 let certificates = roster.certificates().cloned().collect();
+                let decided = roster.evidence().map(|(_, evidence)| evidence);
+                let decided = decided.filter(|one| matches!(one, Evidence::Decree(_))).collect();
                 self.adopt(roster, news, None);
-                Answer::Welcome(certificates)
+                Answer::Welcome(certificates, decided)
             }
             Err(error) => {
                 tracing::warn!(node = %node.short(), %error, "refused a stranger");
@@ -110,6 +112,7 @@ impl Actor {
         match result {
             Ok(certificates) => {
                 self.learn(certificates);
+                let _ = self.take(because, None);
                 self.plan.lost(&node, elapsed, jitter());
             }
             Err(error) => {

@@ -24,7 +24,7 @@ const ID_DIGITS_MIN: usize = 8;
 pub(super) enum DecisionError {
     /// Nobody is called so.
     #[error(
-        "no member is called {0:?}, and no id begins so; \"starling members\" shows them (ids: \"starling status --json\")"
+        "no member is called {0:?}, and no id begins so (of an id at least {ID_DIGITS_MIN} digits are needed); \"starling members\" shows them (ids: \"starling status --json\")"
     )]
     NobodyCalledSo(String),
     /// Several are.

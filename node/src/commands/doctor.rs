@@ -9,7 +9,7 @@ use crate::{
     backups, config,
     control::{self, MemberStatus, ReachStatus},
     data_directory::DataDirectory,
-    node::page_certificates,
+    node::{StartError, own_roster, page_certificates},
 };
 
 /// Prints one result after the other and counts what must be mended.
@@ -39,7 +39,14 @@ pub fn run(path: &Path) -> Result<(), CommandError> {
     let mut list = Checklist::default();
     list.check("data directory", Ok(path.display().to_string()));
     check_files(&mut list, &directory);
-    check_running(&mut list, path);
+    let key = directory.key().map_err(StartError::from);
+    match key.and_then(|key| own_roster(&directory, &key)) {
+        // It cannot be started: nothing else is worth a word.
+        Err(out @ StartError::NotAMember(_)) if control::ask(path).is_err() => {
+            list.check("running", Err(out.to_string()));
+        }
+        _ => check_running(&mut list, path),
+    }
     if list.problems == 0 {
         Ok(())
     } else {

@@ -72,10 +72,10 @@ fn row(link: &LinkStatus) -> [String; 7] {
         link.round_trip_ms.map_or_else(unknown, |ms| format!("{ms:.1} ms")),
         link.loss.map_or_else(unknown, |loss| format!("{:.2} %", loss * 100.0)),
         format!("{there} / {back}"),
-        if link.confirmed {
-            age
-        } else {
-            format!("{age}, told by one end")
+        match (&link.silent, link.confirmed) {
+            (Some(name), _) => format!("{age}, {name} does not answer"),
+            (None, true) => age,
+            (None, false) => format!("{age}, told by one end"),
         },
     ]
 }
@@ -104,6 +104,7 @@ mod tests {
             nodes: ["home".into(), "vds-1".into()],
             node_ids: ["aa".into(), "bb".into()],
             confirmed: true,
+            silent: None,
             round_trip_ms: Some(42.04),
             loss: Some(0.0123),
             path: "quic".into(),
@@ -116,10 +117,14 @@ mod tests {
             loss: None,
             ..link.clone()
         };
+        let silent = LinkStatus {
+            silent: Some("vds-1".into()),
+            ..link.clone()
+        };
         let status = LinksStatus {
             members: 3,
             heard_of: 2,
-            links: vec![link, one_sided],
+            links: vec![link, one_sided, silent],
             routes: Some(vec![vec!["home".into(), "vds-1".into()]]),
         };
         let text = table(&status);
@@ -129,6 +134,7 @@ mod tests {
             "1.4 MiB / -",
             "12 s ago\n",
             "told by one end",
+            "12 s ago, vds-1 does not answer",
             "2 of 3 members",
             "home - vds-1",
         ] {
