@@ -383,6 +383,33 @@ pub fn ask(directory: &Path) -> Result<Status, ControlError> {
     request(directory, &Request::Status)
 }
 
+impl Status {
+    /// For people: nodes that are called the same, also by one that is out, are told apart by the first digits of their ids, which every
+    /// command takes.
+    #[must_use]
+    pub fn told_apart(mut self) -> Self {
+        let names = self.members.iter().map(|member| &member.name);
+        let names: Vec<String> = names
+            .chain(self.former_members.iter().map(|former| &former.name))
+            .cloned()
+            .collect();
+        for member in &mut self.members {
+            member.name = apart(&member.name, &member.node_id, &names);
+        }
+        for former in &mut self.former_members {
+            former.name = apart(&former.name, &former.node_id, &names);
+        }
+        self
+    }
+}
+
+fn apart(name: &str, id: &str, names: &[String]) -> String {
+    match names.iter().filter(|other| *other == name).count() {
+        0 | 1 => name.to_owned(),
+        _ => format!("{name} {}", id.get(..8).unwrap_or(id)),
+    }
+}
+
 /// Asks the node that runs with `directory` for something.
 ///
 /// # Errors
@@ -417,5 +444,18 @@ pub fn request<T: DeserializeOwned>(directory: &Path, request: &Request) -> Resu
     match serde_json::from_str(&line).map_err(|error| no_answer(io::Error::other(error)))? {
         Answer::Ok(answer) => Ok(answer),
         Answer::Error(words) => Err(ControlError::Refused(words)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_nodes_that_are_called_the_same_are_told_apart_by_their_ids() {
+        let names = ["home", "vm", "vm"].map(str::to_owned);
+        assert_eq!(apart("home", "0011223344", &names), "home");
+        assert_eq!(apart("vm", "8899aabbcc", &names), "vm 8899aabb");
+        assert_eq!(apart("vm", "short", &names), "vm short");
     }
 }

@@ -27,7 +27,7 @@ impl Node {
         let is_gone = |node: &NodeId| state(node) == Some(State::Gone);
         let topology = Topology::clone(&self.mesh().topology().borrow()).without(is_gone);
         let to = to.map(|said| self.called(said)).transpose()?;
-        let named = |route: Vec<NodeId>| route.iter().map(|node| self.name_of(node)).collect();
+        let named = |route: Vec<NodeId>| route.iter().map(|node| self.told_apart(node)).collect();
         Ok(LinksStatus {
             members: self.mesh().roster().members().count(),
             heard_of: topology.nodes(),
@@ -46,6 +46,16 @@ impl Node {
                 routes.into_iter().map(named).collect()
             }),
         })
+    }
+
+    /// A node's name, with the first digits of its id when another member is called the same.
+    fn told_apart(&self, node: &NodeId) -> String {
+        let name = self.name_of(node);
+        let roster = self.mesh().roster();
+        match roster.members().filter(|member| member.name == name).count() {
+            0 | 1 => name,
+            _ => format!("{name} {}", node.short()),
+        }
     }
 
     fn called(&self, said: &str) -> Result<NodeId, String> {
@@ -67,10 +77,10 @@ impl Node {
     fn link_status(&self, link: &Link, silent: Option<&NodeId>) -> LinkStatus {
         let (a, b) = link.nodes;
         LinkStatus {
-            nodes: [self.name_of(&a), self.name_of(&b)],
+            nodes: [self.told_apart(&a), self.told_apart(&b)],
             node_ids: [a.to_string(), b.to_string()],
             confirmed: link.confirmed,
-            silent: silent.map(|node| self.name_of(node)),
+            silent: silent.map(|node| self.told_apart(node)),
             round_trip_ms: link.round_trip.map(|round_trip| round_trip.as_secs_f64() * 1000.0),
             loss: link.loss,
             path: link.path.word().to_owned(),

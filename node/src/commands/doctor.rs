@@ -85,7 +85,7 @@ fn check_files(list: &mut Checklist, directory: &DataDirectory) {
 
 fn check_running(list: &mut Checklist, path: &Path) {
     let status = match control::ask(path) {
-        Ok(status) => status,
+        Ok(status) => status.told_apart(),
         Err(error) => return list.check("running", Err(error.to_string())),
     };
     list.check(

@@ -22,7 +22,7 @@ pub fn run(path: &Path, json: bool) -> Result<(), CommandError> {
         // A reader that has seen enough (`| head`) is no error.
         let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&status)?);
     } else {
-        print(&status, &directory);
+        print(&status.told_apart(), &directory);
     }
     Ok(())
 }
@@ -86,7 +86,7 @@ fn print_placement(placement: &PlacementStatus) {
 /// When none runs.
 pub fn members(path: &Path) -> Result<(), CommandError> {
     DataDirectory::open(path)?;
-    print_members(&control::ask(path)?);
+    print_members(&control::ask(path)?.told_apart());
     Ok(())
 }
 
