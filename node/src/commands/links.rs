@@ -45,10 +45,11 @@ fn table(status: &LinksStatus) -> String {
         text += "\n";
     }
     let LinksStatus { members, heard_of, .. } = status;
-    text += &format!(
-        "{} links; {heard_of} of {members} members have told of theirs.\n",
-        status.links.len()
-    );
+    let links = match status.links.len() {
+        1 => "1 link".to_owned(),
+        count => format!("{count} links"),
+    };
+    text += &format!("{links}; {heard_of} of {members} members have told of theirs.\n");
     if let Some(routes) = &status.routes {
         text += match routes.len() {
             0 => "No route that both ends of every link confirm.\n",
