@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use keys::Timestamp;
+use keys::{NodeKey, Timestamp};
 
 use super::{CommandError, status::duration};
 use crate::{
     backups, config,
-    control::{self, MemberStatus, ReachStatus},
+    control::{self, ControlError, MemberStatus, ReachStatus, Status},
     data_directory::DataDirectory,
     node::{StartError, own_roster, page_certificates},
+    ports,
 };
 
 /// Prints one result after the other and counts what must be mended.
@@ -38,14 +39,19 @@ pub fn run(path: &Path) -> Result<(), CommandError> {
     let directory = DataDirectory::open(path)?;
     let mut list = Checklist::default();
     list.check("data directory", Ok(path.display().to_string()));
-    check_files(&mut list, &directory);
+    let running = control::ask(path);
+    check_files(&mut list, &directory, running.is_ok());
     let key = directory.key().map_err(StartError::from);
-    match key.and_then(|key| own_roster(&directory, &key)) {
+    match (key.and_then(|key| own_roster(&directory, &key)), running) {
         // It cannot be started: nothing else is worth a word.
-        Err(out @ StartError::NotAMember(_)) if control::ask(path).is_err() => {
-            list.check("running", Err(out.to_string()));
+        (Err(out @ StartError::NotAMember(_)), Err(_)) => list.check("running", Err(out.to_string())),
+        (_, Ok(status)) => check_running(&mut list, status.told_apart()),
+        (_, Err(error)) => {
+            if matches!(error, ControlError::NotRunning(_)) {
+                check_ports(&mut list, &directory);
+            }
+            list.check("running", Err(error.to_string()));
         }
-        _ => check_running(&mut list, path),
     }
     if list.problems == 0 {
         Ok(())
@@ -54,7 +60,8 @@ pub fn run(path: &Path) -> Result<(), CommandError> {
     }
 }
 
-fn check_files(list: &mut Checklist, directory: &DataDirectory) {
+/// What the files say. What a running node does may have been said on its command line: it is asked instead.
+fn check_files(list: &mut Checklist, directory: &DataDirectory, is_running: bool) {
     let key = directory.key();
     list.check(
         "node key",
@@ -65,10 +72,18 @@ fn check_files(list: &mut Checklist, directory: &DataDirectory) {
             .roster(key)
             .map(|roster| format!("{} member(s)", roster.members().count()));
         list.check("membership", members.map_err(|error| error.to_string()));
+        if let Some(words) = root_key(directory, key) {
+            list.check("root key", words);
+        }
     }
     match config::load(&directory.config_path()) {
         Ok(config) => {
             list.check("configuration", Ok("readable".to_owned()));
+            let backup = backups::describe(directory, &config.backup, Timestamp::now());
+            list.check("backups", backup);
+            if is_running {
+                return;
+            }
             let page = page_certificates(&config.gateway).map(|certificates| match certificates {
                 Some(_) => format!("{}, encrypted", config.gateway.page()),
                 None => format!("{}, not encrypted", config.gateway.page()),
@@ -76,18 +91,46 @@ fn check_files(list: &mut Checklist, directory: &DataDirectory) {
             list.check("page", page.map_err(|error| error.to_string()));
             let model = super::init::check_model(&config.inference.model).map(|()| config.inference.model.clone());
             list.check("model", model.map_err(|error| error.to_string()));
-            let backup = backups::describe(directory, &config.backup, Timestamp::now());
-            list.check("backups", backup);
         }
         Err(error) => list.check("configuration", Err(error.to_string())),
     }
 }
 
-fn check_running(list: &mut Checklist, path: &Path) {
-    let status = match control::ask(path) {
-        Ok(status) => status.told_apart(),
-        Err(error) => return list.check("running", Err(error.to_string())),
+/// The root key where it lies in the data directory: whether it still counts.
+fn root_key(directory: &DataDirectory, key: &NodeKey) -> Option<Result<String, String>> {
+    match (directory.root_key(), directory.roster(key)) {
+        (Ok(None), _) | (Ok(_), Err(_)) => None,
+        (Ok(Some(root)), Ok(roster)) if root.id() == roster.root() => {
+            Some(Ok("here; whoever copies root.key rules the mesh".to_owned()))
+        }
+        (Ok(Some(_)), Ok(_)) => Some(Ok(
+            "of a root that was replaced: root.key here decides nothing any more and may be deleted".to_owned(),
+        )),
+        (Err(error), _) => Some(Err(error.to_string())),
+    }
+}
+
+/// Whether a start would find its ports free.
+fn check_ports(list: &mut Checklist, directory: &DataDirectory) {
+    let Ok(config) = config::load(&directory.config_path()) else {
+        return;
     };
+    let wanted = [
+        ("mesh", config.mesh.listen, true),
+        ("gateway", config.gateway.listen, false),
+    ];
+    let taken = wanted.iter().find_map(|(section, address, udp)| {
+        let why = ports::why_not(*address, *udp)?;
+        Some(format!(
+            "{why}: name another under listen in [{section}] of {}",
+            directory.config_path().display()
+        ))
+    });
+    let free = format!("{} and {} are free", config.mesh.listen, config.gateway.listen);
+    list.check("ports", taken.map_or(Ok(free), Err));
+}
+
+fn check_running(list: &mut Checklist, status: Status) {
     list.check(
         "running",
         Ok(format!("since {} s, page at {}", status.uptime_seconds, status.page)),
