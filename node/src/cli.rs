@@ -63,10 +63,10 @@ enum Command {
     Invite(Terms),
     /// Become a member of a mesh with an invite.
     #[command(
-        after_help = "Example:\n  starling join starling1abc... --name pc-home --model /models/Qwen3-8B-Q4_K_M.gguf"
+        after_help = "Examples:\n  starling join starling1abc... --name pc-home --model /models/Qwen3-8B-Q4_K_M.gguf\n  starling join - <invite.txt"
     )]
     Join {
-        /// The text that `starling invite` printed.
+        /// The text that `starling invite` printed, or `-` to read it from the standard input.
         invite: String,
         #[command(flatten)]
         new: NewNode,

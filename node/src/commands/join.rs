@@ -1,6 +1,6 @@
 //! `starling join`: a new node becomes a member.
 
-use std::path::Path;
+use std::{io::Read, path::Path};
 
 use keys::{NodeKey, invite::Invite, membership::Roster};
 
@@ -16,6 +16,9 @@ use crate::{
     ports,
 };
 
+/// What is read of the standard input: an invite has 400 characters, and a mail may have put blanks between them.
+const INPUT_BYTES_MAX: u64 = 4096;
+
 /// Asks the member that the invite names, and makes the data directory when it says yes.
 ///
 /// # Errors
@@ -24,7 +27,7 @@ pub fn run(path: &Path, invite: &str, new: &NewNode) -> Result<(), CommandError>
     DataDirectory::check_free(path)?;
     check_model(&new.model)?;
     check_addresses(new)?;
-    let invite = Invite::parse(invite)?;
+    let invite = Invite::parse(&given(invite, std::io::stdin().lock())?)?;
     let key = NodeKey::generate();
     let name = new.name.clone().unwrap_or_else(machine_name);
     let roster = ask(&key, &invite, &name)?;
@@ -51,16 +54,50 @@ pub fn run(path: &Path, invite: &str, new: &NewNode) -> Result<(), CommandError>
     };
     DataDirectory::create(path, &parts)?;
     let members = roster.members().count();
+    let namesake = roster
+        .members()
+        .find(|member| member.name == name && member.node != key.id());
     println!(
         "Joined: this is node \"{name}\" ({}), one of {members} in its mesh, in {}.",
         key.id().short(),
         path.display()
     );
+    if let Some(other) = namesake {
+        println!(
+            "Another member is called \"{name}\", too ({}): where commands want a name, give them the first 8 digits of the id.",
+            other.node.short()
+        );
+    }
     println!("Start it with: {}", here("run"));
     Ok(())
+}
+
+/// The invite in one piece: as it was typed, or from the standard input when it is `-`, so that it stands in no list of processes and no
+/// history of a shell. A mail may have broken it into lines.
+fn given(invite: &str, input: impl Read) -> std::io::Result<String> {
+    let mut text = invite.to_owned();
+    if invite == "-" {
+        text.clear();
+        input.take(INPUT_BYTES_MAX).read_to_string(&mut text)?;
+    }
+    Ok(text.split_whitespace().collect())
 }
 
 fn ask(key: &NodeKey, invite: &Invite, name: &str) -> Result<Roster, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(mesh::join(key, invite, name))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invite_is_taken_from_the_command_or_the_standard_input_and_put_together() {
+        let of = |said, input: &str| given(said, input.as_bytes()).unwrap();
+        assert_eq!(of("starling1abc", "not read"), "starling1abc");
+        assert_eq!(of("starling1a\nbc \n", ""), "starling1abc");
+        assert_eq!(of("-", "starling1a\r\n  bc\n"), "starling1abc");
+        assert_eq!(of("-", &"a".repeat(10_000)).len() as u64, INPUT_BYTES_MAX);
+    }
 }
