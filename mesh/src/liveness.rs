@@ -142,8 +142,10 @@ struct Member {
     health: Health,
     /// When the state became what it is.
     since: Duration,
-    /// When there was last a sign of life, from itself or by others.
+    /// When there was last a sign of life, from itself or by others; until there was one, since when it is known.
     heard: Duration,
+    /// Whether there ever was one in this life of the node.
+    was_heard: bool,
 }
 
 #[derive(Debug)]
@@ -220,6 +222,7 @@ impl Liveness {
                 health: Health::Unseen,
                 since: now,
                 heard: now,
+                was_heard: false,
             });
         }
     }
@@ -250,10 +253,11 @@ impl Liveness {
         Some((state, member.since))
     }
 
-    /// When there was last a sign of life of a member, from itself or by others.
+    /// When there was last a sign of life of a member, from itself or by others; nothing when there was none since this node started.
     #[must_use]
     pub fn heard_of(&self, tag: Tag) -> Option<Duration> {
-        self.members.get(&tag).map(|member| member.heard)
+        let member = self.members.get(&tag)?;
+        member.was_heard.then_some(member.heard)
     }
 
     /// The members of whom something may be different than when this was last asked. In a large mesh they are few of many.
@@ -309,6 +313,7 @@ impl Liveness {
         link.asked = None;
         self.in_touch = self.in_touch.max(now);
         member.heard = member.heard.max(now);
+        member.was_heard = true;
         self.noted.insert(tag);
         // It speaks, and others think that it is gone: only it can contradict.
         match member.health {
@@ -330,6 +335,7 @@ impl Liveness {
             Message::Vouch(target) => {
                 if let Some(member) = self.members.get_mut(&target) {
                     member.heard = now;
+                    member.was_heard = true;
                     self.noted.insert(target);
                 }
                 if let Some(link) = self.links.get_mut(&target).filter(|link| link.up) {
@@ -386,6 +392,7 @@ impl Liveness {
         match rumour {
             Rumour::Alive(_, claim) if claim.incarnation > known || matches!(member.health, Health::Unseen) => {
                 member.heard = now;
+                member.was_heard = true;
                 member.speaks(claim, now);
                 self.rumours.add(rumour);
             }

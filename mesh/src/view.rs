@@ -24,8 +24,8 @@ pub struct MemberView {
     pub state: State,
     /// When that became so, for this node.
     pub since: Instant,
-    /// When there was last a sign of life, from itself or by others; of one that was never heard of, since when it is known.
-    pub heard: Instant,
+    /// When there was last a sign of life, from itself or by others; nothing when there was none since this node started.
+    pub heard: Option<Instant>,
 }
 
 /// A background task of the mesh.

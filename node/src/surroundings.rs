@@ -35,7 +35,7 @@ fn age(of: Instant) -> u64 {
 /// When there was last a sign of a member's life, over its link or by what others said.
 fn last_heard(link: Option<&LinkView>, known: Option<&MemberView>) -> Option<u64> {
     let told = known.filter(|known| known.state != State::Joining);
-    let told = told.map(|known| age(known.heard));
+    let told = told.and_then(|known| known.heard).map(age);
     let heard = link.map(|link| age(link.heard));
     [told, heard].into_iter().flatten().min()
 }

@@ -459,11 +459,11 @@ impl Driver {
     fn seen(&self, tag: Tag) -> Option<(NodeId, MemberView)> {
         let node = *self.nodes.get(&tag)?;
         let (state, since, heard) = if node == self.parts.own {
-            (State::from(self.standing.0), self.standing.1, Instant::now())
+            (State::from(self.standing.0), self.standing.1, Some(Instant::now()))
         } else {
             let (state, since) = self.core.state(tag, self.elapsed())?;
-            let heard = self.core.heard_of(tag).unwrap_or_default();
-            (state, self.started + since, self.started + heard)
+            let heard = self.core.heard_of(tag).map(|heard| self.started + heard);
+            (state, self.started + since, heard)
         };
         Some((node, MemberView { state, since, heard }))
     }

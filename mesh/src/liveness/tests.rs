@@ -62,6 +62,7 @@ fn whoever_stopped_in_order_is_gone_at_once_and_never_suspected() {
 #[test]
 fn a_state_is_as_old_as_its_last_change() {
     let mut core = core();
+    assert_eq!(core.heard_of(OTHER), None, "nobody knows how long it was silent before");
     drop(core.link_up(OTHER, seconds(0.0)));
     says(&mut core, OTHER, 5, Standing::Serving, seconds(1.0));
     says(&mut core, OTHER, 6, Standing::Serving, seconds(2.0));

@@ -180,6 +180,9 @@ fn presence(members: &[MemberStatus], own: &str) -> Result<String, String> {
                 "this node is in maintenance for {since} and takes no work; to end it: starling maintenance off"
             )),
             (state, true) => words.push(format!("this node is {state} for {since}")),
+            ("gone", false) if member.heard_ms_ago.is_none() => {
+                words.push(format!("{} has not been heard of since this node started", member.name));
+            }
             ("gone", false) => words.push(of("is gone")),
             ("suspect", false) => words.push(of("is not heard and perhaps gone")),
             ("joining", false) => words.push(of("has not been heard of since this node started,")),

@@ -134,6 +134,7 @@ fn print_members(status: &Status) {
         let liveness = format!("{} for {}", member.liveness, duration(member.liveness_ms_ago));
         let heard = match (member.state.as_str(), member.heard_ms_ago) {
             ("unreachable", Some(ago)) => format!(", last heard of {} ago", duration(ago)),
+            ("unreachable", None) => ", not heard of since this node started".to_owned(),
             _ => String::new(),
         };
         println!(
