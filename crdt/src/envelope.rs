@@ -268,7 +268,7 @@ enum Trust {
 fn read_signed<T: Payload>(bytes: &[u8], trust: Trust) -> Result<(NodeId, T), EnvelopeError> {
     let object = Signed::<T>::from_bytes(bytes)?;
     if trust == Trust::Journal {
-        return Ok((object.author(), object.open_stored()?));
+        return Ok((object.author(), object.unverified()?));
     }
     // In its one form only: otherwise whoever passes it on could give it a second id.
     if object.to_bytes() != bytes {

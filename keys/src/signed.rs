@@ -119,21 +119,12 @@ impl<T: Payload> Signed<T> {
         Ok(signed)
     }
 
-    /// Decodes without verifying again. Only for bytes that were verified when they came in and that a store has just proven to be
-    /// unchanged: verifying a signature costs more than everything else of reading a stored object.
+    /// Decodes without verifying, because a signature costs more than everything else. Only for bytes that were verified when they came in
+    /// and that a store has just proven to be unchanged, and to see that an object would be of no use anyhow, and leave it out then.
     ///
     /// # Errors
     /// When the payload is bad.
-    pub fn open_stored(&self) -> Result<T, SignedError> {
-        self.claim()
-    }
-
-    /// What it claims to say, not verified. Only to see that it would be of no use anyhow, and to leave it out then: a signature costs more
-    /// than everything else.
-    ///
-    /// # Errors
-    /// When the payload is bad.
-    pub fn claim(&self) -> Result<T, SignedError> {
+    pub fn unverified(&self) -> Result<T, SignedError> {
         match postcard::take_from_bytes(&self.payload) {
             Ok((value, [])) => Ok(value),
             _ => Err(SignedError::BadPayload),
@@ -152,7 +143,7 @@ impl<T: Payload> Signed<T> {
         {
             return T::open_older(self);
         }
-        self.claim()
+        self.unverified()
     }
 }
 

@@ -58,20 +58,16 @@ impl AddressHint {
     /// # Errors
     /// When it is too large, malformed, or not signed by its author.
     pub fn open(bytes: &[u8]) -> Result<(NodeId, Self), SignedError> {
-        if bytes.len() > HINT_BYTES_MAX {
-            return Err(SignedError::TooLarge(bytes.len()));
-        }
-        let signed = Signed::<Self>::from_bytes(bytes)?;
+        let signed = Self::signed(bytes)?;
         Ok((signed.author(), signed.open()?))
     }
 
-    /// Whose a record claims to be, and its number, without verifying it.
-    fn claims(bytes: &[u8]) -> Result<(NodeId, u64), SignedError> {
+    /// A record, not verified yet.
+    fn signed(bytes: &[u8]) -> Result<Signed<Self>, SignedError> {
         if bytes.len() > HINT_BYTES_MAX {
             return Err(SignedError::TooLarge(bytes.len()));
         }
-        let signed = Signed::<Self>::from_bytes(bytes)?;
-        Ok((signed.author(), signed.claim()?.number))
+        Signed::from_bytes(bytes)
     }
 
     fn is_bounded(&self) -> bool {
@@ -140,12 +136,14 @@ impl HintBook {
         now: Timestamp,
     ) -> Result<NodeId, HintRefused> {
         // Several neighbours tell the same. Whether the signature of what is not newer holds makes no difference.
-        let claims = AddressHint::claims(bytes)?;
-        let known = self.known.get(&claims.0);
-        if known.is_some_and(|known| claims.1 <= known.hint.number) {
+        let signed = AddressHint::signed(bytes)?;
+        let author = signed.author();
+        let number = signed.unverified()?.number;
+        let known = self.known.get(&author);
+        if known.is_some_and(|known| number <= known.hint.number) {
             return Err(HintRefused::Old);
         }
-        let (author, hint) = AddressHint::open(bytes)?;
+        let hint = signed.open()?;
         if !hint.is_bounded() {
             return Err(HintRefused::Overfull);
         }

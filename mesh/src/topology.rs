@@ -61,12 +61,9 @@ pub(crate) struct Held {
 /// Who is linked with whom. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
-    states: BTreeMap<NodeId, Arc<Held>>,
-    /// The same in the order in which they came, so that what is new can be told without looking at all.
-    arrivals: BTreeMap<u64, NodeId>,
-    /// The place of each in it.
-    places: HashMap<NodeId, u64>,
-    next_place: u64,
+    /// Each with its place in the order in which they came, so that what was told of already is passed over at a glance.
+    states: BTreeMap<NodeId, (u64, Arc<Held>)>,
+    last_place: u64,
     /// Members by the beginnings of their ids.
     members: Arc<HashMap<ShortNode, NodeId>>,
 }
@@ -112,7 +109,6 @@ impl Topology {
             return false;
         }
         self.states.retain(|node, _| members.contains_key(&ShortNode::of(node)));
-        self.forget_places();
         self.members = Arc::new(members);
         true
     }
@@ -122,15 +118,11 @@ impl Topology {
         let node = held.signed.author();
         let is_member = self.members.get(&ShortNode::of(&node)) == Some(&node);
         let known = self.states.get(&node);
-        let is_newer = known.is_none_or(|known| known.state.stamp < held.state.stamp);
+        let is_newer = known.is_none_or(|(_, known)| known.state.stamp < held.state.stamp);
         let room = known.is_some() || self.states.len() < LINK_STATES_MAX;
         if is_member && is_newer && room {
-            self.states.insert(node, Arc::new(held));
-            self.next_place += 1;
-            if let Some(before) = self.places.insert(node, self.next_place) {
-                self.arrivals.remove(&before);
-            }
-            self.arrivals.insert(self.next_place, node);
+            self.last_place += 1;
+            self.states.insert(node, (self.last_place, Arc::new(held)));
         }
         is_member && is_newer && room
     }
@@ -139,28 +131,19 @@ impl Topology {
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
         let before = self.states.len();
         self.states
-            .retain(|_, held| now.saturating_duration_since(held.made) < LINK_STATE_KEPT);
-        let some = before != self.states.len();
-        if some {
-            self.forget_places();
-        }
-        some
+            .retain(|_, (_, held)| now.saturating_duration_since(held.made) < LINK_STATE_KEPT);
+        before != self.states.len()
     }
 
-    fn forget_places(&mut self) {
-        self.arrivals.retain(|_, node| self.states.contains_key(node));
-        self.places.retain(|node, _| self.states.contains_key(node));
-    }
-
-    /// The stamp of every state that came after place `after`, in the order in which they came.
+    /// The stamp of every state that came after place `after`.
     pub(crate) fn stamps(&self, after: u64) -> impl Iterator<Item = (ShortNode, Stamp)> {
-        let nodes = self.arrivals.range(after.saturating_add(1)..).map(|(_, node)| node);
-        nodes.filter_map(|node| Some((ShortNode::of(node), self.states.get(node)?.state.stamp)))
+        let newer = self.states.iter().filter(move |(_, (place, _))| *place > after);
+        newer.map(|(node, (_, held))| (ShortNode::of(node), held.state.stamp))
     }
 
     /// The place of the last that came.
     pub(crate) const fn last_place(&self) -> u64 {
-        self.next_place
+        self.last_place
     }
 
     /// How many members the mesh has.
@@ -169,12 +152,13 @@ impl Topology {
     }
 
     pub(crate) fn held(&self, node: ShortNode) -> Option<&Arc<Held>> {
-        self.states.get(self.members.get(&node)?)
+        self.states.get(self.members.get(&node)?).map(|(_, held)| held)
     }
 
     /// Whether a state of a node is held that is as new.
     pub(crate) fn holds(&self, node: &NodeId, stamp: Stamp) -> bool {
-        self.states.get(node).is_some_and(|held| held.state.stamp >= stamp)
+        let known = self.states.get(node);
+        known.is_some_and(|(_, held)| held.state.stamp >= stamp)
     }
 
     /// Whether a member has this beginning of its id.
@@ -186,7 +170,6 @@ impl Topology {
     #[must_use]
     pub fn without(mut self, is_gone: impl Fn(&NodeId) -> bool) -> Self {
         self.states.retain(|node, _| !is_gone(node));
-        self.forget_places();
         self
     }
 
@@ -200,7 +183,7 @@ impl Topology {
     #[must_use]
     pub fn links(&self, now: Instant) -> Vec<Link> {
         let mut links: BTreeMap<(NodeId, NodeId), Link> = BTreeMap::new();
-        for (from, held) in &self.states {
+        for (from, (_, held)) in &self.states {
             let age = now.saturating_duration_since(held.made);
             for record in &held.state.links {
                 let Some(to) = self.members.get(&record.to).filter(|to| *to != from) else {

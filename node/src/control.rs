@@ -1,6 +1,7 @@
 //! The control socket: how `starling status` and `starling invite` ask the running node. One request line, one JSON line.
 
 use std::{
+    collections::HashMap,
     fs, io,
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
@@ -375,6 +376,9 @@ fn encode<T: Serialize>(result: Result<T, String>) -> String {
     serde_json::to_string(&answer).unwrap_or_default()
 }
 
+/// Of an id so many digits are needed where a name would do as well, and so many tell nodes of one name apart.
+pub(crate) const ID_DIGITS_MIN: usize = 8;
+
 /// Asks the node that runs with `directory` what it is doing.
 ///
 /// # Errors
@@ -388,25 +392,36 @@ impl Status {
     /// command takes.
     #[must_use]
     pub fn told_apart(mut self) -> Self {
-        let names = self.members.iter().map(|member| &member.name);
-        let names: Vec<String> = names
-            .chain(self.former_members.iter().map(|former| &former.name))
-            .cloned()
-            .collect();
+        let names = self.members.iter().map(|member| member.name.clone());
+        let names = Names::of(names.chain(self.former_members.iter().map(|former| former.name.clone())));
         for member in &mut self.members {
-            member.name = apart(&member.name, &member.node_id, &names);
+            member.name = names.apart(&member.name, &member.node_id);
         }
         for former in &mut self.former_members {
-            former.name = apart(&former.name, &former.node_id, &names);
+            former.name = names.apart(&former.name, &former.node_id);
         }
         self
     }
 }
 
-fn apart(name: &str, id: &str, names: &[String]) -> String {
-    match names.iter().filter(|other| *other == name).count() {
-        0 | 1 => name.to_owned(),
-        _ => format!("{name} {}", id.get(..8).unwrap_or(id)),
+/// How many nodes each name means.
+pub(crate) struct Names(HashMap<String, usize>);
+
+impl Names {
+    pub(crate) fn of(names: impl Iterator<Item = String>) -> Self {
+        let mut counts = HashMap::new();
+        for name in names {
+            *counts.entry(name).or_default() += 1;
+        }
+        Self(counts)
+    }
+
+    /// A name for people: with the first digits of the id when several nodes are called so.
+    pub(crate) fn apart(&self, name: &str, id: &str) -> String {
+        match self.0.get(name) {
+            None | Some(1) => name.to_owned(),
+            Some(_) => format!("{name} {}", id.get(..ID_DIGITS_MIN).unwrap_or(id)),
+        }
     }
 }
 
@@ -453,9 +468,9 @@ mod tests {
 
     #[test]
     fn only_nodes_that_are_called_the_same_are_told_apart_by_their_ids() {
-        let names = ["home", "vm", "vm"].map(str::to_owned);
-        assert_eq!(apart("home", "0011223344", &names), "home");
-        assert_eq!(apart("vm", "8899aabbcc", &names), "vm 8899aabb");
-        assert_eq!(apart("vm", "short", &names), "vm short");
+        let names = Names::of(["home", "vm", "vm"].map(str::to_owned).into_iter());
+        assert_eq!(names.apart("home", "0011223344"), "home");
+        assert_eq!(names.apart("vm", "8899aabbcc"), "vm 8899aabb");
+        assert_eq!(names.apart("vm", "short"), "vm short");
     }
 }

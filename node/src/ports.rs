@@ -8,16 +8,13 @@ const TRIED: u16 = 100;
 /// 127.0.0.1 with the first free port from 8080.
 #[must_use]
 pub fn free_http() -> SocketAddr {
-    first_free(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), |address| {
-        TcpListener::bind(address).is_ok()
-    })
+    first_free(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), false)
 }
 
 /// All addresses with the first port from 4001 that is free for UDP and TCP.
 #[must_use]
 pub fn free_mesh() -> SocketAddr {
-    let free = |address| UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok();
-    first_free(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4001)), free)
+    first_free(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4001)), true)
 }
 
 /// Whether this machine can listen on the address; where the system does not tell, the start will.
@@ -43,12 +40,12 @@ pub fn why_not(address: SocketAddr, udp: bool) -> Option<String> {
     })
 }
 
-fn first_free(usual: SocketAddr, is_free: impl Fn(SocketAddr) -> bool) -> SocketAddr {
+fn first_free(usual: SocketAddr, udp: bool) -> SocketAddr {
     let candidates = (0..TRIED).map(|step| SocketAddr::new(usual.ip(), usual.port() + step));
     // When none is free the usual one is named, and `run` says clearly that it is taken.
     candidates
         .into_iter()
-        .find(|address| is_free(*address))
+        .find(|address| why_not(*address, udp).is_none())
         .unwrap_or(usual)
 }
 

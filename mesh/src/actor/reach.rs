@@ -271,10 +271,7 @@ impl Actor {
     /// A record came by gossip: it goes on only if it is news here.
     pub(super) fn handle_gossiped_hint(&mut self, bytes: &[u8]) -> gossipsub::MessageAcceptance {
         match self.take_hint(bytes) {
-            Ok(author) => {
-                self.share_hint(&author);
-                gossipsub::MessageAcceptance::Accept
-            }
+            Ok(_) => gossipsub::MessageAcceptance::Accept,
             Err(error) if error.is_misuse() => gossipsub::MessageAcceptance::Reject,
             Err(_) => gossipsub::MessageAcceptance::Ignore,
         }
@@ -285,6 +282,7 @@ impl Actor {
         let taken = self.reach.book.take(bytes, (self.key.id(), &roster), Timestamp::now());
         match taken {
             Ok(node) => {
+                self.share_hint(&node);
                 let ways = self.reach.book.get(&node).map(Ways::from).unwrap_or_default();
                 let before = self.plan.all_addresses(&node);
                 self.plan.hinted(node, ways, self.started.elapsed());
@@ -442,7 +440,6 @@ impl Actor {
                 for bytes in records {
                     match self.take_hint(&bytes) {
                         Ok(author) => {
-                            self.share_hint(&author);
                             // Its author may have had no neighbours for gossip yet. What is older everybody has had the time to hear.
                             let made = self.reach.book.get(&author).map(|hint| hint.made);
                             if made.is_some_and(|made| Timestamp::now().since(made) < HINT_FRESH_MS) {

@@ -143,7 +143,7 @@ async fn read_loop(mut reader: impl AsyncRead + Unpin, ends: &Ends, shared: &Sha
 async fn take(ends: &Ends, signed: Signed<LinkState>, age: u32) -> Option<ExchangeEnd> {
     // Several neighbours may tell the same. Whether the signature of what is not newer holds makes no difference.
     if signed
-        .claim()
+        .unverified()
         .is_ok_and(|claim| ends.topology.borrow().holds(&signed.author(), claim.stamp))
     {
         return None;

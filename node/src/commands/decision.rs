@@ -12,12 +12,9 @@ use keys::{
 
 use super::CommandError;
 use crate::{
-    control::{self, ControlError, Decided, Request},
+    control::{self, ControlError, Decided, ID_DIGITS_MIN, Request},
     data_directory::DataDirectory,
 };
-
-/// A name that two nodes have must be told apart by so many digits of the id.
-const ID_DIGITS_MIN: usize = 8;
 
 /// Why nothing was decided.
 #[derive(Debug, thiserror::Error)]

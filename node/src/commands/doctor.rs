@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keys::{NodeKey, Timestamp};
+use keys::{Timestamp, membership::Roster};
 
 use super::{CommandError, status::duration};
 use crate::{
@@ -68,11 +68,12 @@ fn check_files(list: &mut Checklist, directory: &DataDirectory, is_running: bool
         key.as_ref().map(|key| key.id().short()).map_err(ToString::to_string),
     );
     if let Ok(key) = &key {
-        let members = directory
-            .roster(key)
+        let roster = directory.roster(key);
+        let members = roster
+            .as_ref()
             .map(|roster| format!("{} member(s)", roster.members().count()));
-        list.check("membership", members.map_err(|error| error.to_string()));
-        if let Some(words) = root_key(directory, key) {
+        list.check("membership", members.map_err(ToString::to_string));
+        if let Some(words) = root_key(directory, roster.as_ref().ok()) {
             list.check("root key", words);
         }
     }
@@ -97,17 +98,17 @@ fn check_files(list: &mut Checklist, directory: &DataDirectory, is_running: bool
 }
 
 /// The root key where it lies in the data directory: whether it still counts.
-fn root_key(directory: &DataDirectory, key: &NodeKey) -> Option<Result<String, String>> {
-    match (directory.root_key(), directory.roster(key)) {
-        (Ok(None), _) | (Ok(_), Err(_)) => None,
-        (Ok(Some(root)), Ok(roster)) if root.id() == roster.root() => {
-            Some(Ok("here; whoever copies root.key rules the mesh".to_owned()))
-        }
-        (Ok(Some(_)), Ok(_)) => Some(Ok(
-            "of a root that was replaced: root.key here decides nothing any more and may be deleted".to_owned(),
-        )),
-        (Err(error), _) => Some(Err(error.to_string())),
-    }
+fn root_key(directory: &DataDirectory, roster: Option<&Roster>) -> Option<Result<String, String>> {
+    let root = match directory.root_key() {
+        Ok(root) => root?,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let words = if root.id() == roster?.root() {
+        "here; whoever copies root.key rules the mesh"
+    } else {
+        "of a root that was replaced: root.key here decides nothing any more and may be deleted"
+    };
+    Some(Ok(words.to_owned()))
 }
 
 /// Whether a start would find its ports free.
