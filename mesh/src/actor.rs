@@ -205,6 +205,7 @@ pub(crate) fn spawn(
         joins: take(&mut inbound, Protocol::JOIN),
         hints: take(&mut inbound, Protocol::HINTS),
         punches: take(&mut inbound, Protocol::PUNCH),
+        dialbacks: take(&mut inbound, Protocol::DIALBACK),
     };
     let actor = Actor {
         key: key.clone(),
@@ -300,6 +301,7 @@ struct Queues {
     joins: mpsc::Receiver<(NodeId, Stream)>,
     hints: mpsc::Receiver<(NodeId, Stream)>,
     punches: mpsc::Receiver<(NodeId, Stream)>,
+    dialbacks: mpsc::Receiver<(NodeId, Stream)>,
 }
 
 impl Actor {
@@ -338,6 +340,7 @@ impl Actor {
                 Some((node, stream)) = queues.joins.recv() => self.handle_join_stream(node, stream),
                 Some((node, stream)) = queues.hints.recv() => self.handle_hints_stream(node, stream),
                 Some((node, stream)) = queues.punches.recv() => self.handle_punch_stream(node, stream),
+                Some((node, stream)) = queues.dialbacks.recv() => self.handle_dialback_stream(node, stream),
                 _ = time.tick() => self.handle_time(),
                 _ = reach.tick() => self.handle_reach_tick(),
                 Ok(()) = self.sections.changed() => self.publish_sections(),

@@ -1,6 +1,6 @@
 //! Every decoder of what comes from outside, by the name of its protocol, for whoever tries bytes on them.
 
-use crate::{blobs, control, hints, join, liveness, punch, topology, trust};
+use crate::{blobs, control, dialback, hints, join, liveness, punch, topology, trust};
 
 /// What bytes can be read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Decoder {
     Hints,
     /// A frame of the conversation before two nodes dial each other at once.
     Punch,
+    /// A frame of a conversation about being dialled back.
+    Dialback,
     /// A frame of a stream about who is there.
     Liveness,
     /// A question about blobs.
@@ -35,6 +37,7 @@ impl Decoder {
             Self::Links => topology::exchange::again(bytes),
             Self::Hints => hints::stream::again(bytes),
             Self::Punch => punch::again(bytes),
+            Self::Dialback => dialback::again(bytes),
             Self::Liveness => liveness::wire::again(bytes),
             Self::BlobRequest => blobs::wire::request_again(bytes),
             Self::BlobAnswer => blobs::wire::answer_again(bytes),
@@ -51,6 +54,7 @@ impl Decoder {
             Self::Links => topology::exchange::examples(),
             Self::Hints => hints::stream::examples(),
             Self::Punch => punch::examples(),
+            Self::Dialback => dialback::examples(),
             Self::Liveness => liveness::wire::examples(),
             Self::BlobRequest => blobs::wire::request_examples(),
             Self::BlobAnswer => blobs::wire::answer_examples(),

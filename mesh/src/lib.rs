@@ -17,6 +17,7 @@
 //! - [`liveness`]: who is there, of members that are linked and of those that are not; a pure state machine, driven by a task of its own.
 //! - [`topology`]: who is linked with whom in the whole mesh, and the routes through it.
 //! - `dial`: whom to dial and when; a pure state machine.
+//! - `dialback`: a member tries to reach another from outside, so that closed ports are known before they are missed.
 //! - [`hints`], `relays`, `punch`, `reach`: where members can be found, reservations of nodes behind routers, links through a third
 //!   member and how they become direct, and what a node knows of how it is seen.
 //! - `actor`: owns the swarm, the roster and the links; everything above is driven by its one `select!`.
@@ -37,6 +38,7 @@ mod control;
 mod counters;
 pub mod decoders;
 mod dial;
+mod dialback;
 pub mod frame;
 #[cfg(test)]
 #[path = "../tests/nodes/free_address.rs"]
@@ -67,9 +69,10 @@ use keys::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use counters::CounterValues;
+pub use dialback::{Attempt, Dialback, DialbackError, Outcome};
 pub use join::{JoinError, join};
 pub use protocol::Protocol;
-pub use reach::Reachability;
+pub use reach::{Reachability, is_public};
 pub use streams::{OpenError, Stream};
 pub use transport::{Congestion, TransportError};
 pub use view::{LinkPath, LinkView, MemberView, MeshView, ReachView, TaskView};
@@ -347,6 +350,15 @@ impl Mesh {
     /// Why there is no stream.
     pub async fn open(&self, node: NodeId, protocol: Protocol) -> Result<Stream, OpenError> {
         self.opener.open(node, protocol, None).await
+    }
+
+    /// Has a member try to reach this node at its addresses as a newcomer would, and reads its clock, within
+    /// [`limits::OPEN_TIMEOUT`] and [`limits::DIALBACK_TIMEOUT`].
+    ///
+    /// # Errors
+    /// Why it did not.
+    pub async fn dial_back(&self, node: NodeId) -> Result<Dialback, DialbackError> {
+        dialback::ask(self.open(node, Protocol::DIALBACK).await?).await
     }
 
     /// The token streams that are open on this node, in either direction; bulk gives way to them.

@@ -213,6 +213,16 @@ pub const RETIRED_MIN: Duration = Duration::from_secs(1);
 pub const WEBSOCKET_WRITE_BYTES: usize = 16 * 1024;
 /// Bytes of one message of a WebSocket that are taken, and that wait to be written; what is more ends the connection.
 pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one frame of the dialback protocol: so many attempts and a little more.
+pub const DIALBACK_FRAME_BYTES_MAX: usize = 1024;
+/// Ways to a node that are tried for it: eight addresses over UDP and TCP.
+pub const DIALBACK_ATTEMPTS_MAX: usize = 16;
+/// An attempt that takes longer comes to nothing: three times across the slowest line.
+pub const DIALBACK_TRY_TIMEOUT: Duration = Duration::from_secs(3);
+/// A whole conversation about being dialled back.
+pub const DIALBACK_TIMEOUT: Duration = Duration::from_secs(4);
+/// Nodes for which one node tries at the same time; a further one is told so.
+pub const DIALBACKS_MAX: usize = 4;
 /// Bytes of one frame of the punch protocol.
 pub const PUNCH_FRAME_BYTES_MAX: usize = 256;
 /// Addresses that each side names to be punched.

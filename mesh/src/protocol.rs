@@ -27,6 +27,8 @@ impl Protocol {
     pub const HINTS: Self = Self("/starling/hints/1");
     /// Two members with a relayed link agree to dial each other directly, owned by this crate.
     pub const PUNCH: Self = Self("/starling/punch/1");
+    /// A member tries to reach another from outside, owned by this crate.
+    pub const DIALBACK: Self = Self("/starling/dialback/1");
     /// Exchange of what the other side is missing, owned by `crdt`.
     pub const RECONCILE: Self = Self("/starling/reconcile/3");
     /// Data keys of accounts, owned by `crdt`.
@@ -44,7 +46,7 @@ impl Protocol {
     pub const BULK: Self = Self("/starling/bulk/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::JOIN,
         Self::TRUST,
         Self::CONTROL,
@@ -52,6 +54,7 @@ impl Protocol {
         Self::LIVENESS,
         Self::HINTS,
         Self::PUNCH,
+        Self::DIALBACK,
         Self::RECONCILE,
         Self::KEYS,
         Self::FETCH,
@@ -85,6 +88,7 @@ impl Protocol {
             Self::LIVENESS,
             Self::HINTS,
             Self::PUNCH,
+            Self::DIALBACK,
         ];
         of_the_link.contains(&self)
     }

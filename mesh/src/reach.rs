@@ -101,7 +101,8 @@ impl Observations {
 }
 
 /// Whether an address can be one of the public network: not of a home, a machine, a link, or a provider's inner network.
-fn is_public(ip: IpAddr) -> bool {
+#[must_use]
+pub fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             let [first, second, ..] = ip.octets();

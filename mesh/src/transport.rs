@@ -4,6 +4,7 @@
 mod memory;
 mod meter;
 mod quic;
+mod trial;
 mod websocket;
 
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +22,7 @@ use libp2p::{
 
 pub(crate) use self::meter::Meters;
 pub use self::quic::Congestion;
+pub(crate) use self::trial::{Trial, TrialError};
 use self::{memory::InMemory, meter::MeteredNoise, quic::QuicTransport, websocket::WebSocketTransport};
 use crate::{LinkPath, MeshSettings, limits::IDLE_CONNECTION};
 

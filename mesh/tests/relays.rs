@@ -8,87 +8,21 @@
 
 #[path = "nodes/free_address.rs"]
 mod free_address;
+#[path = "nodes/trial.rs"]
+mod trial;
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use free_address::free_address;
 use keys::{
-    NodeId, NodeKey, Timestamp,
-    identity::random_bytes,
-    invite::{Invite, Terms},
-    membership::{Certificate, Roles, Roster, Target},
+    NodeId, Timestamp,
+    membership::{Roles, Target},
 };
-use mesh::{Inputs, Mesh, MeshSettings, limits::RELAYS_HELD};
+use mesh::{Inputs, Mesh, limits::RELAYS_HELD};
+use trial::Trial;
 
 /// Generous: a deadline only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Member {
-    key: NodeKey,
-    address: SocketAddr,
-    roles: Roles,
-}
-
-/// Members with a key and an address each; the first is the founder.
-struct Trial {
-    root: NodeKey,
-    members: Vec<Member>,
-    certificates: Vec<Certificate>,
-}
-
-impl Trial {
-    fn new(roles: &[Roles]) -> Self {
-        let root = NodeKey::generate();
-        let member = |roles: &Roles| Member {
-            key: NodeKey::generate(),
-            address: free_address(),
-            roles: *roles,
-        };
-        let members: Vec<Member> = roles.iter().map(member).collect();
-        let founder = &members[0].key;
-        let first = Certificate::found(&root, founder.id(), "node 0", random_bytes(), Timestamp::now()).unwrap();
-        let mut roster = Roster::new(first).unwrap();
-        for (number, member) in members.iter().enumerate().skip(1) {
-            let terms = Terms::new(member.roles, 1, Timestamp::now().plus(600_000));
-            let invite = Invite::issue(&root, roster.mesh(), founder.id(), vec![], random_bytes(), terms).unwrap();
-            let request = invite.redeem(member.key.id(), &format!("node {number}")).unwrap();
-            let (grant, redemption) = request.into_parts(root.id(), None).unwrap();
-            let admitted = roster.admit(founder, member.key.id(), grant, redemption, Timestamp::now());
-            admitted.unwrap();
-        }
-        let certificates = roster.certificates().cloned().collect();
-        Self {
-            root,
-            members,
-            certificates,
-        }
-    }
-
-    fn id(&self, number: usize) -> NodeId {
-        self.members[number].key.id()
-    }
-
-    /// Starts a member, with the operator's word that it is public or without.
-    fn start(&self, number: usize, public: bool) -> (Mesh, Inputs) {
-        let member = &self.members[number];
-        let own = self.certificates.iter().find(|one| {
-            let (_, found) = one.verify().unwrap();
-            found.node == member.key.id()
-        });
-        let mut roster = Roster::new(own.unwrap().clone()).unwrap();
-        roster.insert_all(self.certificates.clone());
-        let others = self.members.iter().filter(|other| other.key.id() != member.key.id());
-        let settings = MeshSettings {
-            bootstrap: others.map(|other| (other.key.id(), other.address)).collect(),
-            public_addresses: public.then_some(member.address).into_iter().collect(),
-            ..MeshSettings::at(member.address)
-        };
-        Mesh::start(&settings, &member.key, roster).unwrap()
-    }
-}
 
 /// Waits until the relays that hold a reservation for a node are as is wanted.
 async fn relays(mesh: &Mesh, wanted: impl Fn(&[NodeId]) -> bool) -> Vec<NodeId> {

@@ -27,7 +27,7 @@ pub async fn text(node: &Node) -> String {
     let mut text = opening(roles, &page);
     let has_administrator = gateway::has_administrator(node.store()).await.unwrap_or(true);
     // A node that has just joined learns of an administrator within seconds; only the first node makes the first one.
-    let is_first = matches!(node.directory().root_key(), Ok(Some(_)));
+    let is_first = standing::is_founder(&roster, &node.key().id());
     if !has_administrator
         && is_first
         && let Some(path) = gateway::first_administrator_path(node.key(), node.mesh_id())

@@ -37,12 +37,54 @@ pub enum Request {
     Links(Option<String>),
     /// What was erased, and by which nodes.
     Erasures,
+    /// To have members try to reach the node, and to read their clocks.
+    DialBack,
     /// To be kept from working, or to work again.
     Maintenance(bool),
     /// Something about the catalogue of models.
     Model(ModelRequest),
     /// To take in signed decisions about members and to tell everyone, each as [`keys::membership::Evidence::to_text`] writes it.
     Decide(Vec<String>),
+}
+
+/// What a member said after it had tried to reach the node, in the answer to [`Request::DialBack`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DialbackStatus {
+    /// The member's name.
+    pub member: String,
+    /// Its clock less the node's, in milliseconds.
+    pub clock_ahead_ms: Option<i64>,
+    /// How far off that may be, in milliseconds.
+    pub clock_uncertain_ms: u64,
+    /// Each attempt.
+    pub attempts: Vec<AttemptStatus>,
+    /// Why it did not try.
+    pub error: Option<String>,
+}
+
+impl DialbackStatus {
+    pub(crate) const fn failed(member: String, error: String) -> Self {
+        Self {
+            member,
+            clock_ahead_ms: None,
+            clock_uncertain_ms: 0,
+            attempts: Vec::new(),
+            error: Some(error),
+        }
+    }
+}
+
+/// An attempt in [`DialbackStatus`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttemptStatus {
+    /// Where.
+    pub address: SocketAddr,
+    /// `quic`, `tcp` or `websocket`.
+    pub path: String,
+    /// `reached`, `another key`, `refused` or `silent`.
+    pub outcome: String,
+    /// Milliseconds until it was reached.
+    pub milliseconds: Option<u32>,
 }
 
 /// What became of a decision.
@@ -57,6 +99,9 @@ pub struct Decided {
 pub struct MaintenanceStatus {
     /// Whether the node is kept from working now.
     pub on: bool,
+    /// Whether it was otherwise before.
+    #[serde(default)]
+    pub changed: bool,
     /// Generations that still run here.
     pub running: u32,
     /// Neighbours that have a link now, and are told.
@@ -360,6 +405,7 @@ async fn answer(stream: UnixStream, node: &Node) -> io::Result<()> {
                 .await
                 .map_err(|error| error.to_string()),
         ),
+        Ok(Request::DialBack) => encode(Ok(node.dial_back().await)),
         Ok(Request::Erasures) => encode(node.erasures().await.map_err(|error| error.to_string())),
         Err(error) => encode::<()>(Err(format!("unknown request: {error}"))),
     };

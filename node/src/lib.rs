@@ -25,6 +25,7 @@ pub mod config;
 pub mod control;
 pub mod data_directory;
 mod deciding;
+mod dialback;
 mod erasing;
 mod files;
 pub mod hints;

@@ -60,6 +60,7 @@ impl Node {
     /// # Errors
     /// When the disk refuses; nothing changes then.
     pub async fn maintain(&self, on: bool) -> Result<MaintenanceStatus, MaintenanceError> {
+        let before = standing(self.directory().path());
         note(self.directory().path(), on)?;
         self.mesh().stand(standing(self.directory().path())).await;
         tracing::info!(on, "maintenance");
@@ -67,6 +68,7 @@ impl Node {
         let others = offers.filter(|(node, offers)| *node != self.mesh().node() && !offers.is_empty());
         Ok(MaintenanceStatus {
             on,
+            changed: before != standing(self.directory().path()),
             running: self.generations(),
             told: self.mesh().view().borrow().reachable().count(),
             others: others.count(),

@@ -130,7 +130,7 @@ impl Node {
         let blobs = serve_blobs(&tasks, &mesh, &directory, streams(Protocol::BLOB)).await?;
         tracing::info!("start: replication");
         wiring::catch_up(&mesh, &store).await;
-        if directory.root_key()?.is_some() {
+        if standing::is_founder(&mesh.roster(), &key.id()) {
             seed::first_character(&store).await?;
         }
         let monitor = start_monitor(&tasks, &directory, &mesh)?;

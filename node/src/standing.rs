@@ -3,7 +3,7 @@
 use gateway::ServesNobody;
 use keys::{
     NodeId, Timestamp,
-    membership::{Former, Member, Out, Roles, Roster, Target},
+    membership::{Certificate, Former, Member, Out, Proof, Roles, Roster, Target},
 };
 
 use crate::control::{FormerStatus, ReachStatus};
@@ -21,6 +21,14 @@ pub(crate) fn days_left(member: &Member, now: Timestamp) -> Option<i64> {
     } else {
         -1 - days(now.since(member.until))
     })
+}
+
+/// Whether a node is the first one of its mesh, and still a member.
+pub(crate) fn is_founder(roster: &Roster, node: &NodeId) -> bool {
+    let founding = |certificate: &&Certificate| matches!(certificate.proof, Proof::Founding(_));
+    let founders = roster.certificates().filter(founding);
+    let mut founders = founders.filter_map(|certificate| certificate.verify().ok());
+    roster.get(node).is_some() && founders.any(|(_, member)| member.node == *node)
 }
 
 /// Whether a node that is out can only come back as another one. One whose certificate has ended, or for whom nobody vouches, may

@@ -107,6 +107,11 @@ pub const TARGETS: &[Target] = &[
         seeds: || Decoder::Punch.examples(),
     },
     Target {
+        name: "dialback",
+        run: mesh::dialback,
+        seeds: || Decoder::Dialback.examples(),
+    },
+    Target {
         name: "liveness",
         run: mesh::liveness,
         seeds: || Decoder::Liveness.examples(),

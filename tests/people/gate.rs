@@ -58,6 +58,8 @@ pub async fn first() -> Gate {
     let first = FirstNode {
         node: new_node("first"),
         residency: None,
+        root_key: None,
+        root_passphrase_file: None,
     };
     init::run(&path, &first).unwrap();
     start(directory, &path, first.node.http.unwrap()).await
@@ -70,6 +72,8 @@ pub async fn first_with(change: impl FnOnce(&mut Config, &Path)) -> Result<Gate,
     let first = FirstNode {
         node: new_node("first"),
         residency: None,
+        root_key: None,
+        root_passphrase_file: None,
     };
     init::run(&path, &first).unwrap();
     let data = DataDirectory::open(&path).unwrap();

@@ -191,3 +191,47 @@ fn a_full_disk_leaves_nothing_behind() {
     assert!(text.contains("No space left on device"), "{text}");
     assert_eq!(left, 1, "only the filler is there");
 }
+
+#[test]
+fn a_root_key_is_written_elsewhere_from_the_beginning_and_opens_with_its_passphrase_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let (node, root, secret) = (
+        directory.path().join("node"),
+        directory.path().join("root.key"),
+        directory.path().join("passphrase"),
+    );
+    fs::write(&secret, "correct horse battery staple").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = |path: &std::path::Path| path.display().to_string();
+    let init = [
+        "init",
+        "--model",
+        "none",
+        "--root-key",
+        &text(&root),
+        "--root-passphrase-file",
+        &text(&secret),
+    ];
+    // Where it cannot be written there is no mesh either.
+    fs::write(&root, "another file").unwrap();
+    assert!(said(&starling(&node, init)).contains("was not overwritten"));
+    assert!(!node.exists());
+    fs::remove_file(&root).unwrap();
+    let made = starling(&node, init);
+    assert!(made.status.success(), "{}", error_text(&made));
+    assert!(!node.join("root.key").exists());
+    assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o600);
+    // This node is an operator, and invites without the root.
+    assert!(starling(&node, ["invite"]).status.success());
+    let renew = |arguments: &[&str]| {
+        let hand_over = ["rotate", "--root", "--yes", "--to"];
+        let to = directory.path().join(format!("root-{}.key", arguments.len()));
+        let all = hand_over.iter().map(ToString::to_string).chain([text(&to)]);
+        let all: Vec<String> = all.chain(arguments.iter().map(ToString::to_string)).collect();
+        starling(&node, all.iter().map(String::as_str))
+    };
+    assert!(said(&renew(&[])).contains("--root-key"));
+    assert!(said(&renew(&["--root-key", &text(&root)])).contains("--root-passphrase-file"));
+    let opened = renew(&["--root-key", &text(&root), "--root-passphrase-file", &text(&secret)]);
+    assert!(opened.status.success(), "{}", error_text(&opened));
+}

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum PassphraseError {
     /// So short that a stolen archive could be opened by guessing.
-    #[error("a passphrase for archives has at least {PASSPHRASE_CHARACTERS_MIN} characters")]
+    #[error("a passphrase has at least {PASSPHRASE_CHARACTERS_MIN} characters")]
     TooShort,
     /// Longer than anyone types.
     #[error("a passphrase has at most {PASSWORD_BYTES_MAX} bytes")]

@@ -19,7 +19,7 @@ use libp2p::{
     },
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::AbortHandle,
     time::Instant,
 };
@@ -28,20 +28,21 @@ use super::{Actor, Connection, Event, HINTS_TOPIC, jitter};
 use crate::{
     LinkPath, MeshSettings, Protocol, ReachView, Stream,
     dial::{Elapsed, Ways},
+    dialback,
     hints::{
         AddressHint, HintBook, HintRefused, Shared,
         stream::{self, Ends, Heard, HintsEnd},
     },
     limits::{
-        ADDRESSES_PER_NODE_MAX, BETTER_FIRST, HINT_EVERY_MIN, HINT_FRESH_MS, HINT_REFRESH, HINTS_REOPEN, JUDGE_EVERY,
-        LINK_EVENT_QUEUE, PUNCH_AGAIN_FIRST, PUNCH_AGAIN_MAX, RELAYS_HELD, RETIRED_MIN,
+        ADDRESSES_PER_NODE_MAX, BETTER_FIRST, DIALBACKS_MAX, HINT_EVERY_MIN, HINT_FRESH_MS, HINT_REFRESH, HINTS_REOPEN,
+        JUDGE_EVERY, LINK_EVENT_QUEUE, PUNCH_AGAIN_FIRST, PUNCH_AGAIN_MAX, RELAYS_HELD, RETIRED_MIN,
     },
     membership::peer_of,
     punch::{self, Side, Turn, Way},
     reach::{Observations, Reachability},
     relays::RelayPlan,
     streams::OpenError,
-    transport::{self, Medium},
+    transport::{self, Medium, Trial},
 };
 
 mod relaying;
@@ -104,6 +105,8 @@ pub(super) struct Reach {
     /// Connections that a better one has replaced, with whom and since when.
     retired: HashMap<ConnectionId, (NodeId, Instant)>,
     view: watch::Sender<ReachView>,
+    /// One for each node that is dialled back at the moment.
+    dialbacks: Arc<Semaphore>,
 }
 
 /// Where a WebSocket is taken at the addresses that the operator has named.
@@ -146,6 +149,7 @@ impl Reach {
             through: HashMap::new(),
             retired: HashMap::new(),
             view,
+            dialbacks: Arc::new(Semaphore::new(DIALBACKS_MAX)),
         }
     }
 
@@ -362,6 +366,33 @@ impl Actor {
             .rev()
             .find(|one| one.path.is_quic() && !one.dialled_by_us)?;
         transport::quic_address(&theirs.remote)
+    }
+
+    /// A member wants to know whether it can be reached from outside: where it says that it is, and where it is seen.
+    pub(super) fn handle_dialback_stream(&self, node: NodeId, stream: Stream) {
+        let permit = self.reach.dialbacks.clone().try_acquire_owned();
+        let (Ok(permit), Some(trial)) = (permit, Trial::of(node)) else {
+            // Whether it hears that makes no difference here.
+            tokio::spawn(async move { drop(dialback::decline(stream).await) });
+            return;
+        };
+        let hint = self.reach.book.get(&node);
+        let said = hint.map_or(&[][..], |hint| &hint.addresses).iter().copied();
+        let mut direct: Vec<SocketAddr> = said.chain(self.seen_of(&node)).collect();
+        direct.sort_unstable();
+        direct.dedup();
+        let websockets = hint.map_or(&[][..], |hint| &hint.websockets).iter();
+        let direct = direct
+            .into_iter()
+            .flat_map(|at| [(at, LinkPath::Quic), (at, LinkPath::Tcp)]);
+        let targets = direct.chain(websockets.map(|at| (*at, LinkPath::WebSocket))).collect();
+        let name = self.name(&node);
+        tokio::spawn(async move {
+            if let Err(error) = dialback::answer(stream, trial, targets).await {
+                tracing::debug!(node = %name, %error, "a member that asked to be dialled back was not told");
+            }
+            drop(permit);
+        });
     }
 
     /// A neighbour's packets come from elsewhere now.

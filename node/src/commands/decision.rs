@@ -92,6 +92,11 @@ impl Decision {
         })
     }
 
+    /// Whether a key is at hand.
+    pub(super) fn holds(&self, id: &NodeId) -> bool {
+        self.keys.iter().any(|key| key.id() == *id)
+    }
+
     /// The node of this name, or with this beginning of its id, also one that is out.
     pub(super) fn find(&self, said: &str) -> Result<Member, DecisionError> {
         let formers = self.roster.formers().map(|former| &former.member);

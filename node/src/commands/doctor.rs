@@ -1,5 +1,7 @@
 //! `starling doctor`: checks this machine and this node, in words with what to do.
 
+mod outside;
+
 use std::path::Path;
 
 use keys::{Timestamp, membership::Roster};
@@ -7,11 +9,29 @@ use keys::{Timestamp, membership::Roster};
 use super::{CommandError, status::duration};
 use crate::{
     backups, config,
-    control::{self, ControlError, MemberStatus, ReachStatus, Status},
+    control::{self, ControlError, DialbackStatus, MemberStatus, ReachStatus, Request, Status},
     data_directory::DataDirectory,
     node::{StartError, own_roster, page_certificates},
     ports,
 };
+
+/// How a thing is, with words for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Finding {
+    /// As it should be.
+    Good(String),
+    /// It works, and could be better, or will not for long; whether to do something is the operator's decision.
+    Note(String),
+    /// It must be mended.
+    Bad(String),
+}
+
+/// Most things are good or bad.
+impl From<Result<String, String>> for Finding {
+    fn from(result: Result<String, String>) -> Self {
+        result.map_or_else(Self::Bad, Self::Good)
+    }
+}
 
 /// Prints one result after the other and counts what must be mended.
 #[derive(Default)]
@@ -20,12 +40,13 @@ struct Checklist {
 }
 
 impl Checklist {
-    fn check(&mut self, what: &str, result: Result<String, String>) {
-        match result {
-            Ok(detail) => println!("ok    {what}: {detail}"),
-            Err(problem) => {
+    fn check(&mut self, what: &str, finding: impl Into<Finding>) {
+        match finding.into() {
+            Finding::Good(words) => println!("ok    {what}: {words}"),
+            Finding::Note(words) => println!("note  {what}: {words}"),
+            Finding::Bad(words) => {
                 self.problems += 1;
-                println!("MEND  {what}: {problem}");
+                println!("MEND  {what}: {words}");
             }
         }
     }
@@ -45,7 +66,10 @@ pub fn run(path: &Path) -> Result<(), CommandError> {
     match (key.and_then(|key| own_roster(&directory, &key)), running) {
         // It cannot be started: nothing else is worth a word.
         (Err(out @ StartError::NotAMember(_)), Err(_)) => list.check("running", Err(out.to_string())),
-        (_, Ok(status)) => check_running(&mut list, status.told_apart()),
+        (_, Ok(status)) => {
+            check_running(&mut list, status.clone().told_apart());
+            check_from_outside(&mut list, path, &status);
+        }
         (_, Err(error)) => {
             if matches!(error, ControlError::NotRunning(_)) {
                 check_ports(&mut list, &directory);
@@ -166,6 +190,24 @@ fn check_running(list: &mut Checklist, status: Status) {
     list.check("members", presence(&status.members, &status.node_id));
     if others > 0 {
         list.check("reachability", reachability(&status.reach));
+    }
+}
+
+/// Members are asked to try, which takes some seconds where ports are closed.
+fn check_from_outside(list: &mut Checklist, path: &Path, status: &Status) {
+    let alone = !status.members.iter().any(|member| member.state == "connected");
+    if alone || status.out.is_some() {
+        // That nobody is linked was said already, and nobody can be asked.
+        return;
+    }
+    match control::request::<Vec<DialbackStatus>>(path, &Request::DialBack) {
+        Ok(told) => {
+            list.check("from outside", outside::reached(&told, &status.reach.reachability));
+            if let Some(finding) = outside::clock(&told) {
+                list.check("clock", finding);
+            }
+        }
+        Err(error) => list.check("from outside", Finding::Note(error.to_string())),
     }
 }
 

@@ -1,12 +1,17 @@
 //! `starling init`: a new mesh and its first node.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use keys::{
     NodeKey, Timestamp,
+    archive::ArchiveKey,
     identity::random_bytes,
     membership::{Certificate, Residency, Roster},
+    sealed_key, secret_file,
 };
 
 use super::{CommandError, machine_name};
@@ -44,13 +49,22 @@ pub struct FirstNode {
     /// from their invite.
     #[arg(long, value_name = "LABEL")]
     pub residency: Option<Residency>,
+    /// Where the mesh's root key is written, for example onto a stick; root.key in the data directory unless given.
+    #[arg(long, value_name = "FILE")]
+    pub root_key: Option<PathBuf>,
+    /// A private file with a passphrase that closes the root key.
+    #[arg(long, value_name = "FILE", requires = "root_key")]
+    pub root_passphrase_file: Option<PathBuf>,
 }
 
 /// Makes keys, genesis and configuration in `path`.
 ///
 /// # Errors
 /// When the directory is not free or cannot be written; nothing is changed then.
-pub fn run(path: &Path, FirstNode { node: new, residency }: &FirstNode) -> Result<(), CommandError> {
+pub fn run(path: &Path, first: &FirstNode) -> Result<(), CommandError> {
+    let FirstNode {
+        node: new, residency, ..
+    } = first;
     DataDirectory::check_free(path)?;
     check_model(&new.model)?;
     check_addresses(new)?;
@@ -69,11 +83,18 @@ pub fn run(path: &Path, FirstNode { node: new, residency }: &FirstNode) -> Resul
     let config = config::render(http, new.mesh_listen.unwrap_or_else(ports::free_mesh), &[], &new.model);
     let parts = data_directory::NewNode {
         key: &key,
-        root: Some(&root),
+        root: first.root_key.is_none().then_some(&root),
         roster: &roster,
         config: &config,
     };
-    DataDirectory::create(path, &parts)?;
+    // Before there is a mesh: one whose root nobody holds could decide nothing.
+    let elsewhere = save_root(&root, first)?;
+    if let Err(error) = DataDirectory::create(path, &parts) {
+        if let Some(file) = elsewhere {
+            secret_file::destroy(file)?;
+        }
+        return Err(error.into());
+    }
     println!(
         "Made a new mesh with its first node \"{name}\" ({}) in {}.",
         key.id().short(),
@@ -83,11 +104,31 @@ pub fn run(path: &Path, FirstNode { node: new, residency }: &FirstNode) -> Resul
     println!(
         "Its page will be at http://{http}, where you become the administrator by the link that the start prints."
     );
-    println!(
-        "Then move root.key out of that directory to a safe place, such as a stick: it is the right to everything, above all to make \
-         operators, and cannot be replaced. This node is an operator and invites without it."
-    );
+    match elsewhere {
+        Some(file) => println!(
+            "The root key is in {}: keep it, and a copy, in a safe place. It is the right to everything, above all to make operators, and \
+             cannot be replaced. This node is an operator and invites without it.",
+            file.display()
+        ),
+        None => println!(
+            "Then move root.key out of that directory to a safe place, such as a stick: it is the right to everything, above all to make \
+             operators, and cannot be replaced. This node is an operator and invites without it."
+        ),
+    }
     Ok(())
+}
+
+/// Writes the root key where it was asked for, if that is not the data directory; never over another file.
+fn save_root<'a>(root: &NodeKey, first: &'a FirstNode) -> Result<Option<&'a Path>, CommandError> {
+    let Some(file) = first.root_key.as_deref() else {
+        return Ok(None);
+    };
+    let passphrase = first.root_passphrase_file.as_deref();
+    match passphrase.map(ArchiveKey::load_passphrase).transpose()? {
+        Some(passphrase) => sealed_key::save(root, file, &passphrase)?,
+        None => root.save(file)?,
+    }
+    Ok(Some(file))
 }
 
 /// Addresses that this machine does not have are said now, and so is what travels in the clear.

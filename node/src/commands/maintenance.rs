@@ -40,6 +40,7 @@ pub fn run(path: &Path, Maintenance { switch }: &Maintenance) -> Result<(), Comm
 fn words(status: &MaintenanceStatus) -> String {
     let MaintenanceStatus {
         on,
+        changed,
         running,
         told,
         others,
@@ -48,6 +49,9 @@ fn words(status: &MaintenanceStatus) -> String {
         0 => "No other node is connected now.".to_owned(),
         told => format!("{told} connected node(s) know of it; the rest hear of it from them."),
     };
+    if !on && !changed {
+        return "This node was not in maintenance: nothing was changed.".to_owned();
+    }
     if !on {
         return format!("This node works again. {told}");
     }
@@ -73,6 +77,7 @@ mod tests {
     fn it_is_said_what_happens_to_people_meanwhile() {
         let status = |on, running, others| MaintenanceStatus {
             on,
+            changed: true,
             running,
             told: 2,
             others,
@@ -85,5 +90,10 @@ mod tests {
         ] {
             assert!(words(&status).contains(words_wanted), "{}", words(&status));
         }
+        let again = MaintenanceStatus {
+            changed: false,
+            ..status(false, 0, 0)
+        };
+        assert!(words(&again).contains("nothing was changed"));
     }
 }

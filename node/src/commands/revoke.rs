@@ -13,7 +13,7 @@ use super::{
     CommandError, confirm,
     decision::{Decision, RootKey, called, is_self, said_to},
 };
-use crate::hints::here;
+use crate::{hints::here, standing};
 
 /// Who or what shall be out, and why.
 #[derive(Args)]
@@ -46,6 +46,10 @@ pub fn run(path: &Path, what: &Revoked) -> Result<(), CommandError> {
     {
         return Err(format!("this is that node; to take it out of its mesh say: {}", here("leave")).into());
     }
+    if let Some(before) = already(&decision, &target) {
+        println!("Nothing to do: {words} is out already ({before}).");
+        return Ok(());
+    }
     let warning = format!("This puts {words} out of the mesh for ever.");
     if !what.yes {
         confirm(&warning, "revoked")?;
@@ -65,6 +69,26 @@ pub fn run(path: &Path, what: &Revoked) -> Result<(), CommandError> {
         println!("What it has stored stays readable to it: change what it should not know.");
     }
     Ok(())
+}
+
+/// Why it is out already, when a further revocation would change nothing. One by the root does where an operator's stands: it outlives that
+/// operator.
+fn already(decision: &Decision, target: &Target) -> Option<String> {
+    let roster = &decision.roster;
+    let revocation = roster
+        .revocations()
+        .find(|(_, revocation)| revocation.target == *target);
+    if revocation.is_some_and(|(author, _)| author != roster.root() && !decision.holds(&author)) {
+        return None;
+    }
+    if let Target::Node(node) = target {
+        let former = roster.former(node).filter(|former| standing::is_final(former))?;
+        return Some(standing::why(roster, former, Timestamp::now()));
+    }
+    Some(match revocation?.1.reason.as_str() {
+        "" => "revoked before, without a reason".to_owned(),
+        reason => format!("revoked before: {reason}"),
+    })
 }
 
 fn target(decision: &Decision, what: &Revoked) -> Result<(Target, String), CommandError> {

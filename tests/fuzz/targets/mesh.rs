@@ -27,6 +27,10 @@ pub fn hints(bytes: &[u8]) {
     run(Decoder::Hints, bytes);
 }
 
+pub fn dialback(bytes: &[u8]) {
+    run(Decoder::Dialback, bytes);
+}
+
 pub fn punch(bytes: &[u8]) {
     run(Decoder::Punch, bytes);
 }
