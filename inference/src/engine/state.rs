@@ -203,6 +203,12 @@ impl Incoming {
         Ok(())
     }
 
+    /// Tokens that the state is about, from its first position on.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.part.count()
+    }
+
     /// Bytes that will have come.
     #[must_use]
     pub const fn expected(&self) -> u64 {
@@ -299,12 +305,16 @@ impl LoadedFile {
             let is_same = loaded.is_some() && version(&path) == loaded;
             Ok(is_same.then(|| *hasher.finalize().as_bytes()))
         };
-        let hash = self.hash.get_or_init(|| async {
-            // On a thread of its own, and to its end: whoever gives up waiting finds it there the next time.
-            let hashed = tokio::task::spawn_blocking(compute).await;
-            hashed.ok().and_then(Result::ok).flatten()
+        let cell = Arc::clone(&self.hash);
+        // In a task of its own, and to its end: whoever gives up waiting finds it there the next time.
+        let hashing = tokio::spawn(async move {
+            let hash = cell.get_or_init(|| async {
+                let hashed = tokio::task::spawn_blocking(compute).await;
+                hashed.ok().and_then(Result::ok).flatten()
+            });
+            *hash.await
         });
-        *hash.await
+        hashing.await.ok().flatten()
     }
 }
 
