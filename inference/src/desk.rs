@@ -22,6 +22,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::{
     cards::{CardFiles, Cards},
     compute,
+    handoff::{Counts, Handoffs},
     keeper::Engines,
     limits::{ANSWER_EVENT_QUEUE, ENGINE_COMMAND_QUEUE},
     live::{self, Live, Lives},
@@ -133,6 +134,8 @@ pub struct DeskStreams {
     pub questions: mpsc::Receiver<(NodeId, Stream)>,
     /// Work for their programs.
     pub work: mpsc::Receiver<(NodeId, Stream)>,
+    /// What is computed here of conversations that they go on with.
+    pub states: mpsc::Receiver<(NodeId, Stream)>,
 }
 
 /// Handle to the desk. Cheap to clone.
@@ -145,6 +148,7 @@ pub struct Desk {
     lives: Lives,
     routing: routing::Routing,
     cards: Cards,
+    handoffs: Handoffs,
 }
 
 impl Desk {
@@ -156,11 +160,14 @@ impl Desk {
         tokio::spawn(swarm::announce(mesh.clone(), engines.clone()));
         let lives = Lives::default();
         tokio::spawn(live::announce(mesh.clone(), lives.clone()));
+        let handoffs = Handoffs::default();
+        tokio::spawn(handoffs.clone().serve(engines.clone(), streams.states));
         let generator = serve::Generator {
             engines: engines.clone(),
             store: store.clone(),
             mesh: mesh.clone(),
             lives: lives.clone(),
+            handoffs: handoffs.clone(),
             notices: notices.clone(),
         };
         tokio::spawn(generator.clone().serve(streams.questions));
@@ -187,6 +194,7 @@ impl Desk {
             lives,
             routing,
             cards,
+            handoffs,
         }
     }
 
@@ -238,6 +246,12 @@ impl Desk {
     #[must_use]
     pub fn offers(&self) -> std::collections::BTreeMap<NodeId, Vec<swarm::Offer>> {
         swarm::known_offers(self.mesh.node(), &self.engines, &self.mesh.view().borrow())
+    }
+
+    /// How it went that conversations came here with what was computed of them.
+    #[must_use]
+    pub fn handoffs(&self) -> Counts {
+        self.handoffs.counts()
     }
 
     /// How the models of this node stand, whether it takes new work or not.

@@ -18,6 +18,7 @@ mod running;
 pub mod sampling;
 pub mod schedule;
 pub mod schema;
+pub mod state;
 pub mod upstream;
 pub mod worker;
 
@@ -33,6 +34,7 @@ use self::{
     calibration::Profile,
     grammar::GrammarError,
     sampling::SamplingError,
+    state::{LoadedFile, StateCommand},
     upstream::UpstreamError,
 };
 use crate::{
@@ -73,6 +75,8 @@ pub struct ModelInfo {
     pub tells_tokens: bool,
     /// How fast it is, measured on this machine; `None` where that is not known.
     pub profile: Option<Profile>,
+    /// Hash of how the states of its sequences are laid out; `None` where they cannot be handed off.
+    pub state_layout: Option<[u8; 32]>,
 }
 
 /// What an engine is doing.
@@ -266,6 +270,7 @@ pub(crate) enum Command {
     Generate(Box<Task>, oneshot::Sender<Result<Running, GenerationError>>),
     Stop(u64),
     Embed(String, oneshot::Sender<Result<Embedding, GenerationError>>),
+    State(StateCommand),
 }
 
 /// What computes: llama.cpp in a process of its own, a server elsewhere, or a mock. It owns status and load, and ends with the queue.
@@ -338,6 +343,8 @@ pub struct Engine {
     load: watch::Receiver<EngineLoad>,
     admission: Admission,
     memory: u64,
+    /// Where this program itself has loaded the model.
+    file: Option<LoadedFile>,
 }
 
 impl Engine {
@@ -354,7 +361,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::start`].
     pub(crate) fn start_within(settings: EngineSettings, room: Option<u64>) -> Result<Self, ModelError> {
-        let mut memory = 0;
+        let (mut memory, mut file) = (0, None);
         let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
         model::check_settings(&settings)?;
         let initial = match settings.model {
@@ -373,6 +380,7 @@ impl Engine {
             ModelSource::BuiltIn | ModelSource::File(_) | ModelSource::Named { .. } => {
                 let prepared = model::prepare(&settings, room)?;
                 memory = prepared.memory();
+                file = Some(LoadedFile::new(prepared.path.clone()));
                 drop(tokio::spawn(llama::Llama::new(settings, prepared, table).run(queue)));
             }
         }
@@ -383,6 +391,7 @@ impl Engine {
             load,
             admission,
             memory,
+            file,
         })
     }
 

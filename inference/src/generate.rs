@@ -23,6 +23,7 @@ use crate::{
     limits::{ANSWER_TOKENS_MAX, BEAT_EVERY, GENERATION_TIMEOUT, PROGRESS_EVERY, SESSION_WAIT},
     prompt,
     swarm::{FromGenerator, Request},
+    template::ChatMessage,
 };
 
 /// Whether this node, by its role, holds chats and can write an answer into one. A worker does not: whoever asked writes what it says.
@@ -75,20 +76,7 @@ async fn generate(
         messages = prompt::shorter(messages).ok_or(GenerationError::NotReady)?;
     }
     loop {
-        let mut sampling = request.sampling.clone();
-        sampling.tokens_max = sampling.tokens_max.clamp(1, ANSWER_TOKENS_MAX);
-        let generation = Generation {
-            account: request.account.0,
-            session: request.session.0,
-            input: Input::Chat(messages.clone()),
-            sampling,
-            accepted: request
-                .begun
-                .as_ref()
-                .map_or_else(Vec::new, |begun| begun.tokens.clone()),
-            deadline: GENERATION_TIMEOUT,
-        };
-        let running = engine.generate(generation).await?;
+        let running = engine.generate(generation(request, messages.clone())).await?;
         let mut telling = Telling::new(request, tell, &model);
         match telling.stream(running, stop.as_mut()).await {
             Ok(reason) => return Ok(answer(request, &telling.text, &model.name, reason)),
@@ -99,6 +87,21 @@ async fn generate(
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// What the engine is asked for a request, of which it sees these messages.
+pub(crate) fn generation(request: &Request, messages: Vec<ChatMessage>) -> Generation {
+    let mut sampling = request.sampling.clone();
+    sampling.tokens_max = sampling.tokens_max.clamp(1, ANSWER_TOKENS_MAX);
+    let begun = request.begun.as_ref();
+    Generation {
+        account: request.account.0,
+        session: request.session.0,
+        input: Input::Chat(messages),
+        sampling,
+        accepted: begun.map_or_else(Vec::new, |begun| begun.tokens.clone()),
+        deadline: GENERATION_TIMEOUT,
     }
 }
 

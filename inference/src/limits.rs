@@ -163,6 +163,24 @@ pub const TAILS_PER_SLOT: usize = 3;
 pub const PARKED_ENTRIES_MAX: usize = 256;
 /// Ordinary memory for them, at most; a small machine gives a tenth of what is free.
 pub const PARKED_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Bytes of one piece of a state on its way to or from an engine process, and between nodes: short against a step.
+pub const STATE_CHUNK_BYTES: usize = 256 * 1024;
+/// Bytes of a state: as many as a conversation may have in ordinary memory.
+pub const STATE_BYTES_MAX: u64 = PARKED_BYTES_MAX;
+/// Bytes of a state that an engine process gives out between two steps.
+pub const STATE_STEP_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of one frame between nodes about a state: the tokens of the longest context, or a piece.
+pub const STATE_FRAME_BYTES_MAX: usize = 768 * 1024;
+/// A hand-off as a whole: longer than that nobody waits for what can be computed.
+pub const STATE_TIME_MAX: Duration = Duration::from_secs(10);
+/// A node that is silent for this long in the middle of a hand-off has failed; taking a large state out takes less.
+pub const STATE_SILENCE_MAX: Duration = Duration::from_secs(3);
+/// States that a node gives to others at once: each is in memory meanwhile.
+pub const STATES_SERVED_MAX: usize = 4;
+/// Nodes of which it is remembered how fast states come from them.
+pub const STATE_LINKS_MAX: usize = 1024;
+/// Questions about states that one engine has under way.
+pub const STATES_AT_ONCE: usize = 4;
 /// A conversation that nobody continues for this long gives its computed part up: 99 of 100 are over then.
 pub const TAIL_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 /// A step that takes longer is a hang: the first decode of an 8B model from a cold disk took 10 s.

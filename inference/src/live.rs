@@ -435,7 +435,7 @@ impl Live {
         match order {
             FromAsker::Stop => self.stop(),
             FromAsker::Record => drop(self.0.permit.send_replace(true)),
-            FromAsker::Generate(_) | FromAsker::Follow { .. } => {}
+            FromAsker::Generate(_) | FromAsker::GenerateFrom(..) | FromAsker::Follow { .. } => {}
         }
     }
 

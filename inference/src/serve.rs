@@ -1,4 +1,4 @@
-//! Generations for other nodes, and asking other nodes: the two ends of `/starling/generate/2`.
+//! Generations for other nodes, and asking other nodes: the two ends of `/starling/generate/3`.
 //!
 //! A generation goes on when whoever asked is gone: another gateway takes it up, and it ends by itself. Its answer is written by this node
 //! when whoever asked says so, or when nobody is left to say it (see [`standing`]). A node that was given up meanwhile, frozen or out of
@@ -26,6 +26,7 @@ use crate::{
     desk::{AnswerEvent, AnswerNotice},
     engine::GenerationError,
     generate,
+    handoff::Handoffs,
     keeper::{Engines, ModelGuard},
     limits::{
         ASK_OPEN_TIMEOUT, GENERATE_FRAME_BYTES_MAX, GIVEN_UP_LOOKS, PROGRESS_EVERY, SILENCE_MAX, STANDING_EVERY,
@@ -48,6 +49,7 @@ pub(crate) struct Generator {
     pub(crate) store: Store,
     pub(crate) mesh: Mesh,
     pub(crate) lives: Lives,
+    pub(crate) handoffs: Handoffs,
     /// Where what others asked for is told to whoever is here.
     pub(crate) notices: broadcast::Sender<AnswerNotice>,
 }
@@ -180,7 +182,7 @@ impl Generator {
         let (own, mut view) = (self.mesh.node(), self.mesh.view());
         let turn = async {
             let model = self.engines.model(None).await?;
-            let place = model.engine().place(asked, |standing| live.queued(standing)).await?;
+            let place = self.place_and_state(request, &model, (asked, live)).await?;
             Ok((model, place))
         };
         tokio::select! {
@@ -188,6 +190,38 @@ impl Generator {
             turn = turn => turn,
             // What waits here while the node stops, or is kept from working, is asked of another one.
             _ = view.wait_for(|view| !view.takes_work(&own)) => Err(GenerationError::Busy),
+        }
+    }
+
+    /// Waits for a place; meanwhile comes what another node has computed.
+    async fn place_and_state(
+        &self,
+        request: &Request,
+        model: &ModelGuard,
+        (asked, live): (Asked, &Live),
+    ) -> Result<Place, GenerationError> {
+        let place = model.engine().place(asked, |standing| live.queued(standing));
+        let brought = self.bring(request, model);
+        tokio::pin!(place, brought);
+        tokio::select! {
+            biased;
+            place = &mut place => {
+                let place = place?;
+                brought.await;
+                Ok(place)
+            }
+            () = &mut brought => place.await,
+        }
+    }
+
+    /// Takes over what another node has computed of the conversation, where that is worth it.
+    async fn bring(&self, request: &Request, model: &ModelGuard) {
+        let holder = request.computed_at.filter(|holder| *holder != self.mesh.node());
+        if let Some(holder) = holder {
+            let generation = generate::generation(request, request.messages.clone());
+            let fetch = self.handoffs.fetch(&self.mesh, model.engine(), generation, holder);
+            // Boxed, for it is large and seldom there.
+            Box::pin(fetch).await;
         }
     }
 
@@ -268,7 +302,7 @@ impl Generator {
     async fn serve_one(self, node: NodeId, mut stream: Stream) -> Result<(), FrameError> {
         let frames = Frames::on(stream.version());
         let frame = within(SILENCE_MAX, read_frame(&mut stream, GENERATE_FRAME_BYTES_MAX)).await?;
-        let (live, heard, asking) = match frame.as_deref().and_then(|frame| frames.read(frame)) {
+        let (live, heard, asking) = match frame.as_deref().and_then(|frame| frames.read_question(frame)) {
             // Whoever asks may not have heard yet that this node drains or is kept from working.
             Some(FromAsker::Generate(_)) if !self.mesh.view().borrow().takes_work(&self.mesh.node()) => {
                 return decline(frames, stream).await;
@@ -280,7 +314,7 @@ impl Generator {
                 (Some(live), heard, Some(asking))
             }
             Some(FromAsker::Follow { answer, bytes }) => (self.lives.get(answer), Heard::bytes(bytes), None),
-            Some(FromAsker::Stop | FromAsker::Record) | None => {
+            Some(FromAsker::Stop | FromAsker::Record | FromAsker::GenerateFrom(..)) | None => {
                 return Err(FrameError::Io(std::io::Error::other("not a question")));
             }
         };

@@ -29,7 +29,9 @@ pub const OFFERS: &str = "offers";
 /// First byte of what is announced: offers and leases.
 const ANNOUNCED: u8 = 4;
 /// First byte of every frame of a generation.
-const FRAMES: u8 = 5;
+const FRAMES: u8 = 6;
+/// The same on a stream of version 2: what it lacks is [`FromAsker::GenerateFrom`].
+const FRAMES_WITHOUT_STATES: u8 = 5;
 /// The same on a stream of the release before.
 const FRAMES_BEFORE: u8 = 4;
 /// Models that one node may offer.
@@ -88,6 +90,9 @@ pub struct Request {
     pub epoch: u32,
     /// What another node has made of the answer.
     pub begun: Option<Begun>,
+    /// Which node has the conversation computed, where that is another one than it goes to.
+    #[serde(skip)]
+    pub computed_at: Option<NodeId>,
 }
 
 impl Request {
@@ -123,6 +128,8 @@ pub(crate) enum FromAsker {
         answer: MessageId,
         bytes: u32,
     },
+    /// As `Generate`, where that node has the conversation computed.
+    GenerateFrom(Box<Request>, NodeId),
 }
 
 /// From the generating node.
@@ -171,11 +178,33 @@ pub(crate) struct Frames(u8);
 impl Frames {
     /// On a stream of this version of the protocol.
     pub(crate) const fn on(version: u16) -> Self {
-        Self(if version < 2 { FRAMES_BEFORE } else { FRAMES })
+        Self(match version {
+            0 | 1 => FRAMES_BEFORE,
+            2 => FRAMES_WITHOUT_STATES,
+            _ => FRAMES,
+        })
     }
 
     pub(crate) fn ask(self, question: &FromAsker) -> Vec<u8> {
+        if self.0 >= FRAMES
+            && let FromAsker::Generate(request) = question
+            && let Some(node) = request.computed_at
+        {
+            return frame::encode(self.0, &FromAsker::GenerateFrom(request.clone(), node));
+        }
         frame::encode(self.0, question)
+    }
+
+    /// A question, with what a newer asker says besides in its place.
+    pub(crate) fn read_question(self, bytes: &[u8]) -> Option<FromAsker> {
+        match self.read(bytes)? {
+            FromAsker::GenerateFrom(_, _) if self.0 < FRAMES => None,
+            FromAsker::GenerateFrom(mut request, node) => {
+                request.computed_at = Some(node);
+                Some(FromAsker::Generate(request))
+            }
+            question => Some(question),
+        }
     }
 
     /// What the release before does not know is said in its words: who waits is alive, and a full queue is a busy engine.

@@ -36,9 +36,11 @@ impl Protocol {
     /// Documents that others hold, and what was written away from its holders, owned by `crdt`.
     pub const FETCH: Self = Self("/starling/fetch/1");
     /// A question and its stream of tokens, owned by `inference`.
-    pub const GENERATE: Self = Self("/starling/generate/2");
+    pub const GENERATE: Self = Self("/starling/generate/3");
     /// Work for a program, of which nothing is kept, owned by `inference`.
     pub const COMPUTE: Self = Self("/starling/compute/1");
+    /// What is computed of a conversation, for the node that goes on with it, owned by `inference`.
+    pub const STATE: Self = Self("/starling/state/1");
 
     /// Blobs: files by their content, owned by this crate.
     pub const BLOB: Self = Self("/starling/blob/1");
@@ -60,13 +62,17 @@ impl Protocol {
         Self::FETCH,
         Self::GENERATE,
         Self::COMPUTE,
+        Self::STATE,
         Self::BLOB,
         Self::BULK,
     ];
 
     /// The names under which the release before speaks a protocol that has changed since, the newest first. They are proposed and taken
     /// besides, for one release, and [`crate::Stream::version`] tells which was agreed upon: so two adjacent releases make one mesh.
-    pub(crate) const FORMER: &'static [(Self, &'static str)] = &[(Self::GENERATE, "/starling/generate/1")];
+    pub(crate) const FORMER: &'static [(Self, &'static str)] = &[
+        (Self::GENERATE, "/starling/generate/2"),
+        (Self::GENERATE, "/starling/generate/1"),
+    ];
 
     /// Protocols of libp2p that members speak besides: asking a relay to carry, being brought a circuit by one, and gossip in the versions
     /// that its library offers. They are gated as all are; tests walk this list, too.

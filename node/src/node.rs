@@ -632,6 +632,7 @@ fn desk_streams(streams: &mut impl FnMut(Protocol) -> mpsc::Receiver<(NodeId, me
     DeskStreams {
         questions: streams(Protocol::GENERATE),
         work: streams(Protocol::COMPUTE),
+        states: streams(Protocol::STATE),
     }
 }
 

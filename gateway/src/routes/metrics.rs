@@ -71,6 +71,7 @@ async fn exposition(app: &App) -> String {
     let programs = taken(PROGRAM_REQUESTS_MAX, app.programs.available_permits());
     text.single("program_requests", "gauge", "Requests of programs under way.", programs);
     engine(app, &mut text);
+    handoffs(app, &mut text);
     if let Ok(summary) = app.store.summary().await {
         let changes = summary.envelopes as f64;
         text.single("store_changes", "gauge", "Signed changes that are held here.", changes);
@@ -109,6 +110,34 @@ fn engine(app: &App, text: &mut Exposition) {
         "counter",
         "How often the engine had to be started again.",
         restarts,
+    );
+}
+
+/// Conversations that came from other nodes, with what was computed of them or without.
+#[expect(clippy::cast_precision_loss, reason = "figures far below 2^53")]
+fn handoffs(app: &App, text: &mut Exposition) {
+    let counts = app.desk.handoffs();
+    text.figure(
+        "kv_handoffs_total",
+        "counter",
+        "Conversations computed on another node before: adopted as they were, or computed from their text, by the reason.",
+    );
+    for (outcome, count) in [
+        ("adopted", counts.adopted),
+        ("not_worth", counts.not_worth),
+        ("refused", counts.refused),
+        ("broken", counts.broken),
+        ("false", counts.false_states),
+    ] {
+        text.value("kv_handoffs_total", &[("outcome", outcome)], count as f64);
+    }
+    let (bytes, tokens) = (counts.bytes as f64, counts.tokens as f64);
+    text.single("kv_handoff_bytes_total", "counter", "Bytes of what was adopted.", bytes);
+    text.single(
+        "kv_handoff_tokens_total",
+        "counter",
+        "Tokens that were not computed again because of it.",
+        tokens,
     );
 }
 

@@ -203,6 +203,7 @@ impl Workshop {
                 None => u64::from_le_bytes(keys::identity::random_bytes()) | 1,
             };
             request.epoch = journal.next_epoch();
+            request.computed_at = self.routing.holder(request, priced);
             let choice = decision.choice(place).map(Arc::new);
             let question_to_route = Question {
                 operation: self::operation(request.begun.is_some()),
@@ -594,5 +595,6 @@ fn request(
         },
         epoch: 0,
         begun: None,
+        computed_at: None,
     }
 }

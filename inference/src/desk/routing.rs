@@ -162,6 +162,12 @@ impl Routing {
             .collect()
     }
 
+    /// The node from which a chosen one can have what is computed of a conversation.
+    pub(super) fn holder(&self, request: &Request, (candidate, _): &Priced) -> Option<NodeId> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.router.holder(Instant::now(), &request.session, candidate)
+    }
+
     /// A question goes to a node.
     pub(super) fn began(&self, question: Question, (candidate, cost): &Priced) -> Asked {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,11 @@
 //!
 //! [`Cache::place`] decides; its [`Move`]s are carried out in order by the driver (`worker/kept.rs`).
 
+mod handoff;
+
 use std::{collections::BTreeMap, time::Duration};
+
+pub use handoff::{Held, Seen};
 
 use super::schedule::Moment;
 use crate::limits::{CARD_TOKENS_MIN, PARKED_ENTRIES_MAX, TAIL_IDLE_MAX};
@@ -75,6 +79,15 @@ pub enum Move {
         card: usize,
         /// To which tail.
         tail: usize,
+    },
+    /// Give a card's sequence, which is empty, the beginning of a tail.
+    PinCard {
+        /// From which tail.
+        tail: usize,
+        /// To which card.
+        card: usize,
+        /// To here.
+        to: usize,
     },
     /// Give a tail what was saved, and forget the ticket.
     Restore {
@@ -202,8 +215,9 @@ impl Cache {
         self.vacate(tail, now, &mut moves);
         // From here on it is not idle, so that nothing else takes it.
         self.tails[tail].reserved = reserved;
+        let is_whole = pinned.is_none() && self.has_whole(conversation, prompt, card, most);
         let pinned = match pinned {
-            None if card > 0 => self.new_card(conversation.card, &prompt[..card], now, &mut moves),
+            None if card > 0 && !is_whole => self.new_card(conversation.card, &prompt[..card], now, &mut moves),
             other => other,
         };
         let mut place = Place {
@@ -230,7 +244,10 @@ impl Cache {
         if place.computes_card.is_none() {
             self.unpark(conversation, prompt, most, &mut place);
         }
-        let shared = pinned.map_or(0, |_| card);
+        if is_whole {
+            self.pin_card(conversation.card, &prompt[..card], now, &mut place);
+        }
+        let shared = self.shared(tail);
         self.make_room(tail, shared, now, &mut place.moves);
         Ok(place)
     }
@@ -368,8 +385,9 @@ impl Cache {
             return;
         }
         if from == 0 && place.reused > 0 {
-            // The whole is saved: no copy of the card is needed.
+            // The whole is saved: no copy of the card is needed, and its cells are its own.
             place.moves.pop();
+            self.tails[place.tail].card = None;
         }
         let (tail, to) = (place.tail, parked.tokens.len());
         place.moves.push(Move::Restore { ticket, tail, from, to });

@@ -1,5 +1,7 @@
 //! llama.cpp's engine in the node: the actor that owns the child process, starts it again when it ends, and routes its events.
 
+mod states;
+
 use std::{collections::HashMap, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
@@ -8,12 +10,14 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
+use self::states::States;
 use super::{
     Backend, Command, Embedding, EngineEvent, EngineSettings, EngineStatus, GenerationError, ModelInfo, Task,
     calibration::Profile,
     model::Prepared,
     protocol::{FromWorker, Load, Loaded, Order, ToWorker, decode, encode},
     running::Running,
+    state::StateError,
 };
 use crate::{
     limits::{BEAT_SILENCE_MAX, ENGINE_FRAME_BYTES_MAX, GENERATIONS_MAX, LOAD_TIMEOUT, RESTART_FIRST, RESTART_MAX},
@@ -30,6 +34,7 @@ pub(super) struct Llama {
     /// Texts whose embeddings are being computed.
     embedding: HashMap<u64, Embedded>,
     next_embedding: u64,
+    states: States,
 }
 
 /// Why a child is no more.
@@ -57,6 +62,7 @@ impl Backend for Llama {
             for (_, reply) in self.embedding.drain() {
                 let _ = reply.send(Err(GenerationError::Died));
             }
+            self.states.end_all();
             // One that ran for a while starts over with a short wait.
             wait = if began.elapsed() > RESTART_MAX {
                 RESTART_FIRST
@@ -91,6 +97,7 @@ impl Llama {
             running,
             embedding: HashMap::new(),
             next_embedding: 0,
+            states: States::default(),
         }
     }
 
@@ -216,6 +223,7 @@ impl Llama {
             }),
             tells_tokens: true,
             profile: Some(loaded.profile),
+            state_layout: loaded.state_layout,
         };
         let Profile {
             prefill,
@@ -279,6 +287,14 @@ impl Llama {
                     }
                     None => break End::Unneeded,
                 },
+                // Beside everything else, a piece at a time.
+                () = std::future::ready(()), if self.states.has_pieces() => {
+                    if let Some(piece) = self.states.next_piece()
+                        && let Err(error) = send(input, &piece).await
+                    {
+                        break End::Failed(error.to_string());
+                    }
+                }
             }
         };
         reader.abort();
@@ -288,6 +304,7 @@ impl Llama {
     fn handle_command(&mut self, command: Command) -> Option<ToWorker> {
         match command {
             Command::Stop(id) => self.running.has(id).then_some(ToWorker::Stop { id }),
+            Command::State(command) => self.states.handle(command),
             Command::Embed(_, reply) if self.embedding.len() >= GENERATIONS_MAX => {
                 let _ = reply.send(Err(GenerationError::Busy));
                 None
@@ -350,13 +367,23 @@ impl Llama {
                 }
                 return None;
             }
-            FromWorker::Measured(profile) => {
+            FromWorker::Measured { profile, state_layout } => {
                 self.keep(&profile);
-                self.running.change_model(|model| model.profile = Some(profile));
+                self.running.change_model(|model| {
+                    model.profile = Some(profile);
+                    model.state_layout = state_layout;
+                });
                 return None;
             }
             FromWorker::Beat => {
                 self.running.beat();
+                return None;
+            }
+            event @ (FromWorker::Looked { .. }
+            | FromWorker::Exporting { .. }
+            | FromWorker::Piece { .. }
+            | FromWorker::Adopted { .. }) => {
+                self.states.hear(event);
                 return None;
             }
             FromWorker::Ready(_) | FromWorker::LoadFailed { .. } => return None,
@@ -380,6 +407,7 @@ pub(super) fn refuse(command: Command) {
     match command {
         Command::Generate(_, reply) => drop(reply.send(Err(GenerationError::NotReady))),
         Command::Embed(_, reply) => drop(reply.send(Err(GenerationError::NotReady))),
+        Command::State(command) => command.refuse(StateError::Gone),
         Command::Stop(_) => {}
     }
 }

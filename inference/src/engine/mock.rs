@@ -68,6 +68,7 @@ impl Mock {
 impl Backend for Mock {
     async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let model = ModelInfo {
+            state_layout: None,
             name: NAME.to_owned(),
             slots: self
                 .script
@@ -88,6 +89,7 @@ impl Backend for Mock {
                     Some(Command::Embed(_, reply)) => {
                         drop(reply.send(Err(GenerationError::Unsupported("embeddings of a mock".into()))));
                     }
+                    Some(Command::State(command)) => command.refuse(super::state::StateError::Unsupported),
                     Some(Command::Generate(task, reply)) => {
                         let Some((id, events)) = self.running.begin(task.sampling.tokens_max, reply) else { continue };
                         let (stop, stopped) = oneshot::channel();

@@ -141,6 +141,7 @@ impl Upstream {
                     Ended::Embedding
                 });
             }
+            Command::State(command) => command.refuse(super::state::StateError::Unsupported),
             Command::Generate(task, reply) => {
                 let Some(model) = self.model.clone() else {
                     drop(reply.send(Err(GenerationError::NotReady)));
@@ -173,6 +174,7 @@ impl Upstream {
                 tracing::info!(server = self.line.server.address, model = name, "upstream ready");
                 self.model = Some(name.clone());
                 self.running.set_status(EngineStatus::Ready(Arc::new(ModelInfo {
+                    state_layout: None,
                     name,
                     slots: self.slots,
                     context_tokens: self.context_tokens,

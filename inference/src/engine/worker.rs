@@ -5,6 +5,7 @@ mod batch;
 mod job;
 mod kept;
 mod measure;
+mod raw;
 mod watch;
 
 use std::{
@@ -34,7 +35,8 @@ use super::{
     cache::Room,
     calibration::Profile,
     gate::Gate,
-    protocol::{FromWorker, Load, Loaded, ToWorker, decode, encode},
+    protocol::{Bytes, FromWorker, Load, Loaded, ToWorker, decode, encode},
+    state::{Part, StateError},
 };
 use crate::limits::{
     CARDS_PINNED, CARDS_PINNED_STREAMS, ENGINE_FRAME_BYTES_MAX, ENGINE_OOM_SCORE, PROMPT_CHUNK_MAX, STEP_TARGET,
@@ -67,6 +69,8 @@ pub(super) struct Loading<'model> {
     /// Context of each sequence in tokens.
     pub(super) per_slot: u32,
     pub(super) step_target: Duration,
+    /// Whether a graphics card computes.
+    pub(super) has_gpu: bool,
     /// What the model does not try to answer, where its file says so.
     pub(super) gate: Option<Gate>,
 }
@@ -98,11 +102,12 @@ fn run() -> io::Result<()> {
         backend: &backend,
         model: &model,
         per_slot: load.context_tokens.min(model.n_ctx_train().max(64)),
+        has_gpu,
         step_target: if has_gpu { STEP_TARGET_GPU } else { STEP_TARGET },
         gate: Gate::from_metadata(|key| model.meta_val_str(key).ok()),
         load,
     };
-    let commands = listen(&watch)?;
+    let commands = listen(&watch, loading.load.parked_bytes)?;
     let mut is_first = true;
     loop {
         let profile = match loading
@@ -124,9 +129,10 @@ fn run() -> io::Result<()> {
         let mut batcher = Batcher::new(&loading, context, room, &profile);
         batcher.warm_up().map_err(io::Error::other)?;
         write(&if is_first {
-            FromWorker::Ready(Box::new(describe(&loading, profile)))
+            FromWorker::Ready(Box::new(describe(&loading, profile, batcher.state_layout())))
         } else {
-            FromWorker::Measured(profile)
+            let state_layout = batcher.state_layout();
+            FromWorker::Measured { profile, state_layout }
         })?;
         is_first = false;
         match batcher.run(&commands, &watch)? {
@@ -136,17 +142,62 @@ fn run() -> io::Result<()> {
     }
 }
 
+/// What the engine thread is given to do.
+pub(super) enum Inbound {
+    Command(ToWorker),
+    /// A state has come whole.
+    State {
+        id: u64,
+        part: Part,
+        bytes: Vec<u8>,
+    },
+}
+
+/// A state of which not all pieces have come: its number, its part, the bytes so far and how many there will be.
+type Arriving = Option<(u64, Part, Vec<u8>, usize)>;
+
+/// Puts the pieces of a state together before the engine thread hears of it, so that its queue has room for what people wait for.
+fn gather(arriving: &mut Arriving, command: ToWorker, room: u64) -> Option<Inbound> {
+    match command {
+        ToWorker::Adopt { id, part, bytes } => {
+            let count = usize::try_from(bytes).ok().filter(|_| (1..=room).contains(&bytes));
+            *arriving = count.map(|count| (id, part, Vec::with_capacity(count), count));
+            if arriving.is_none() {
+                let result = Err(StateError::NoRoom { bytes, room });
+                // A node that does not read is gone, which the end of the input says, too.
+                let _ = write(&FromWorker::Adopted { id, result });
+            }
+            None
+        }
+        ToWorker::Piece {
+            id,
+            piece: Bytes(piece),
+        } => {
+            let (_, _, bytes, count) = arriving.as_mut().filter(|(arriving, ..)| *arriving == id)?;
+            bytes.extend_from_slice(&piece[..piece.len().min(*count - bytes.len())]);
+            let is_whole = bytes.len() == *count;
+            let (id, part, bytes, _) = is_whole.then(|| arriving.take()).flatten()?;
+            Some(Inbound::State { id, part, bytes })
+        }
+        command => Some(Inbound::Command(command)),
+    }
+}
+
 /// Reads commands on a thread of its own. When the node is gone, the process ends, even in the middle of a step that hangs.
-fn listen(watch: &Watch) -> io::Result<Receiver<ToWorker>> {
+fn listen(watch: &Watch, room: u64) -> io::Result<Receiver<Inbound>> {
     let (sender, commands) = mpsc::sync_channel(WORKER_COMMAND_QUEUE);
     let watch = watch.clone();
     std::thread::Builder::new()
         .name("starling-engine-input".into())
         .spawn(move || {
             let mut input = io::stdin().lock();
+            let mut arriving = None;
             // A closed channel means that the engine thread is gone; an ended or broken input that the node is.
             while let Ok(Some(command)) = read(&mut input) {
-                if sender.send(command).is_err() {
+                let Some(inbound) = gather(&mut arriving, command, room) else {
+                    continue;
+                };
+                if sender.send(inbound).is_err() {
                     return;
                 }
             }
@@ -209,7 +260,7 @@ impl<'model> Loading<'model> {
     }
 }
 
-fn describe(loading: &Loading<'_>, profile: Profile) -> Loaded {
+fn describe(loading: &Loading<'_>, profile: Profile, state_layout: Option<[u8; 32]>) -> Loaded {
     let model = loading.model;
     let vocabulary = model.vocab();
     let text = |token: LlamaToken| {
@@ -238,6 +289,7 @@ fn describe(loading: &Loading<'_>, profile: Profile) -> Loaded {
         begin_token: text(vocabulary.bos()),
         end_token: text(vocabulary.eos()),
         profile,
+        state_layout,
     }
 }
 

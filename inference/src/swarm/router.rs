@@ -242,6 +242,15 @@ impl Router {
         computed.is_fresh(now, worker).then_some(computed)
     }
 
+    /// The node that has a conversation computed in this model, for one that has not.
+    #[must_use]
+    pub fn holder(&self, now: Instant, session: &ContentId, candidate: &Candidate) -> Option<NodeId> {
+        let computed = self.conversations.get(session)?;
+        let (node, model) = &computed.worker;
+        let is_elsewhere = *node != candidate.node && *model == candidate.offer.model;
+        (is_elsewhere && computed.is_fresh(now, &computed.worker)).then_some(*node)
+    }
+
     fn cached(&self, now: Instant, question: &Question, worker: &Worker, homes: &[NodeId]) -> f64 {
         if let Some(computed) = self.conversation(now, question, worker) {
             return computed.tokens;

@@ -51,5 +51,34 @@ fn a_frame_of_the_other_version_is_none_and_what_is_announced_stays_what_it_was(
     assert!(Frames::on(2).read::<FromGenerator>(BUSY).is_none());
     let stop = |frames: Frames| frames.ask(&FromAsker::Stop);
     assert_eq!((stop(Frames::on(1)), stop(Frames::on(2))), (vec![4, 1], vec![5, 1]));
+    assert_eq!(stop(Frames::on(3)), [6, 1]);
     assert_eq!(encode(&Vec::<Offer>::new()), [4, 0]);
+}
+
+#[test]
+fn where_a_conversation_is_computed_is_told_to_whoever_knows_what_to_do_with_it() {
+    let node = keys::NodeId([7; 32]);
+    let id = crdt::records::EntryId::derived(keys::Timestamp::now(), "test", &[]);
+    let request = Request {
+        account: ContentId([1; 32]),
+        session: ContentId([2; 32]),
+        question: id,
+        answer: id,
+        gateway: keys::NodeId([3; 32]),
+        run: 1,
+        said: None,
+        messages: Vec::new(),
+        sampling: Sampling::default(),
+        epoch: 1,
+        begun: None,
+        computed_at: Some(node),
+    };
+    let asked = FromAsker::Generate(Box::new(request));
+    for (version, known) in [(1, None), (2, None), (3, Some(node))] {
+        let frames = Frames::on(version);
+        let Some(FromAsker::Generate(read)) = frames.read_question(&frames.ask(&asked)) else {
+            panic!("version {version} is not read");
+        };
+        assert_eq!(read.computed_at, known, "version {version}");
+    }
 }

@@ -3,8 +3,10 @@
 //!
 //! Rows: `streams` (generated tokens per second of 1, 8 and 32 people, cold and in their second turn), `gap` (the longest gap in a
 //! running stream while a prompt of 400 tokens arrives, on the shape of a 0.6B model), `load` (start to first token), `token` (first
-//! token and memory), `overload` (a minute of three times as much as can be done). The floor in `streams` and `token` is what the engine measured of llama.cpp alone when it was loaded.
+//! token and memory), `kv` (a conversation of 1000 tokens from one engine to another),
+//! `overload` (a minute of three times as much as can be done). The floor in `streams` and `token` is what the engine measured of llama.cpp alone when it was loaded.
 
+mod kv;
 mod overload;
 mod shape;
 
@@ -20,7 +22,7 @@ use inference::{
 };
 use serde_json::json;
 
-const ROWS: [&str; 5] = ["streams", "load", "token", "gap", "overload"];
+const ROWS: [&str; 6] = ["streams", "load", "token", "gap", "kv", "overload"];
 const GENERATED: u32 = 64;
 
 fn main() -> ExitCode {
@@ -52,6 +54,9 @@ fn main() -> ExitCode {
         }
         if wanted("gap") {
             gap().await;
+        }
+        if wanted("kv") {
+            kv::kv().await;
         }
         if wanted("overload") {
             overload::overload().await;

@@ -6,6 +6,7 @@ use rand::RngExt;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
 use super::*;
+use crate::engine::state::StateError;
 
 const CARD: usize = 40;
 
@@ -45,6 +46,10 @@ impl Context {
                     let whole = self.cards[&card].clone();
                     let empty = self.tails.insert(tail, whole).unwrap_or_default();
                     assert!(empty.is_empty(), "a card is copied into an empty tail");
+                }
+                Move::PinCard { tail, card, to } => {
+                    let beginning = self.tails[&tail][..to].to_vec();
+                    assert!(self.cards.insert(card, beginning).is_none(), "into an empty one");
                 }
                 Move::Restore { ticket, tail, from, to } => {
                     let part = self.saved.remove(&ticket).expect("it was saved");
@@ -218,6 +223,71 @@ fn nobody_ever_gets_what_belongs_to_another() {
         }
         assert!(reused > 1000, "seed {seed}: {reused}");
     }
+}
+
+/// What one node has computed of a conversation goes to another one, with its card or behind it, and comes back longer.
+#[test]
+fn a_conversation_moves_to_another_cache_and_brings_its_card() {
+    for is_unified in [true, false] {
+        let mut nodes: Vec<(Cache, Context)> = (0..2)
+            .map(|_| (Cache::new(room(is_unified)), Context::default()))
+            .collect();
+        let mut own: Vec<TokenId> = (0..20).collect();
+        for turn in 0..6 {
+            let now = Duration::from_secs(turn);
+            let (to, from) = (
+                usize::try_from(turn).unwrap() % 2,
+                usize::try_from(turn + 1).unwrap() % 2,
+            );
+            let whole = prompt(1, &own);
+            let seen = nodes[to].0.look(conversation(1, 1), &whole, CARD);
+            // A stranger's conversation with the same words is given to nobody.
+            assert_eq!(nodes[from].0.export(conversation(1, 2), &whole, seen.from), None);
+            if turn > 0 {
+                let (cache, context) = &mut nodes[from];
+                let (held, moves) = cache
+                    .export(conversation(1, 1), &whole, seen.from)
+                    .expect("it is there");
+                context.carry_out(cache, moves);
+                let (until, state) = match held {
+                    Held::Tail { tail, to } => (to, context.tails[&tail][seen.from..to].to_vec()),
+                    Held::Parked { ticket, to } => (to, context.saved[&ticket].clone()),
+                };
+                assert!(
+                    until > seen.cached,
+                    "unified {is_unified}, turn {turn}: {held:?} {seen:?}"
+                );
+                let (cache, context) = &mut nodes[to];
+                let known = whole[..until].to_vec();
+                let (ticket, moves) = cache.adopt(conversation(1, 1), known, seen.from, 100, now).unwrap();
+                context.carry_out(cache, moves);
+                context.saved.insert(ticket, state);
+            }
+            let (cache, context) = &mut nodes[to];
+            let reused = play((cache, context), conversation(1, 1), &whole, &[60], now).unwrap();
+            assert!(turn == 0 || reused == whole.len() - 1, "turn {turn}: {reused}");
+            // Others share the card that came with it.
+            let other = play((cache, context), conversation(1, 9), &prompt(1, &[7]), &[8], now).unwrap();
+            assert!(other >= CARD || !is_unified, "turn {turn}: {other}");
+            own.extend([60, 3]);
+        }
+    }
+}
+
+#[test]
+fn a_state_that_has_no_room_or_comes_too_late_is_refused() {
+    let mut cache = Cache::new(room(true));
+    let whole = prompt(1, &[1, 2, 3]);
+    let adopt = |cache: &mut Cache, bytes| cache.adopt(conversation(1, 1), whole.clone(), 0, bytes, Duration::ZERO);
+    let no_room = StateError::NoRoom {
+        bytes: 10_001,
+        room: 10_000,
+    };
+    assert_eq!(adopt(&mut cache, 10_001), Err(no_room));
+    cache
+        .place(conversation(1, 1), &whole, CARD, 10, Duration::ZERO)
+        .unwrap();
+    assert_eq!(adopt(&mut cache, 10_000), Err(StateError::Busy));
 }
 
 #[test]

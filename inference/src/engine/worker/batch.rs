@@ -1,5 +1,7 @@
 //! The thin driver between the pure parts and llama.cpp: what the schedule plans is computed, where the cache says.
 
+mod states;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
@@ -16,8 +18,9 @@ use llama_cpp_2::{
     token::LlamaToken,
 };
 
+use self::states::States;
 use super::{
-    Loading,
+    Inbound, Loading,
     job::Job,
     kept::{self, Kept, card_sequence},
     watch::Watch,
@@ -67,6 +70,7 @@ pub(super) struct Batcher<'model, 'loading> {
     embeddings: VecDeque<(u64, String)>,
     embedder: Option<LlamaContext<'model>>,
     pace: Pace,
+    states: States,
 }
 
 /// Whether single sequences get their tokens as fast as was measured.
@@ -101,6 +105,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
                 began: Instant::now(),
                 slow_steps: 0,
             },
+            states: States::default(),
         }
     }
 
@@ -113,14 +118,15 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
         self.context
             .decode(&mut self.batch)
             .map_err(|error| error.to_string())?;
+        self.learn_layout();
         self.context.clear_kv_cache();
         Ok(())
     }
 
     /// Runs until the node's commands end or the machine has to be measured again.
-    pub(super) fn run(mut self, commands: &Receiver<ToWorker>, watch: &Watch) -> io::Result<Ended> {
+    pub(super) fn run(mut self, commands: &Receiver<Inbound>, watch: &Watch) -> io::Result<Ended> {
         loop {
-            if self.scheduler.is_idle() && self.embeddings.is_empty() {
+            if self.scheduler.is_idle() && self.embeddings.is_empty() && self.states.is_idle() {
                 if self.pace.has_fallen() {
                     return Ok(Ended::Slower);
                 }
@@ -131,7 +137,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
                     Some(wait) => commands.recv_timeout(wait + Duration::from_millis(1)),
                 };
                 match command {
-                    Ok(command) => self.handle(command, watch)?,
+                    Ok(command) => self.take(command, watch)?,
                     Err(RecvTimeoutError::Timeout) => {
                         let moves = self.cache.expire(watch.moment());
                         self.kept
@@ -142,7 +148,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
             }
             loop {
                 match commands.try_recv() {
-                    Ok(command) => self.handle(command, watch)?,
+                    Ok(command) => self.take(command, watch)?,
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return Ok(Ended::Unneeded),
                 }
@@ -155,12 +161,22 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
             if let Some((id, text)) = self.embeddings.pop_front() {
                 self.embed(id, &text, watch)?;
             }
+            self.give_states()?;
+        }
+    }
+
+    fn take(&mut self, inbound: Inbound, watch: &Watch) -> io::Result<()> {
+        match inbound {
+            Inbound::Command(command) => self.handle(command, watch),
+            Inbound::State { id, part, bytes } => self.adopt(id, part, bytes, watch),
         }
     }
 
     fn handle(&mut self, command: ToWorker, watch: &Watch) -> io::Result<()> {
         match command {
-            ToWorker::Load(_) => Ok(()),
+            ToWorker::Load(_) | ToWorker::Adopt { .. } | ToWorker::Piece { .. } => Ok(()),
+            ToWorker::Look(looking) => self.look(*looking),
+            ToWorker::Export { id, part } => self.export(id, part),
             ToWorker::Embed { id, text } => {
                 self.embeddings.push_back((id, text));
                 Ok(())
@@ -194,13 +210,28 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
         job.ended.is_some() || job.is_at_limit() || job.prompt.len() >= self.room.sequence
     }
 
-    fn job(&self, order: Order) -> Result<Job, GenerationError> {
+    fn tokens(&self, text: &str) -> Vec<TokenId> {
         let vocabulary = self.loading.model.vocab();
-        let tokens = |text: &str| -> Vec<TokenId> {
-            let tokens = vocabulary.tokenize(text.as_bytes(), vocabulary.should_add_bos(), true);
-            tokens.into_iter().map(|token| token.0).collect()
-        };
-        let prompt = tokens(&order.prompt);
+        let tokens = vocabulary.tokenize(text.as_bytes(), vocabulary.should_add_bos(), true);
+        tokens.into_iter().map(|token| token.0).collect()
+    }
+
+    /// The tokens of a prompt, and how many of them are its card.
+    fn prompt(&self, text: &str, card_bytes: u32) -> (Vec<TokenId>, usize) {
+        let prompt = self.tokens(text);
+        // The border of the card may lie within a token of the whole: only what both have in common is the card.
+        let card = text.get(..card_bytes as usize).map_or(0, |card| {
+            let card = self.tokens(card);
+            card.iter()
+                .zip(&prompt)
+                .take_while(|(left, right)| left == right)
+                .count()
+        });
+        (prompt, card)
+    }
+
+    fn job(&self, order: Order) -> Result<Job, GenerationError> {
+        let (prompt, card) = self.prompt(&order.prompt, order.card_bytes);
         // Room for the answer: a prompt that fills the context would be answered with a single token.
         let answer = (order.sampling.tokens_max as usize)
             .min(self.room.sequence / ANSWER_SHARE)
@@ -213,18 +244,10 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
                 limit: number(limit),
             });
         }
-        // The border of the card may lie within a token of the whole: only what both have in common is the card.
-        let card = order.prompt.get(..order.card_bytes as usize).map_or(0, |card| {
-            let card = tokens(card);
-            card.iter()
-                .zip(&prompt)
-                .take_while(|(left, right)| left == right)
-                .count()
-        });
         let line = self.loading.gate.as_ref().and(order.line).and_then(|(from, to)| {
             let (from, to) = (from as usize, to as usize);
-            let before = tokens(order.prompt.get(..from)?).len();
-            let until = tokens(order.prompt.get(..to)?).len();
+            let before = self.tokens(order.prompt.get(..from)?).len();
+            let until = self.tokens(order.prompt.get(..to)?).len();
             Some((order.prompt.get(from..to)?.to_owned(), before..until.min(prompt.len())))
         });
         let mut job = Job::new(self.loading.model, order, prompt, card)?;

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use llama_cpp_2::{LlamaStateSeqFlags, SeqState, context::LlamaContext};
+use llama_cpp_2::context::LlamaContext;
 
-use crate::engine::cache::{Cache, Move, Room};
+use super::raw;
+use crate::engine::cache::{Cache, Held, Move, Room};
 
-/// What was saved of tails that had to leave the context.
+/// What was saved of tails that had to leave the context, and what came from other engines.
 #[derive(Default)]
 pub(super) struct Kept {
-    saved: HashMap<u64, SeqState>,
+    saved: HashMap<u64, Vec<u8>>,
 }
 
 fn sequence(index: usize) -> i32 {
@@ -49,7 +50,7 @@ impl Kept {
                 Move::Park { tail, from, to, ticket } => {
                     let more = match save(context, room, tail, from, to) {
                         Some(state) => {
-                            let bytes = state.byte_len();
+                            let bytes = state.len();
                             self.saved.insert(ticket, state);
                             cache.parked(ticket, bytes)
                         }
@@ -62,6 +63,7 @@ impl Kept {
                 Move::Clear { tail, from } => is_sound &= forget(context, tail, from),
                 Move::ClearCard { card } => is_sound &= forget(context, card_sequence(room, card), 0),
                 Move::CopyCard { card, tail } => is_sound &= copy_card(context, room, card, tail),
+                Move::PinCard { tail, card, to } => is_sound &= pin_card(context, room, (tail, card), to),
                 Move::Restore { ticket, tail, from, to } => {
                     let state = self.saved.remove(&ticket);
                     is_sound &= state.is_some_and(|state| restore(context, room, tail, (from, to), &state));
@@ -70,6 +72,26 @@ impl Kept {
             }
         }
         is_sound
+    }
+
+    /// Keeps what came from another engine.
+    pub(super) fn keep(&mut self, ticket: u64, state: Vec<u8>) {
+        self.saved.insert(ticket, state);
+    }
+
+    /// The state from a position on, and up to which one.
+    pub(super) fn state(
+        &self,
+        context: &mut LlamaContext<'_>,
+        room: Room,
+        held: Held,
+        from: usize,
+    ) -> Option<(usize, Vec<u8>)> {
+        match held {
+            Held::Parked { ticket, to } => Some((to, self.saved.get(&ticket)?.clone())),
+            Held::Tail { tail, to } if room.is_unified => Some((to, save_part(context, room, tail, (from, to))?)),
+            Held::Tail { tail, to } => Some((to, raw::get(context, sequence(tail))?)),
+        }
     }
 
     fn drop_saved(&mut self, one: &Move) {
@@ -85,34 +107,40 @@ pub(super) fn copy_card(context: &mut LlamaContext<'_>, room: Room, card: usize,
     context.copy_kv_cache_seq(from, sequence(tail), None, None).is_ok()
 }
 
-fn save(context: &mut LlamaContext<'_>, room: Room, tail: usize, from: usize, to: usize) -> Option<SeqState> {
-    let flags = LlamaStateSeqFlags::empty();
+/// Copies the beginning of a tail into a card's empty sequence.
+fn pin_card(context: &mut LlamaContext<'_>, room: Room, (tail, card): (usize, usize), to: usize) -> bool {
+    let (from, into) = (sequence(tail), sequence(card_sequence(room, card)));
+    context
+        .copy_kv_cache_seq(from, into, Some(0), u32::try_from(to).ok())
+        .is_ok()
+}
+
+fn save(context: &mut LlamaContext<'_>, room: Room, tail: usize, from: usize, to: usize) -> Option<Vec<u8>> {
     if from == 0 {
-        return context.state_seq_get(sequence(tail), flags).ok();
+        return raw::get(context, sequence(tail));
     }
+    save_part(context, room, tail, (from, to))
+}
+
+/// A part of a tail, by way of a sequence of its own; only where sequences share one store.
+fn save_part(context: &mut LlamaContext<'_>, room: Room, tail: usize, (from, to): (usize, usize)) -> Option<Vec<u8>> {
     let part = (u32::try_from(from).ok(), u32::try_from(to).ok());
     let index = transit(room);
     context
         .copy_kv_cache_seq(sequence(tail), sequence(index), part.0, part.1)
         .ok()?;
-    let state = context.state_seq_get(sequence(index), flags).ok();
+    let state = raw::get(context, sequence(index));
     forget(context, index, 0);
     state
 }
 
-fn restore(
-    context: &mut LlamaContext<'_>,
-    room: Room,
-    tail: usize,
-    (from, to): (usize, usize),
-    state: &SeqState,
-) -> bool {
+fn restore(context: &mut LlamaContext<'_>, room: Room, tail: usize, (from, to): (usize, usize), state: &[u8]) -> bool {
     if from == 0 {
-        return context.state_seq_set(state, sequence(tail)).is_ok();
+        return raw::set(context, sequence(tail), state);
     }
     let index = transit(room);
     let part = (u32::try_from(from).ok(), u32::try_from(to).ok());
-    let is_there = context.state_seq_set(state, sequence(index)).is_ok();
+    let is_there = raw::set(context, sequence(index), state);
     let is_copied = is_there
         && context
             .copy_kv_cache_seq(sequence(index), sequence(tail), part.0, part.1)
