@@ -48,7 +48,7 @@ impl Protocol {
     pub const BULK: Self = Self("/starling/bulk/1");
 
     /// Every protocol of this build. Tests walk this list to show that a stranger reaches none but [`Protocol::JOIN`].
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::JOIN,
         Self::TRUST,
         Self::CONTROL,
