@@ -1,16 +1,22 @@
 //! Chats as people see them, read once for everybody who looks: what is shown of the tree of messages, and whose it is.
 //!
+//! Of a long chat only the texts that a page shows first are opened with it; [`Chats::open`] opens what else somebody wants to read.
+//!
 //! A chat is read from the store when somebody needs it and kept until it changes. Whoever changes one here forgets it at once; what
 //! changes elsewhere is forgotten by the hub (`rooms`) before anybody is told of it. So nobody is shown what was before.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crdt::{
     StoreError,
-    records::session::{Message, MessageId, Session, SessionEdit, Tree},
+    records::{
+        Sealed,
+        session::{Message, MessageId, Opening, Session, SessionEdit, Tree},
+    },
 };
 use keys::ContentId;
 
@@ -18,7 +24,7 @@ use crate::{
     app::App,
     auth::Person,
     error::ApiError,
-    limits::{CHATS_KEPT_MESSAGES_MAX, OWNERS_REMEMBERED_MAX, WISHES_REMEMBERED_MAX},
+    limits::{CHATS_KEPT_MESSAGES_MAX, OPENED_NEWEST, OPENED_OLDEST, OWNERS_REMEMBERED_MAX, WISHES_REMEMBERED_MAX},
 };
 
 /// A chat and what is shown of it.
@@ -57,12 +63,40 @@ impl Chat {
         self.path.iter().map(|place| &self.session.messages[*place])
     }
 
-    /// A message of any branch.
+    /// The place of the message after which a chat without a title is called.
+    fn naming(&self) -> Option<usize> {
+        let mut places = self.path.iter().copied();
+        places.find(|place| self.session.messages[*place].is_from_person())
+    }
+
+    /// What the person said first of what is shown.
+    pub(crate) fn first_words(&self) -> &str {
+        self.naming()
+            .map_or("", |place| self.session.messages[place].text.text())
+    }
+
+    /// A message of any branch. Its text may not have been opened, see [`Chats::open`].
     pub(crate) fn message(&self, id: MessageId) -> Result<&Message, ApiError> {
         let messages = &self.session.messages;
         let place = messages.binary_search_by_key(&id, |message| message.id);
         place.map(|place| &messages[place]).map_err(|_| ApiError::NotFound)
     }
+}
+
+/// Reads a chat with the texts that are wanted most: those of its newest messages, and what it is called after.
+async fn read(app: &App, document: ContentId) -> Result<Chat, StoreError> {
+    let opening = Opening {
+        oldest: OPENED_OLDEST,
+        newest: OPENED_NEWEST,
+    };
+    let session = app.store.read_opening(document, opening).await?;
+    let mut chat = Chat::of(document, session);
+    let naming = chat.naming().map(|place| &mut chat.session.messages[place]);
+    if let Some(message) = naming.filter(|message| message.text.is_unopened()) {
+        let mut texts = app.store.read_texts(document, vec![message.id]).await?;
+        message.text = texts.remove(&message.id).unwrap_or(Sealed::Missing);
+    }
+    Ok(chat)
 }
 
 /// The chats that are kept. Cheap locks, never held across an await.
@@ -94,8 +128,7 @@ impl Chats {
             reading.0 += 1;
             reading.1
         };
-        let read = app.store.read::<Session>(document).await;
-        let chat = read.map(|session| Arc::new(Chat::of(document, session)));
+        let chat = read(app, document).await.map(Arc::new);
         let mut table = self.lock();
         let is_current = table.stop_reading(document, version);
         let chat = chat?;
@@ -104,6 +137,33 @@ impl Chats {
             table.keep(&chat);
         }
         Ok(chat)
+    }
+
+    /// Messages of a chat with their texts.
+    pub(crate) async fn open<'a>(
+        &self,
+        app: &App,
+        chat: &Chat,
+        messages: Vec<&'a Message>,
+    ) -> Result<Vec<Cow<'a, Message>>, StoreError> {
+        let unopened = messages.iter().filter(|message| message.text.is_unopened());
+        let unopened: Vec<MessageId> = unopened.map(|message| message.id).collect();
+        if unopened.is_empty() {
+            return Ok(messages.into_iter().map(Cow::Borrowed).collect());
+        }
+        let mut texts = app.store.read_texts(chat.document, unopened).await?;
+        let opened = messages.into_iter().map(|message| {
+            if !message.text.is_unopened() {
+                return Cow::Borrowed(message);
+            }
+            // What went between the two readings is told as a change at once.
+            let text = texts.remove(&message.id).unwrap_or(Sealed::Missing);
+            Cow::Owned(Message {
+                text,
+                ..message.clone()
+            })
+        });
+        Ok(opened.collect())
     }
 
     /// A chat, if it is the person's; others' chats do not exist for them.

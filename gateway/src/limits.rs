@@ -32,6 +32,11 @@ pub const SESSIONS_LISTED_MAX: usize = 200;
 pub const PAGE_SUMMARIES: usize = 50;
 /// Messages in the chats that are kept as read, together: some 20 MB.
 pub const CHATS_KEPT_MESSAGES_MAX: usize = 30_000;
+/// Of a chat's newest messages so many are read with their texts: two pages, so that what is not shown of them, on other branches,
+/// leaves a page full.
+pub const OPENED_NEWEST: usize = 2 * PAGE_MESSAGES;
+/// Of a chat's oldest messages so many are read with their texts: a greeting or a few, and the question after which it is called.
+pub const OPENED_OLDEST: usize = 4;
 /// Chats of which it is remembered whose they are; forgotten all together when there are more.
 pub const OWNERS_REMEMBERED_MAX: usize = 65_536;
 /// Answers that are wished beside others, of which it is remembered what was shown before; forgotten all together when there are more.

@@ -22,6 +22,7 @@ mod choice;
 mod coverage;
 mod edits;
 mod message;
+mod opening;
 mod stored;
 mod texts;
 mod tree;
@@ -32,7 +33,6 @@ use automerge::{ROOT, ReadDoc, ScalarValue, Value};
 use keys::{ContentId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::texts::kept_without;
 pub use self::{
     choice::{AnswerChoice, CHOICE_TERMS_MAX, ChoiceCost, ChoiceHow, ChoiceTerm},
     coverage::{COVERED_MESSAGES_MAX, Coverage},
@@ -41,16 +41,18 @@ pub use self::{
         ANSWER_CHARACTERS_MAX, Ending, MODEL_CHARACTERS_MAX, Message, MessageId, PERSON_CHARACTERS_MAX, Place, Speaker,
         Version, another_answer_id, answer_id,
     },
+    opening::Opening,
     tree::Tree,
 };
 use self::{
     message::READ_CHARACTERS_MAX,
     stored::{StoredLink, StoredMessage, StoredSpeaker, StoredSummary, StoredTitle, StoredVersion},
 };
+pub(crate) use self::{opening::read_texts, texts::kept_without};
 use super::{
     EntryId, Record, RecordError, RecordKind, Sealed,
     entry_id::ShortId,
-    shape::{self, Reader, Shape, Writer, context, cut, decode},
+    shape::{self, Reader, Shape, StoredText, Writer, context, cut, decode},
 };
 use crate::limits::MESSAGES_PER_SESSION_MAX;
 
@@ -241,6 +243,13 @@ impl Shape for Session {
     }
 
     fn read(reader: &Reader<'_>) -> Result<Self, RecordError> {
+        Self::read_opening(reader, Opening::ALL)
+    }
+}
+
+impl Session {
+    /// Reads a chat of which only some messages are opened.
+    pub(crate) fn read_opening(reader: &Reader<'_>, opening: Opening) -> Result<Self, RecordError> {
         let (account, character) = (reader.content_id(ACCOUNT)?, reader.content_id(CHARACTER)?);
         let threads: Vec<MessageId> = reader
             .entries(THREAD)
@@ -249,7 +258,7 @@ impl Shape for Session {
             .collect();
         let entries = message_entries(reader);
         let mut session = Self::new(account, character, reader.time(CREATED)?);
-        session.messages = place(reader, entries, &threads);
+        session.messages = place(reader, entries, &threads, opening);
         session.threads = threads;
         add_versions(reader, &mut session.messages);
         let ids: HashMap<[u8; 10], MessageId> = session
@@ -314,8 +323,9 @@ fn messages_of_version_1(reader: &Reader<'_>) -> Vec<StoredEntry> {
     entries.collect()
 }
 
-/// Finds for each message what it follows, and opens its text.
-fn place(reader: &Reader<'_>, entries: Vec<StoredEntry>, threads: &[MessageId]) -> Vec<Message> {
+/// Finds for each message what it follows, and opens the texts that are asked for.
+fn place(reader: &Reader<'_>, entries: Vec<StoredEntry>, threads: &[MessageId], opening: Opening) -> Vec<Message> {
+    let count = entries.len();
     let mut messages: Vec<Message> = Vec::with_capacity(entries.len());
     let mut known: HashMap<ShortId, MessageId> = HashMap::new();
     let mut parents: HashMap<MessageId, Option<MessageId>> = HashMap::new();
@@ -340,12 +350,14 @@ fn place(reader: &Reader<'_>, entries: Vec<StoredEntry>, threads: &[MessageId]) 
         };
         known.insert(entry.id.short(), entry.id);
         parents.insert(entry.id, parent);
+        let reader = opening.includes(messages.len(), count).then_some(reader);
         messages.push(open(reader, entry, parent, place));
     }
     messages
 }
 
-fn open(reader: &Reader<'_>, entry: StoredEntry, parent: Option<MessageId>, place: Place) -> Message {
+/// Without a reader the text stays closed.
+fn open(reader: Option<&Reader<'_>>, entry: StoredEntry, parent: Option<MessageId>, place: Place) -> Message {
     let StoredEntry { id, message, author } = entry;
     let (speaker, after) = match message.speaker {
         StoredSpeaker::Person => (Speaker::Person { gateway: author }, 0),
@@ -366,33 +378,50 @@ fn open(reader: &Reader<'_>, entry: StoredEntry, parent: Option<MessageId>, plac
         parent,
         place,
         speaker,
-        text: reader.open_text(&message.text, &context("message", Some(&id)), READ_CHARACTERS_MAX),
+        text: reader.map_or(Sealed::Unopened, |reader| open_message(reader, &id, &message.text)),
         at: id.at().plus(after),
         truncated: message.truncated,
         versions: Vec::new(),
     }
 }
 
+fn open_message(reader: &Reader<'_>, id: &MessageId, text: &StoredText) -> Sealed {
+    reader.open_text(text, &context("message", Some(id)), READ_CHARACTERS_MAX)
+}
+
+fn open_version(reader: &Reader<'_>, id: &EntryId, text: &StoredText) -> Sealed {
+    reader.open_text(text, &context("version", Some(id)), READ_CHARACTERS_MAX)
+}
+
+/// The later texts of each message that was changed in place, oldest first.
+fn stored_versions(reader: &Reader<'_>) -> BTreeMap<[u8; 10], Vec<(EntryId, StoredVersion)>> {
+    let mut versions: BTreeMap<[u8; 10], Vec<_>> = BTreeMap::new();
+    // Entries come in the order of their ids.
+    for entry in reader.entries(VERSION_OF_MESSAGE) {
+        if let Some(stored) = decode::<StoredVersion>(&entry.value) {
+            versions.entry(stored.message).or_default().push((entry.key, stored));
+        }
+    }
+    versions
+}
+
 /// Puts the versions of messages that were changed in place where they belong.
 fn add_versions(reader: &Reader<'_>, messages: &mut [Message]) {
-    let mut versions: BTreeMap<[u8; 10], Vec<Version>> = BTreeMap::new();
-    for entry in reader.entries(VERSION_OF_MESSAGE) {
-        let Some(stored) = decode::<StoredVersion>(&entry.value) else {
-            continue;
-        };
-        let id = entry.key;
-        let text = reader.open_text(&stored.text, &context("version", Some(&id)), READ_CHARACTERS_MAX);
-        let truncated = stored.truncated;
-        versions
-            .entry(stored.message)
-            .or_default()
-            .push(Version { id, text, truncated });
-    }
+    let mut versions = stored_versions(reader);
     for message in messages {
-        let Some(mut later) = versions.remove(&message.id.hash_half()) else {
+        let Some(stored) = versions.remove(&message.id.hash_half()) else {
             continue;
         };
-        // Entries come in the order of their ids.
+        let is_unopened = message.text.is_unopened();
+        let later = stored.into_iter().map(|(id, stored)| Version {
+            id,
+            text: match is_unopened {
+                true => Sealed::Unopened,
+                false => open_version(reader, &id, &stored.text),
+            },
+            truncated: stored.truncated,
+        });
+        let mut later: Vec<Version> = later.collect();
         let first = Version {
             id: message.id,
             text: message.text.clone(),

@@ -85,7 +85,7 @@ pub(crate) fn check_text(name: &'static str, text: &str, least: usize, most: usi
 pub(crate) fn check_sealed(name: &'static str, text: &Sealed, least: usize, most: usize) -> Result<(), RecordError> {
     match text {
         Sealed::Readable(text) => check_text(name, text, least, most),
-        Sealed::Erased | Sealed::Locked | Sealed::Missing => Ok(()),
+        Sealed::Erased | Sealed::Locked | Sealed::Missing | Sealed::Unopened => Ok(()),
     }
 }
 

@@ -74,7 +74,7 @@ fn seal(context: &[u8], text: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-fn open(context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn open(context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     let cipher = sealed.get(21..)?;
     let mut stream = vec![0; cipher.len()];
     blake3::Hasher::new_keyed(&[8; 32])
@@ -179,6 +179,10 @@ impl Replicas {
     }
 
     pub(crate) fn read_with<R: Record>(&self, document: &AutoCommit, open: Open<'_>) -> Result<R, RecordError> {
+        self.read_by(document, open, R::read)
+    }
+
+    pub(crate) fn read_by<T>(&self, document: &AutoCommit, open: Open<'_>, read: impl FnOnce(&Reader<'_>) -> T) -> T {
         let payload = |reference: &PayloadReference| match self.payloads.get(reference) {
             Some(Some(payload)) => Payload::Here(payload),
             Some(None) => Payload::Erased,
@@ -188,7 +192,7 @@ impl Replicas {
             let first = *actor.to_bytes().first()?;
             (first < 99).then_some(NodeId([first; 32]))
         };
-        R::read(&Reader {
+        read(&Reader {
             document,
             payload: &payload,
             open,

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
 };
 
 use automerge::AutoCommit;
@@ -12,7 +12,10 @@ use super::{Event, Replica, Shelf, data_account};
 use crate::{
     StoreError,
     group::Group,
-    records::{Payload, Reader, Record, RecordKind},
+    records::{
+        Payload, Reader, Record, RecordError, RecordKind, Sealed,
+        session::{self, MessageId, Opening, Session},
+    },
     view::View,
 };
 
@@ -34,27 +37,57 @@ impl<S: Shelf> Replica<S> {
     /// # Errors
     /// When there is no such document of this kind.
     pub fn read<R: Record>(&mut self, document: ContentId) -> Result<R, StoreError> {
-        let view = self.view_of(document, R::KIND)?;
-        let record = self.read_view::<R>(&view, &view.document, document);
-        self.cache(document, view);
-        record
+        self.read_by(document, R::KIND, R::read)
     }
 
-    fn read_view<R: Record>(
+    /// Reads a chat of which only some texts are opened.
+    ///
+    /// # Errors
+    /// When there is no such chat.
+    pub fn read_opening(&mut self, chat: ContentId, opening: Opening) -> Result<Session, StoreError> {
+        self.read_by(chat, Session::KIND, |reader| Session::read_opening(reader, opening))
+    }
+
+    /// Reads what messages of a chat say now; one that is not there is left out.
+    ///
+    /// # Errors
+    /// When there is no such chat.
+    pub fn read_texts(
+        &mut self,
+        chat: ContentId,
+        messages: &[MessageId],
+    ) -> Result<BTreeMap<MessageId, Sealed>, StoreError> {
+        self.read_by(chat, Session::KIND, |reader| Ok(session::read_texts(reader, messages)))
+    }
+
+    fn read_by<T>(
+        &mut self,
+        document: ContentId,
+        kind: RecordKind,
+        read: impl FnOnce(&Reader<'_>) -> Result<T, RecordError>,
+    ) -> Result<T, StoreError> {
+        let view = self.view_of(document, kind)?;
+        let result = self.read_view(&view, &view.document, document, read);
+        self.cache(document, view);
+        result
+    }
+
+    fn read_view<T>(
         &mut self,
         view: &View,
         content: &AutoCommit,
         document: ContentId,
-    ) -> Result<R, StoreError> {
+        read: impl FnOnce(&Reader<'_>) -> Result<T, RecordError>,
+    ) -> Result<T, StoreError> {
         let locked = Cell::new(false);
-        let record = self.with_reader_of(view, content, document, &locked, |reader| R::read(reader));
+        let result = self.with_reader_of(view, content, document, &locked, read);
         if locked.get()
             && let Some(account) = data_account(view.facts.kind, view.facts.owner, document)
             && self.wanted_keys.insert(account)
         {
             self.tell(Event::KeyWanted(account));
         }
-        Ok(record?)
+        Ok(result?)
     }
 
     pub(super) fn with_reader<T>(&self, view: &View, document: ContentId, read: impl FnOnce(&Reader<'_>) -> T) -> T {
@@ -171,7 +204,7 @@ impl<S: Shelf> Replica<S> {
                 let ids = self.envelopes_of(&document);
                 let envelopes = self.open_all(&document, &ids);
                 let content = view.fork(loser, &envelopes);
-                self.read_view::<R>(&view, &content, document)
+                self.read_view(&view, &content, document, R::read)
             }
             None => Err(StoreError::NotFound),
         };

@@ -2,18 +2,25 @@
 //!
 //! A node that holds everything, as every storage member of a small mesh does, comes by here without asking anybody anything.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use keys::{ContentId, NodeId, Timestamp};
 use tokio::sync::oneshot;
 
 use super::{Store, StoreError};
 use crate::{
+    engine::Engine,
     fetch::Ask,
     group::{Group, Lane},
     limits::{FETCH_PATIENCE, FETCHES_PER_CALL_MAX},
     placement::Placement,
-    records::Record,
+    records::{
+        Record, Sealed,
+        session::{MessageId, Opening, Session},
+    },
     replica::{Batch, Cursor, Held},
     set::ShardSet,
 };
@@ -115,7 +122,38 @@ impl Store {
     /// # Errors
     /// When there is no such document of this kind, or nobody who holds it can be asked.
     pub async fn read<R: Record>(&self, document: ContentId) -> Result<R, StoreError> {
-        let attempt = || self.call(move |engine| engine.read::<R>(document));
+        self.read_by(document, move |engine| engine.read::<R>(document)).await
+    }
+
+    /// Reads a chat as [`Self::read`] does, and opens only some of its texts: most of the work, where a chat is long.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_opening(&self, chat: ContentId, opening: Opening) -> Result<Session, StoreError> {
+        self.read_by(chat, move |engine| engine.read_opening(chat, opening))
+            .await
+    }
+
+    /// Reads what messages of a chat say now; one that is not there is left out.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_texts(
+        &self,
+        chat: ContentId,
+        messages: Vec<MessageId>,
+    ) -> Result<BTreeMap<MessageId, Sealed>, StoreError> {
+        let messages = Arc::new(messages);
+        self.read_by(chat, move |engine| engine.read_texts(chat, &messages))
+            .await
+    }
+
+    async fn read_by<T: Send + 'static>(
+        &self,
+        document: ContentId,
+        read: impl Fn(&mut Engine) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let attempt = || self.call(read.clone());
         if !self.reads_through() {
             return attempt().await;
         }

@@ -59,10 +59,7 @@ pub(crate) fn title(chat: &Chat) -> String {
     {
         return title.text().to_owned();
     }
-    let first = chat.shown().find(|message| message.is_from_person());
-    let text = first
-        .map(|message| message.text.text().split_whitespace().collect::<Vec<_>>().join(" "))
-        .unwrap_or_default();
+    let text = chat.first_words().split_whitespace().collect::<Vec<_>>().join(" ");
     if text.chars().count() <= TITLE_CHARACTERS {
         return text;
     }

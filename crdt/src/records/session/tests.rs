@@ -4,7 +4,7 @@ use automerge::{ObjType, transaction::Transactable};
 use proptest::prelude::*;
 
 use super::*;
-use crate::records::testing::{REPLICAS, Replicas, config, node, steps};
+use crate::records::testing::{REPLICAS, Replicas, config, node, open, steps};
 
 const CHAT: ContentId = ContentId([2; 32]);
 
@@ -103,6 +103,45 @@ proptest! {
             prop_assert!(tree.alternatives(message.id).contains(&message.id));
         }
     }
+
+    #[test]
+    fn a_chat_read_without_its_texts_is_the_same_chat(
+        steps in steps(any_edit()), oldest in 0usize..4, newest in 0usize..4,
+    ) {
+        let mut replicas = Replicas::of(&chat());
+        replicas.take(&steps);
+        let (mut full, document): (Session, _) = (replicas.read(0), &replicas.documents[0]);
+        let ids: Vec<MessageId> = full.messages.iter().map(|message| message.id).collect();
+        let mut texts = replicas.read_by(document, &open, |reader| read_texts(reader, &ids));
+        let count = ids.len();
+        for (place, message) in full.messages.iter_mut().enumerate() {
+            prop_assert_eq!(texts.remove(&message.id), Some(message.text.clone()));
+            if place >= oldest && place + newest < count {
+                message.text = Sealed::Unopened;
+                message.versions.iter_mut().for_each(|version| version.text = Sealed::Unopened);
+            }
+        }
+        prop_assert!(texts.is_empty());
+        let opening = Opening { oldest, newest };
+        let read = replicas.read_by(document, &open, |reader| Session::read_opening(reader, opening));
+        prop_assert_eq!(read.unwrap(), full);
+    }
+}
+
+#[test]
+fn texts_of_messages_that_are_not_there_are_left_out() {
+    let mut replicas = Replicas::of(&chat());
+    let (there, absent) = (said("there", None, 10), said("absent", None, 11));
+    put(&mut replicas, 0, &there);
+    let ask = |replicas: &Replicas, ids: &[MessageId]| {
+        let texts = replicas.read_by(&replicas.documents[0], &open, |reader| read_texts(reader, ids));
+        texts.into_iter().collect::<Vec<_>>()
+    };
+    let ids = [there.id, absent.id];
+    assert_eq!(ask(&replicas, &ids), [(there.id, Sealed::from("there"))]);
+    replicas.erase();
+    assert_eq!(ask(&replicas, &ids), [(there.id, Sealed::Erased)]);
+    assert_eq!(ask(&replicas, &[]), []);
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub enum Sealed {
     Locked,
     /// Its ciphertext has not come to this node.
     Missing,
+    /// It was left closed, because nobody asked for it in this reading.
+    Unopened,
 }
 
 impl Sealed {
@@ -25,7 +27,7 @@ impl Sealed {
     pub fn text(&self) -> &str {
         match self {
             Self::Readable(text) => text,
-            Self::Erased | Self::Locked | Self::Missing => "",
+            Self::Erased | Self::Locked | Self::Missing | Self::Unopened => "",
         }
     }
 
@@ -33,6 +35,12 @@ impl Sealed {
     #[must_use]
     pub const fn is_readable(&self) -> bool {
         matches!(self, Self::Readable(_))
+    }
+
+    /// Whether the reading left it closed.
+    #[must_use]
+    pub const fn is_unopened(&self) -> bool {
+        matches!(self, Self::Unopened)
     }
 }
 
@@ -56,6 +64,7 @@ impl fmt::Debug for Sealed {
             Self::Erased => formatter.write_str("Erased"),
             Self::Locked => formatter.write_str("Locked"),
             Self::Missing => formatter.write_str("Missing"),
+            Self::Unopened => formatter.write_str("Unopened"),
         }
     }
 }

@@ -87,7 +87,7 @@ impl<'a> Writer<'a> {
     pub(crate) fn put_text(&mut self, key: &'static str, context: &[u8], text: &Sealed) -> Result<(), RecordError> {
         match text {
             Sealed::Readable(text) => self.put_sealed(key, context, text),
-            Sealed::Erased | Sealed::Locked | Sealed::Missing => Err(RecordError::Field(key)),
+            Sealed::Erased | Sealed::Locked | Sealed::Missing | Sealed::Unopened => Err(RecordError::Field(key)),
         }
     }
 
@@ -113,7 +113,7 @@ impl<'a> Writer<'a> {
     ) -> Result<StoredText, RecordError> {
         match text {
             Sealed::Readable(text) => Ok(self.seal(context, text)),
-            Sealed::Erased | Sealed::Locked | Sealed::Missing => Err(RecordError::Field(name)),
+            Sealed::Erased | Sealed::Locked | Sealed::Missing | Sealed::Unopened => Err(RecordError::Field(name)),
         }
     }
 

@@ -1,6 +1,9 @@
 //! Messages: how the API shows them, and how a new one is accepted.
 
-use crdt::records::session::{Ending, Message, MessageId, Place, SessionEdit, Speaker};
+use crdt::{
+    StoreError,
+    records::session::{Ending, Message, MessageId, Place, SessionEdit, Speaker},
+};
 use inference::desk::Order;
 use keys::{ContentId, Timestamp};
 use serde::Serialize;
@@ -69,8 +72,22 @@ pub(crate) struct AnsweredBy {
 }
 
 impl MessageBody {
+    /// Messages as their chat shows them.
+    pub(crate) async fn of_all(app: &App, chat: &Chat, messages: Vec<&Message>) -> Result<Vec<Self>, StoreError> {
+        let messages = app.chats.open(app, chat, messages).await?;
+        Ok(messages
+            .iter()
+            .map(|message| Self::of_opened(app, chat, message))
+            .collect())
+    }
+
     /// A message as its chat shows it.
-    pub(crate) fn of(app: &App, chat: &Chat, message: &Message) -> Self {
+    pub(crate) async fn of(app: &App, chat: &Chat, message: &Message) -> Result<Self, StoreError> {
+        let message = app.chats.open(app, chat, vec![message]).await?.remove(0);
+        Ok(Self::of_opened(app, chat, &message))
+    }
+
+    fn of_opened(app: &App, chat: &Chat, message: &Message) -> Self {
         let session = &chat.session;
         let mut body = Self::alone(app, message);
         if message.is_from_person() {
@@ -227,7 +244,7 @@ pub(crate) async fn store(
     };
     let chat = app.chats.get(app, document).await?;
     let message = chat.message(id)?;
-    let body = MessageBody::of(app, &chat, message);
+    let body = MessageBody::of(app, &chat, message).await?;
     if chat.session.is_unanswered(message) {
         app.desk.ask(Order::first(document, id)).await;
     }

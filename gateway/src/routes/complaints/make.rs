@@ -126,6 +126,7 @@ async fn seen(app: &App, person: &Person, about: &AboutRequest) -> Result<Seen, 
             if answer.is_from_person() {
                 return Err(ApiError::NoAnswer);
             }
+            let answer = app.chats.open(app, &chat, vec![answer]).await?.remove(0);
             let character: Character = app.store.read(chat.session.character).await?;
             let newest = character.versions.last().map(|version| &version.definition);
             let definition = character.definition().or(newest).unwrap_or(&character.draft);

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use crdt::records::account::Favourite;
+use crdt::records::{account::Favourite, session::MessageId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     app::App,
     auth::Person,
+    chats::Chat,
     error::{ApiError, ErrorBody},
     routes::{Json, chat::messages::MessageBody},
 };
@@ -44,14 +45,24 @@ pub(crate) async fn list(State(app): State<Arc<App>>, person: Person) -> Result<
     Ok(Json(FavouritesAnswer { favourites }))
 }
 
+/// A message as long as it can be read.
+async fn message_body(app: &App, chat: &Chat, id: MessageId) -> Option<MessageBody> {
+    let message = chat.message(id).ok()?;
+    let opened = app.chats.open(app, chat, vec![message]).await.ok()?.remove(0);
+    if !opened.text.is_readable() {
+        return None;
+    }
+    MessageBody::of(app, chat, &opened).await.ok()
+}
+
 async fn body(app: &App, person: &Person, favourite: &Favourite) -> FavouriteBody {
     // A chat that is gone leaves its favourites without their words.
     let chat = app.chats.get(app, favourite.session).await.ok();
     let chat = chat.filter(|chat| chat.session.account == person.id);
-    let message = chat.as_ref().and_then(|chat| {
-        let message = chat.message(favourite.message).ok()?;
-        message.text.is_readable().then(|| MessageBody::of(app, chat, message))
-    });
+    let message = match &chat {
+        Some(chat) => message_body(app, chat, favourite.message).await,
+        None => None,
+    };
     let note = favourite.note.as_ref().filter(|note| note.is_readable());
     FavouriteBody {
         message_id: favourite.message.to_string(),

@@ -59,11 +59,8 @@ pub(crate) async fn read(
     let (from, to) = range(&chat, &query)?;
     let shown = chat.shown();
     let count = shown.len();
-    let messages = shown
-        .skip(from)
-        .take(to - from)
-        .map(|message| MessageBody::of(&app, &chat, message))
-        .collect();
+    let messages = shown.skip(from).take(to - from).collect();
+    let messages = MessageBody::of_all(&app, &chat, messages).await?;
     Ok(Json(SessionAnswer {
         id: chat.document.to_string(),
         character_id: chat.session.character.to_string(),

@@ -2,11 +2,15 @@
 
 use std::time::Instant;
 
-use crdt::records::session::{MessageId, SessionEdit, Speaker};
+use crdt::{
+    StoreError,
+    records::session::{Message, MessageId, SessionEdit, Speaker},
+};
 use inference::desk::Order;
 
 use super::{Gone, Socket};
 use crate::{
+    app::App,
     chats::Chat,
     error::ApiError,
     limits::{CURSORS_MAX, PAGE_MESSAGES},
@@ -93,7 +97,11 @@ impl Socket {
             self.cursors.push((answer, run, cursor.at));
         }
         let known = known.as_deref().and_then(MessageId::parse);
-        for message in self.newest_after(&chat, known) {
+        let lacking = match newest_after(&self.app, &chat, known).await {
+            Ok(lacking) => lacking,
+            Err(error) => return self.refuse(None, &error.into()).await,
+        };
+        for message in lacking {
             self.note_shown(chat.document, &message);
             self.send(&ServerFrame::Message {
                 session_id: session_id.clone(),
@@ -109,18 +117,6 @@ impl Socket {
         }
         self.see_to_questions(&chat).await;
         self.tell_streams().await
-    }
-
-    /// What a page lacks that has everything up to a message: of the newest page of the chat. Nothing when it reads the chat itself.
-    fn newest_after(&self, chat: &Chat, known: Option<MessageId>) -> Vec<MessageBody> {
-        let Some(known) = known else { return Vec::new() };
-        let newest = chat.shown().rev().take(PAGE_MESSAGES);
-        let lacking = newest.take_while(|message| message.id > known);
-        let mut lacking: Vec<MessageBody> = lacking
-            .map(|message| MessageBody::of(&self.app, chat, message))
-            .collect();
-        lacking.reverse();
-        lacking
     }
 
     /// Questions without an answer: should their gateway be gone, this one sees to them.
@@ -170,4 +166,14 @@ impl Socket {
                 seconds: wait.as_secs() + 1,
             })
     }
+}
+
+/// What a page lacks that has everything up to a message: of the newest page of the chat. Nothing when it reads the chat itself.
+async fn newest_after(app: &App, chat: &Chat, known: Option<MessageId>) -> Result<Vec<MessageBody>, StoreError> {
+    let Some(known) = known else { return Ok(Vec::new()) };
+    let newest = chat.shown().rev().take(PAGE_MESSAGES);
+    let lacking = newest.take_while(|message| message.id > known);
+    let mut lacking: Vec<&Message> = lacking.collect();
+    lacking.reverse();
+    MessageBody::of_all(app, chat, lacking).await
 }

@@ -13,6 +13,7 @@ use keys::ContentId;
 
 use super::{Gone, Socket};
 use crate::{
+    app::App,
     chats::Chat,
     limits::{JUST_BEFORE, PAGE_MESSAGES, SESSIONS_REMEMBERED_MAX, STREAMS_PER_SOCKET_MAX},
     rooms::RoomEvent,
@@ -154,22 +155,17 @@ impl Socket {
         if self.finished.len() > STREAMS_PER_SOCKET_MAX {
             self.finished.pop_front();
         }
-        let chat = self.app.chats.get(&self.app, session).await.ok();
-        let stored = chat
-            .as_ref()
-            .and_then(|chat| Some((chat, chat.message(message.id).ok()?)));
-        let body = match stored {
-            Some((chat, message)) => MessageBody::of(&self.app, chat, message),
+        let body = match stored(&self.app, session, message).await {
+            Some((body, question)) => {
+                self.note_shown(session, &body);
+                if let Some(question) = question {
+                    self.note_shown(session, &question);
+                }
+                body
+            }
             // It may not have come back from the generating node yet; the message itself is enough.
             None => MessageBody::alone(&self.app, message),
         };
-        if let Some((chat, _)) = stored {
-            self.note_shown(session, &body);
-            if let Some(question) = message.parent.and_then(|question| chat.message(question).ok()) {
-                let question = MessageBody::of(&self.app, chat, question);
-                self.note_shown(session, &question);
-            }
-        }
         let as_streamed = streamed.is_some_and(|text| text.trim() == body.text);
         self.send(&ServerFrame::AnswerFinished {
             session_id: session.to_string(),
@@ -191,12 +187,13 @@ impl Socket {
         let from = chat.shown().len().saturating_sub(PAGE_MESSAGES);
         let is_new_here = !self.shown.contains_key(&document);
         let mut current: HashMap<MessageId, u64> = HashMap::new();
-        for message in chat.shown().skip(from) {
-            // What runs here is told by its stream.
-            if self.streams.has(message.id) {
-                continue;
-            }
-            let body = MessageBody::of(&self.app, &chat, message);
+        // What runs here is told by its stream.
+        let newest = chat.shown().skip(from).filter(|message| !self.streams.has(message.id));
+        let newest: Vec<&Message> = newest.collect();
+        let Ok(bodies) = MessageBody::of_all(&self.app, &chat, newest.clone()).await else {
+            return Ok(());
+        };
+        for (message, body) in newest.into_iter().zip(bodies) {
             let hash = hash_of(&body);
             current.insert(message.id, hash);
             let is_told = self.shown.get(&document).and_then(|shown| shown.get(&message.id)) == Some(&hash);
@@ -271,6 +268,15 @@ impl Socket {
             self.shown_order.pop_front().map(|oldest| self.shown.remove(&oldest));
         }
     }
+}
+
+/// An answer and its question as their chat has them.
+async fn stored(app: &App, session: ContentId, answer: &Message) -> Option<(MessageBody, Option<MessageBody>)> {
+    let chat = app.chats.get(app, session).await.ok()?;
+    let mut both = vec![chat.message(answer.id).ok()?];
+    both.extend(answer.parent.and_then(|question| chat.message(question).ok()));
+    let mut both = MessageBody::of_all(app, &chat, both).await.ok()?.into_iter();
+    Some((both.next()?, both.next()))
 }
 
 const fn why(reason: WaitReason) -> &'static str {

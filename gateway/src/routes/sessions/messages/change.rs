@@ -52,5 +52,6 @@ pub(crate) async fn change(
         app.chats.edit(&app, chat.document, edit).await?;
     }
     let chat = app.chats.get(&app, chat.document).await?;
-    Ok(Json(MessageBody::of(&app, &chat, chat.message(message)?)))
+    let body = MessageBody::of(&app, &chat, chat.message(message)?).await?;
+    Ok(Json(body))
 }

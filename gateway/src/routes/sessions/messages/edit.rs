@@ -60,7 +60,7 @@ pub(crate) async fn post(
         };
         app.chats.edit(&app, document, edit).await?;
         let chat = app.chats.get(&app, document).await?;
-        let body = MessageBody::of(&app, &chat, chat.message(answer.id)?);
+        let body = MessageBody::of(&app, &chat, chat.message(answer.id)?).await?;
         return Ok((StatusCode::CREATED, Json(body)));
     }
     let make = |at| Message {
@@ -71,6 +71,6 @@ pub(crate) async fn post(
     let edited = message_id(&body.id)?;
     app.chats.edit(&app, document, SessionEdit::SetCurrent(edited)).await?;
     let chat = app.chats.get(&app, document).await?;
-    let body = MessageBody::of(&app, &chat, chat.message(edited)?);
+    let body = MessageBody::of(&app, &chat, chat.message(edited)?).await?;
     Ok((StatusCode::CREATED, Json(body)))
 }

@@ -32,6 +32,7 @@ pub(crate) async fn post(
     check_outbox(&request.outbox_id)?;
     let chat = app.chats.own(&app, &person, &id).await?;
     let (answer, question) = answer_of(&chat, message_id(&message)?)?;
+    let answer = app.chats.open(&app, &chat, vec![answer]).await?.remove(0);
     if answer.text.text().chars().count() >= ANSWER_CHARACTERS_MAX {
         return Err(ApiError::AnswerFull);
     }
