@@ -13,6 +13,7 @@ mod characters_apart;
 mod chats;
 mod command_line;
 mod failover;
+mod handoff;
 mod liveness;
 mod models;
 mod overload;
