@@ -1,4 +1,4 @@
-//! What a person may do by role: the one place where it is decided for characters.
+//! What a person may do by role: the one place where it is decided for characters, and for what is told without being asked.
 
 use crdt::records::{account::Role, character::Character};
 
@@ -18,6 +18,11 @@ pub(crate) fn change_character(person: &Person, character: &Character) -> Result
     } else {
         one_of(person, &[Role::Administrator])
     }
+}
+
+/// Hears that there is something to judge: whoever may read the queue of complaints.
+pub(crate) fn judge_complaints(person: &Person) -> bool {
+    one_of(person, &[Role::Moderator, Role::Administrator]).is_ok()
 }
 
 fn one_of(person: &Person, roles: &[Role]) -> Result<(), ApiError> {

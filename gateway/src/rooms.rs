@@ -25,6 +25,8 @@ pub(crate) enum RoomEvent {
     Changed(ContentId),
     /// The account changed or was erased: its favourites may be others, and the page may be nobody's any more.
     Account,
+    /// The queue of complaints changed: for whoever judges them.
+    Complaints,
     /// Another page of the person is being typed into, or no longer.
     Typing {
         session: ContentId,
@@ -59,6 +61,15 @@ impl Rooms {
         if let Some(room) = rooms.get(&account) {
             // The last one may be leaving.
             let _ = room.send(Arc::new(event));
+        }
+    }
+
+    /// Tells everybody who has a page open here.
+    fn tell_all(&self, event: RoomEvent) {
+        let event = Arc::new(event);
+        for room in self.lock().values() {
+            // The last one may be leaving.
+            let _ = room.send(Arc::clone(&event));
         }
     }
 
@@ -135,6 +146,7 @@ async fn handle_notice(app: &App, notice: AnswerNotice) {
 async fn handle_change(app: &App, change: Change) {
     match change.kind {
         RecordKind::Account => app.rooms.tell(change.document, RoomEvent::Account),
+        RecordKind::Complaint => app.rooms.tell_all(RoomEvent::Complaints),
         RecordKind::Session => {
             app.chats.forget(change.document);
             app.search.changed(change.document);

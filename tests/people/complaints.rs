@@ -10,6 +10,7 @@ use crdt::records::{
 use keys::{ContentId, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tests::client::{Client, Socket};
 
 use crate::gate::{Browser, Gate, PASSWORD, Reply, first, two, until};
 
@@ -30,6 +31,11 @@ impl Caller {
 
     async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, None).await
+    }
+
+    async fn socket(&self, gate: &Gate) -> Socket {
+        let token = self.1.trim_start_matches("Bearer ");
+        Client::new(gate.http).with_bearer(token).socket().await
     }
 
     async fn post(&self, path: &str, body: Value) -> Reply {
@@ -280,7 +286,7 @@ async fn the_queue_has_pages_filters_and_limits() {
     gate.stop().await;
 }
 
-// Red when: what was decided at one gateway is not so at another one.
+// Red when: what was decided at one gateway is not so at another one, or a moderator's page there is not told of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_at_one_gateway_counts_at_the_other() {
     let (a, b) = two().await;
@@ -291,10 +297,12 @@ async fn a_decision_at_one_gateway_counts_at_the_other() {
     );
     let fox = character(&a, "Лис", author).await;
     let rita = Caller::of(&a, rita).await;
-    let made = rita.post("/api/v1/complaints", of_character(fox, "hateful")).await;
-    let path = format!("/api/v1/complaints/{}", id_of(&made.expect(201)));
     let keeper = Caller::of(&a, nadya).await;
     let at_b = Caller(keeper.0.at(&b), keeper.1.clone());
+    let (mut keepers_page, mut ritas_page) = (at_b.socket(&b).await, rita.socket(&a).await);
+    let made = rita.post("/api/v1/complaints", of_character(fox, "hateful")).await;
+    let path = format!("/api/v1/complaints/{}", id_of(&made.expect(201)));
+    keepers_page.wait_for("complaints").await;
     let within = Duration::from_secs(5);
     let text = "Хитрый\n\nПривет!";
     until("the complaint can be read at the other gateway", within, || async {
@@ -302,7 +310,15 @@ async fn a_decision_at_one_gateway_counts_at_the_other() {
     })
     .await;
     let decision = json!({"decision": "character_blocked"});
+    let mut at_a = keeper.socket(&a).await;
     at_b.post(&format!("{path}/decide"), decision).await.expect(204);
+    at_a.wait_for("complaints").await;
+    // What moderators hear, nobody else does.
+    ritas_page
+        .send(json!({"type": "open", "session_id": fox.to_string()}))
+        .await;
+    let heard = ritas_page.collect_until("error").await;
+    assert!(heard.iter().all(|frame| frame["type"] != "complaints"), "{heard:?}");
     until("the decision is known at the first gateway", within, || async {
         let mine = rita.get("/api/v1/complaints/mine").await.json();
         let offered = rita.get("/api/v1/characters").await.json();

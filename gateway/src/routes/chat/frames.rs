@@ -115,6 +115,7 @@ pub(super) enum ServerFrame {
         is_typing: bool,
     },
     Account,
+    Complaints,
     Error {
         outbox_id: Option<String>,
         code: &'static str,

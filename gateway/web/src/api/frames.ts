@@ -133,6 +133,7 @@ export type ServerFrame =
   | SessionFrame
   | RefusedFrame
   | { type: "account" }
+  | { type: "complaints" }
   | { type: "hello"; version: number; node: NodeName };
 
 /** The version of the contract that this page was written for. */

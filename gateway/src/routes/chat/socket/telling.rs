@@ -16,6 +16,7 @@ use crate::{
     app::App,
     chats::Chat,
     limits::{JUST_BEFORE, PAGE_MESSAGES, SESSIONS_REMEMBERED_MAX, STREAMS_PER_SOCKET_MAX},
+    may,
     rooms::RoomEvent,
     routes::{
         NodeBody,
@@ -41,6 +42,8 @@ impl Socket {
                 }
                 self.send(&ServerFrame::Account).await
             }
+            RoomEvent::Complaints if may::judge_complaints(&self.person) => self.send(&ServerFrame::Complaints).await,
+            RoomEvent::Complaints => Ok(()),
             RoomEvent::Typing { page, .. } if *page == self.page => Ok(()),
             RoomEvent::Typing { session, is_typing, .. } => {
                 self.send(&ServerFrame::Typing {

@@ -1,5 +1,6 @@
 import { createPinia, setActivePinia } from "pinia";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { complaintsNews } from "@/api/news";
 import { answerTo, FakeWebSocket, question, useFakeGateway, useFakeWebSocket, type Answer } from "@/testing";
 import { ACKNOWLEDGE_MS, RETRY_MS } from "./chat.delivery";
 import { useChatStore } from "./chat.store";
@@ -46,6 +47,13 @@ async function openTalk() {
 }
 
 const stored = (): { outbox_id: string }[] => JSON.parse(localStorage.getItem("starling.outbox.p1") ?? "[]") as { outbox_id: string }[];
+
+it("passes on that the queue of complaints has changed", async () => {
+  await openTalk();
+  const before = complaintsNews.value;
+  FakeWebSocket.latest.receive({ type: "complaints" });
+  expect(complaintsNews.value).toBe(before + 1);
+});
 
 describe("outbox", () => {
   it("keeps a message until it is accepted, and then shows it once", async () => {

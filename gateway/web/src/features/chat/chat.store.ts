@@ -4,6 +4,7 @@
 import { defineStore } from "pinia";
 import { computed } from "vue";
 import { CONTRACT_VERSION, type ServerFrame, type SessionFrame } from "@/api/frames";
+import { complaintsNews } from "@/api/news";
 import { LiveSocket, socketUrl, type SocketState } from "@/api/socket";
 import { applyFrame, laterId, recogniseOwn, sweep } from "./chat.conversation";
 import { messageActions, type MessageActions } from "./chat.actions";
@@ -201,6 +202,8 @@ function frameReader(state: ChatState, sessions: SessionActions, delivery: Deliv
       state.otherVersion.value = frame.version !== CONTRACT_VERSION;
     } else if (frame.type === "account") {
       void actions.loadFavourites();
+    } else if (frame.type === "complaints") {
+      complaintsNews.value += 1;
     } else if (frame.type === "error") {
       delivery.refusedByNode(frame);
     } else if ("session_id" in frame) {
