@@ -6,6 +6,7 @@
 mod document;
 mod hint;
 mod liveness;
+mod protocol;
 mod records;
 mod trust;
 

@@ -19,6 +19,7 @@ mod models;
 mod overload;
 mod roles;
 mod rotation;
+mod secrets;
 mod serving;
 mod strangers;
 mod thread;

@@ -52,6 +52,12 @@ impl Client {
         }
     }
 
+    /// What keeps this person signed in, as a browser sends it.
+    #[must_use]
+    pub fn cookie(&self) -> Option<&str> {
+        self.cookie.as_deref()
+    }
+
     /// One request; returns status and body (null when it is no JSON).
     ///
     /// # Panics

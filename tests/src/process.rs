@@ -157,6 +157,14 @@ impl NodeProcess {
     /// # Panics
     /// When it does not come up; with its log.
     pub fn start(&mut self) {
+        self.start_logging("info,mesh=debug");
+    }
+
+    /// The same, with a log of these levels.
+    ///
+    /// # Panics
+    /// When it does not come up; with its log.
+    pub fn start_logging(&mut self, levels: &str) {
         let output = fs::File::create(self.output_path()).expect("a file for the output");
         let log = fs::OpenOptions::new()
             .create(true)
@@ -167,7 +175,7 @@ impl NodeProcess {
             .arg("--data-dir")
             .arg(self.path())
             .arg("run")
-            .env("RUST_LOG", "info,mesh=debug")
+            .env("RUST_LOG", levels)
             .env_remove("STARLING_LAUNCHER")
             .stdin(Stdio::null())
             .stdout(output)
