@@ -1,44 +1,27 @@
 //! The engine as the product runs it: a child process with the built-in model.
 
+#[path = "engines/started.rs"]
+mod engines;
+
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
+use engines::{PATIENCE, ready, started};
 use inference::{
-    Engine, EngineSettings, EngineStatus, ModelSource,
+    Engine, ModelSource,
     engine::{
         EngineEvent, FinishReason, Finished, Generation, GenerationError, Input, Running, Sampling,
         sampling::{Dry, Shape, Xtc},
     },
 };
 
-/// Generous: nothing here measures speed.
-const PATIENCE: Duration = Duration::from_secs(60);
 const CARD: &str =
     "<|im_start|>system\nТы Лис, хитрый лис из зимнего леса. Отвечай коротко и весело, люби ягоды и снег.<|im_end|>\n";
 
 async fn start(directory: &Path, slots: u32) -> Engine {
-    let engine = Engine::start(EngineSettings {
-        program: env!("CARGO_BIN_EXE_engine-process").into(),
-        model: ModelSource::BuiltIn,
-        models_directory: directory.to_owned(),
-        slots,
-        context_tokens: 512,
-        threads: Some(1),
-    });
-    let engine = engine.expect("the built-in model is there");
-    ready(&engine).await;
-    engine
-}
-
-async fn ready(engine: &Engine) {
-    let mut status = engine.status();
-    let ready = status.wait_for(|status| matches!(status, EngineStatus::Ready(_)));
-    tokio::time::timeout(PATIENCE, ready)
-        .await
-        .expect("in time")
-        .expect("it lives");
+    started(directory, ModelSource::BuiltIn, slots).await
 }
 
 fn text(question: &str) -> String {

@@ -1,14 +1,18 @@
 //! An answer whose engine dies or freezes in the middle goes on in another engine: real processes with the built-in model, killed at
 //! random tokens, with grammars, seeds and penalties. The text must be that of a run that nothing disturbed, byte for byte.
 
+#[path = "engines/started.rs"]
+mod engines;
+
 use std::{
     collections::BTreeSet,
     path::Path,
     time::{Duration, Instant},
 };
 
+use engines::{PATIENCE, started};
 use inference::{
-    Engine, EngineSettings, EngineStatus, ModelSource,
+    Engine, ModelSource,
     engine::{
         EngineEvent, Generation, Input, Running, Sampling,
         sampling::{Dry, Shape, Xtc},
@@ -19,8 +23,6 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::Signal;
 
-/// Generous: nothing here measures speed.
-const PATIENCE: Duration = Duration::from_secs(60);
 const KILLS: usize = 40;
 const MODEL: &str = "built-in";
 const RUN: u64 = 1;
@@ -51,22 +53,7 @@ fn children() -> BTreeSet<u32> {
 
 async fn start(directory: &Path) -> Victim {
     let before = children();
-    let engine = Engine::start(EngineSettings {
-        program: env!("CARGO_BIN_EXE_engine-process").into(),
-        model: ModelSource::BuiltIn,
-        models_directory: directory.to_owned(),
-        slots: 2,
-        context_tokens: 512,
-        threads: Some(1),
-    })
-    .expect("the built-in model is there");
-    let mut status = engine.status();
-    let ready = status.wait_for(|status| matches!(status, EngineStatus::Ready(_)));
-    tokio::time::timeout(PATIENCE, ready)
-        .await
-        .expect("in time")
-        .expect("it lives");
-    drop(status);
+    let engine = started(directory, ModelSource::BuiltIn, 2).await;
     let process = *children().difference(&before).next().expect("a process of its own");
     Victim { engine, process }
 }

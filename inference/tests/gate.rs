@@ -1,19 +1,18 @@
 //! The gate of a small model in the engine as the product runs it: the built-in model with a threshold that every line is above, and with
 //! one that none is above.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+#[path = "engines/started.rs"]
+mod engines;
 
+use std::path::{Path, PathBuf};
+
+use engines::{PATIENCE, started};
 use inference::{
-    Engine, EngineSettings, EngineStatus, ModelSource,
+    Engine, ModelSource,
     engine::{EngineEvent, Finished, Generation, Input, Sampling, sampling::Shape},
     template::ChatMessage,
 };
 
-/// Generous: nothing here measures speed.
-const PATIENCE: Duration = Duration::from_secs(60);
 const MODEL: &[u8] = include_bytes!("../models/built-in.gguf");
 const THRESHOLD: &[u8] = b"starling.gate.nats";
 const RUSSIAN: &str = "Как твои дела сегодня?";
@@ -34,23 +33,7 @@ fn model(directory: &Path, threshold: f32) -> PathBuf {
 }
 
 async fn engine(directory: &Path, threshold: f32) -> Engine {
-    let engine = Engine::start(EngineSettings {
-        program: env!("CARGO_BIN_EXE_engine-process").into(),
-        model: ModelSource::File(model(directory, threshold)),
-        models_directory: directory.to_owned(),
-        slots: 2,
-        context_tokens: 512,
-        threads: Some(1),
-    })
-    .expect("the model is there");
-    let mut status = engine.status();
-    let ready = status.wait_for(|status| matches!(status, EngineStatus::Ready(_)));
-    tokio::time::timeout(PATIENCE, ready)
-        .await
-        .expect("in time")
-        .expect("it lives");
-    drop(status);
-    engine
+    started(directory, ModelSource::File(model(directory, threshold)), 2).await
 }
 
 fn steady() -> Sampling {

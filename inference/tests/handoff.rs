@@ -2,10 +2,14 @@
 //! that of a conversation that stayed, byte for byte; what is not the state that was announced, or not laid out like one, is refused, and the
 //! engine goes on.
 
-use std::{path::Path, time::Duration};
+#[path = "engines/started.rs"]
+mod engines;
 
+use std::path::Path;
+
+use engines::{PATIENCE, started};
 use inference::{
-    Engine, EngineSettings, EngineStatus, ModelSource,
+    Engine, ModelSource,
     engine::{
         EngineEvent, Finished, Generation, Input, Sampling,
         calibration::{self, Profile},
@@ -13,29 +17,11 @@ use inference::{
     },
 };
 
-/// Generous: nothing here measures speed.
-const PATIENCE: Duration = Duration::from_secs(60);
 const CARD: &str =
     "<|im_start|>system\nТы Лис, хитрый лис из зимнего леса. Отвечай коротко и весело, люби ягоды и снег.<|im_end|>\n";
 
 async fn start(directory: &Path) -> Engine {
-    let engine = Engine::start(EngineSettings {
-        program: env!("CARGO_BIN_EXE_engine-process").into(),
-        model: ModelSource::BuiltIn,
-        models_directory: directory.to_owned(),
-        slots: 2,
-        context_tokens: 512,
-        threads: Some(1),
-    })
-    .expect("the built-in model is there");
-    let mut status = engine.status();
-    let ready = status.wait_for(|status| matches!(status, EngineStatus::Ready(_)));
-    tokio::time::timeout(PATIENCE, ready)
-        .await
-        .expect("in time")
-        .expect("it lives");
-    drop(status);
-    engine
+    started(directory, ModelSource::BuiltIn, 2).await
 }
 
 /// The engine of a node that moves, that of the one it moves to, and one on which nothing moves: all with one store of keys and values for

@@ -114,8 +114,7 @@ pub(crate) async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Resu
             attempts,
         })
     };
-    let talked = tokio::time::timeout(DIALBACK_TIMEOUT, talk).await;
-    talked.unwrap_or(Err(DialbackError::Frame(FrameError::Timeout(DIALBACK_TIMEOUT))))
+    in_time(talk).await
 }
 
 /// Says to whoever asks that others are served.
@@ -124,8 +123,7 @@ pub(crate) async fn decline(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> 
         let _ = read(&mut stream).await?;
         write(&mut stream, &Frame::Busy).await
     };
-    let talked = tokio::time::timeout(DIALBACK_TIMEOUT, talk).await;
-    talked.unwrap_or(Err(DialbackError::Frame(FrameError::Timeout(DIALBACK_TIMEOUT))))
+    in_time(talk).await
 }
 
 /// Tries to reach the node that asks, at these of its addresses.
@@ -145,6 +143,10 @@ pub(crate) async fn answer(
         attempts.sort_by_key(|one| (one.address, one.path));
         write(&mut stream, &Frame::Tried(attempts)).await
     };
+    in_time(talk).await
+}
+
+async fn in_time<T>(talk: impl Future<Output = Result<T, DialbackError>>) -> Result<T, DialbackError> {
     let talked = tokio::time::timeout(DIALBACK_TIMEOUT, talk).await;
     talked.unwrap_or(Err(DialbackError::Frame(FrameError::Timeout(DIALBACK_TIMEOUT))))
 }

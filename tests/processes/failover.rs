@@ -43,12 +43,7 @@ async fn mesh(workers: usize) -> Mesh {
     tokio::time::timeout(tests::process::PATIENCE, signed_in)
         .await
         .expect("the account reaches the gateway");
-    let characters = client.get("/api/v1/characters").await;
-    let character = characters["characters"][0]["id"].clone();
-    let session = client
-        .post("/api/v1/sessions", json!({"character_id": character}))
-        .await;
-    let session = session["id"].as_str().unwrap().to_owned();
+    let session = client.first_chat().await;
     let mut mesh = Mesh {
         gateway,
         workers: all,

@@ -86,12 +86,7 @@ async fn moved(prefill: f64) -> (NodeProcess, NodeProcess) {
             able.count() == 2 && members.iter().any(|member| member["state"] == "connected")
         });
     }
-    let characters = client.get("/api/v1/characters").await;
-    let character = characters["characters"][0]["id"].clone();
-    let session = client
-        .post("/api/v1/sessions", json!({"character_id": character}))
-        .await;
-    let session = session["id"].as_str().unwrap().to_owned();
+    let session = client.first_chat().await;
     let mut socket = client.socket().await;
     let answered = ask(&mut socket, &session, "turn-number-1").await;
     let old = if answered == "B" { &first } else { &second };

@@ -83,12 +83,7 @@ async fn person(first: &NodeProcess, founder: &mut Client, gateway: &NodeProcess
     tokio::time::timeout(tests::process::PATIENCE, known)
         .await
         .expect("the account reaches the gateway");
-    let characters = client.get("/api/v1/characters").await;
-    let character = characters["characters"][0]["id"].clone();
-    let session = client
-        .post("/api/v1/sessions", json!({"character_id": character}))
-        .await;
-    let session = session["id"].as_str().unwrap().to_owned();
+    let session = client.first_chat().await;
     Person { client, session }
 }
 

@@ -131,6 +131,17 @@ impl Client {
         body
     }
 
+    /// Begins a chat with the first character; its id.
+    ///
+    /// # Panics
+    /// When there is no character, or it does not begin.
+    pub async fn first_chat(&mut self) -> String {
+        let characters = self.get("/api/v1/characters").await;
+        let character = json!({"character_id": characters["characters"][0]["id"]});
+        let session = self.post("/api/v1/sessions", character).await;
+        session["id"].as_str().expect("a chat has an id").to_owned()
+    }
+
     /// The same person, by the same cookie, at another gateway.
     #[must_use]
     pub fn at(&self, address: SocketAddr) -> Self {
