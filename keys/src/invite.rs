@@ -3,7 +3,9 @@
 //! `starling1` followed by base32 of a compact structure. It leaves out what the reader can derive (the ticket's public key) or
 //! will be told by any member (the genesis), so that it fits one QR code. An invite that says where the new node stands begins
 //! with `starling2` and has that label at its end; any other is still written as the release before reads it. One that the member
-//! it names has signed itself, as an operator, begins with `starling3`: the root key need not be at hand.
+//! it names has signed itself, as an operator, begins with `starling3`: the root key need not be at hand. One that names other members
+//! besides, for when that one cannot be reached, begins with `starling4`. Of them it has addresses alone, for want of room: whoever
+//! answers there is a member if the certificate that it gives holds.
 
 use std::net::SocketAddr;
 
@@ -13,13 +15,14 @@ use zeroize::Zeroize;
 
 use crate::{
     ContentId, NodeId, NodeKey, Signed, SignedError, Timestamp,
-    limits::{INVITE_ADDRESSES_MAX, INVITE_CHARACTERS_MAX},
+    limits::{INVITE_ADDRESSES_MAX, INVITE_CHARACTERS_MAX, INVITE_OTHERS_MAX},
     membership::{MembershipError, Redemption, Residency, Roles, TicketGrant, UnlabelledGrant},
 };
 
 const PREFIX: &str = "starling1";
 const LABELLED_PREFIX: &str = "starling2";
 const OPERATOR_PREFIX: &str = "starling3";
+const OTHERS_PREFIX: &str = "starling4";
 
 /// What an invite allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +70,9 @@ pub struct Invite {
     /// Whether the member signed it as an operator; otherwise the root did.
     #[serde(skip)]
     by_operator: bool,
+    /// Where other members listen, one address each.
+    #[serde(skip)]
+    others: Vec<SocketAddr>,
 }
 
 /// Why a text is not an invite.
@@ -75,7 +81,7 @@ pub enum InviteError {
     /// It does not begin as one or is longer than one can be.
     #[error(
         "this is not an invite: one is a single word of some 300 letters and digits (at most {INVITE_CHARACTERS_MAX}) that begins with \
-         {PREFIX}, {LABELLED_PREFIX} or {OPERATOR_PREFIX}; an operator's node of the mesh prints one with: starling invite"
+         {PREFIX}, {LABELLED_PREFIX}, {OPERATOR_PREFIX} or {OTHERS_PREFIX}; an operator's node of the mesh prints one with: starling invite"
     )]
     NotAnInvite,
     /// Characters are missing, added or changed.
@@ -145,10 +151,33 @@ impl Invite {
             signature,
             residency,
             by_operator: issuer.id() == member,
+            others: Vec::new(),
         };
         // The last address is the least useful one.
-        while invite.to_text().len() > INVITE_CHARACTERS_MAX && invite.addresses.pop().is_some() {}
+        while !invite.fits() && invite.addresses.pop().is_some() {}
         Ok(invite)
+    }
+
+    /// The same with addresses of other members, the best first: as many as there is room for. A first one is worth more than a third
+    /// address of the named member.
+    #[must_use]
+    pub fn naming_others(mut self, others: impl IntoIterator<Item = SocketAddr>) -> Self {
+        for other in others.into_iter().take(INVITE_OTHERS_MAX) {
+            let kept = self.addresses.clone();
+            self.others.push(other);
+            while !self.fits() && self.others.len() == 1 && self.addresses.len() > 2 {
+                self.addresses.pop();
+            }
+            if !self.fits() {
+                self.addresses = kept;
+                self.others.pop();
+            }
+        }
+        self
+    }
+
+    fn fits(&self) -> bool {
+        self.to_text().len() <= INVITE_CHARACTERS_MAX
     }
 
     /// The text to hand over.
@@ -157,7 +186,11 @@ impl Invite {
         // Writing fixed-size fields and short lists into a growing vector cannot fail.
         let mut bytes = postcard::to_stdvec(self).unwrap_or_default();
         let mut prefix = PREFIX;
-        if self.by_operator {
+        if !self.others.is_empty() {
+            let behind = (self.by_operator, &self.residency, &self.others);
+            bytes = postcard::to_extend(&behind, bytes).unwrap_or_default();
+            prefix = OTHERS_PREFIX;
+        } else if self.by_operator {
             bytes = postcard::to_extend(&self.residency, bytes).unwrap_or_default();
             prefix = OPERATOR_PREFIX;
         } else if let Some(residency) = &self.residency {
@@ -178,7 +211,7 @@ impl Invite {
             return Err(InviteError::NotAnInvite);
         }
         let lower = text.to_ascii_lowercase();
-        let (prefix, body) = [PREFIX, LABELLED_PREFIX, OPERATOR_PREFIX]
+        let (prefix, body) = [PREFIX, LABELLED_PREFIX, OPERATOR_PREFIX, OTHERS_PREFIX]
             .into_iter()
             .find_map(|prefix| Some((prefix, lower.strip_prefix(prefix)?)))
             .ok_or(InviteError::NotAnInvite)?;
@@ -199,13 +232,31 @@ impl Invite {
                 (invite.residency, rest) = postcard::take_from_bytes(rest).map_err(|_| InviteError::Damaged)?;
                 invite.by_operator = true;
             }
+            OTHERS_PREFIX => {
+                let (behind, none) = postcard::take_from_bytes(rest).map_err(|_| InviteError::Damaged)?;
+                (invite.by_operator, invite.residency, invite.others) = behind;
+                rest = none;
+            }
             _ => {}
         }
-        if rest.is_empty() && invite.addresses.len() <= INVITE_ADDRESSES_MAX {
+        // One that names no others is written otherwise.
+        let others = if prefix == OTHERS_PREFIX {
+            1..=INVITE_OTHERS_MAX
+        } else {
+            0..=0
+        };
+        let bounded = invite.addresses.len() <= INVITE_ADDRESSES_MAX && others.contains(&invite.others.len());
+        if rest.is_empty() && bounded {
             Ok(invite)
         } else {
             Err(InviteError::Damaged)
         }
+    }
+
+    /// Where other members listen, UDP and TCP alike; which ones, it does not say.
+    #[must_use]
+    pub fn others(&self) -> &[SocketAddr] {
+        &self.others
     }
 
     /// Where a node that joins with it stands, if the operator said so.

@@ -6,6 +6,8 @@ pub const SIGNED_BYTES_MAX: usize = 64 * 1024;
 pub const INVITE_CHARACTERS_MAX: usize = 400;
 /// Addresses inside an invite: where they are long, fewer, so that it stays within [`INVITE_CHARACTERS_MAX`].
 pub const INVITE_ADDRESSES_MAX: usize = 4;
+/// Addresses of other members inside an invite, one for each of them.
+pub const INVITE_OTHERS_MAX: usize = 3;
 /// Members of one mesh; bounds the roster that a node holds in memory.
 pub const MEMBERS_MAX: usize = 4096;
 /// Bytes of a node's name, so that a table on a phone can show it.

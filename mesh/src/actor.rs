@@ -74,6 +74,7 @@ pub(crate) enum Command {
     Learn(Vec<Certificate>),
     Decide(Vec<Evidence>, oneshot::Sender<Result<(), MembershipError>>),
     Addresses(oneshot::Sender<Vec<SocketAddr>>),
+    Doors(oneshot::Sender<Vec<SocketAddr>>),
     Bulk(NodeId, bulk::Waiter),
     Stop(oneshot::Sender<()>),
     /// A fault that tests bring about.
@@ -375,6 +376,7 @@ impl Actor {
             Command::Addresses(reply) => {
                 let _ = reply.send(self.own_addresses.clone());
             }
+            Command::Doors(reply) => drop(reply.send(self.doors())),
             Command::Bulk(node, waiter) => self.handle_bulk_wanted(node, waiter),
             #[cfg(test)]
             Command::Panic(what) => std::panic::panic_any(what),

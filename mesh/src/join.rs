@@ -3,28 +3,22 @@
 //! One request, one reply, each frame bounded, the whole conversation under one deadline. After a welcome the newcomer closes
 //! the connection and dials again, because what a connection may speak is decided when it is established.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod newcomer;
 
-use futures::StreamExt;
 use keys::{
-    NodeId, NodeKey,
-    invite::{Invite, JoinRequest},
+    NodeId,
+    invite::JoinRequest,
     membership::{Certificate, Evidence, MembershipError, Residency, Roster},
-};
-use libp2p::{
-    Swarm,
-    swarm::{SwarmEvent, dial_opts::DialOpts},
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::newcomer::{Joined, join};
 use crate::{
     Protocol,
-    counters::Counters,
     frame::{self, FrameError, read_frame, write_frame},
     limits::{JOIN_CERTIFICATES_MAX, JOIN_EVIDENCE_MAX, JOIN_FRAME_BYTES_MAX, JOIN_TIMEOUT},
-    membership::{Membership, peer_of},
-    streams::{self, OpenError, Opener, Stream},
-    transport::{self, every_multiaddress},
+    streams::{OpenError, Opener, Stream},
+    transport,
 };
 
 /// First byte of every frame of this protocol.
@@ -283,97 +277,6 @@ async fn shown(stream: &mut Stream, answer: &Result<Vec<Certificate>, JoinError>
         }
     });
     read.await.unwrap_or_default()
-}
-
-/// Redeems an invite: dials the member it names, shows the ticket, and returns the roster of the mesh, in which this node now is.
-///
-/// # Errors
-/// Why the node did not become a member. Nothing is stored.
-pub async fn join(key: &NodeKey, invite: &Invite, name: &str) -> Result<Roster, JoinError> {
-    let counters = Arc::new(Counters::default());
-    let (behaviour, opener, _inbound) = streams::new(Membership::Nobody, &[Protocol::JOIN], counters);
-    let mut swarm = transport::swarm(key, transport::Congestion::default(), |_| behaviour)?;
-    let request = invite.redeem(key.id(), name).map_err(MembershipError::from)?;
-    let request = match (invite.operator(), invite.residency().cloned()) {
-        (Some(operator), residency) => Request::RedeemOfOperator(request, residency, operator),
-        (None, None) => Request::Redeem(request),
-        (None, Some(residency)) => Request::RedeemLabelled(request, residency),
-    };
-    connect(&mut swarm, invite).await?;
-    let conversation = async {
-        let mut stream = opener.open(invite.member, Protocol::JOIN, None).await?;
-        let answer = ask(&mut stream, request, &[]).await;
-        let decided = shown(&mut stream, &answer).await;
-        answer.map(|certificates| (certificates, decided))
-    };
-    let (certificates, decided) = tokio::select! {
-        result = conversation => result?,
-        never = drive(&mut swarm) => match never {},
-    };
-    let mut roster = roster_of(key.id(), invite, certificates)?;
-    // What does not verify is left out.
-    drop(roster.take(decided));
-    Ok(roster)
-}
-
-fn roster_of(node: NodeId, invite: &Invite, certificates: Vec<Certificate>) -> Result<Roster, JoinError> {
-    let mut own = None;
-    let mut others = Vec::new();
-    for certificate in certificates {
-        let (mesh, member) = certificate.verify()?;
-        if mesh != invite.mesh {
-            return Err(JoinError::Membership(MembershipError::OtherMesh));
-        }
-        if member.node == node {
-            own = Some(certificate)
-        } else {
-            others.push(certificate)
-        }
-    }
-    let mut roster = Roster::new(own.ok_or(JoinError::Malformed)?)?;
-    roster.insert_all(others);
-    Ok(roster)
-}
-
-/// Runs the swarm for as long as the conversation beside it lasts.
-async fn drive(swarm: &mut Swarm<streams::Behaviour>) -> std::convert::Infallible {
-    loop {
-        swarm.select_next_some().await;
-    }
-}
-
-async fn connect(swarm: &mut Swarm<streams::Behaviour>, invite: &Invite) -> Result<(), JoinError> {
-    let tried = || {
-        invite
-            .addresses
-            .iter()
-            .map(SocketAddr::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let unreachable = |reason: String| JoinError::Unreachable {
-        addresses: tried(),
-        reason,
-    };
-    let peer = peer_of(&invite.member).ok_or(JoinError::Malformed)?;
-    let dial = DialOpts::peer_id(peer)
-        .addresses(every_multiaddress(&invite.addresses))
-        .build();
-    swarm.dial(dial).map_err(|error| unreachable(error.to_string()))?;
-    // Twice the join timeout: an address that drops packets must not hide one that answers.
-    let patience: Duration = JOIN_TIMEOUT * 2;
-    let connected = async {
-        loop {
-            match swarm.select_next_some().await {
-                SwarmEvent::ConnectionEstablished { .. } => return Ok(()),
-                SwarmEvent::OutgoingConnectionError { error, .. } => return Err(unreachable(transport::why(&error))),
-                _ => {}
-            }
-        }
-    };
-    tokio::time::timeout(patience, connected)
-        .await
-        .unwrap_or_else(|_| Err(unreachable(format!("no answer in {patience:?}"))))
 }
 
 /// For whoever tries bytes: reads a request and writes what was read.

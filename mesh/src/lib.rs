@@ -70,7 +70,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use counters::CounterValues;
 pub use dialback::{Attempt, Dialback, DialbackError, Outcome};
-pub use join::{JoinError, join};
+pub use join::{JoinError, Joined, join};
 pub use protocol::Protocol;
 pub use reach::{Reachability, is_public};
 pub use streams::{OpenError, Stream};
@@ -439,6 +439,14 @@ impl Mesh {
     pub async fn listen_addresses(&self) -> Vec<SocketAddr> {
         let (reply, answer) = oneshot::channel();
         let _ = self.commands.send(Command::Addresses(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// Where other members that serve can be reached, one address each, those that are most sure first: where this node has dialled them, or
+    /// where they listen and are seen. For whoever does not know them yet.
+    pub async fn doors(&self) -> Vec<SocketAddr> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Doors(reply)).await;
         answer.await.unwrap_or_default()
     }
 

@@ -55,6 +55,8 @@ pub const STRANGER_CONNECTIONS_MAX: usize = 64;
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// A whole join conversation; a stranger that is slower is cut off.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// For how long a newcomer waits for the member that its invite names before it dials the others as well.
+pub const JOIN_HEAD_START: Duration = Duration::from_secs(2);
 /// Bytes of one frame of the join protocol: one request or one certificate.
 pub const JOIN_FRAME_BYTES_MAX: usize = 8 * 1024;
 /// Certificates that a member presents or hands out at once.

@@ -311,6 +311,12 @@ pub(crate) fn path(endpoint: &ConnectedPoint) -> LinkPath {
 
 /// The address of a QUIC listener, which is also that of the TCP listener beside it; that of a circuit is its relay's, and not meant.
 pub(crate) fn quic_address(multiaddress: &Multiaddr) -> Option<SocketAddr> {
+    let is_quic = multiaddress.iter().nth(2) == Some(Part::QuicV1);
+    bare_address(multiaddress).filter(|_| is_quic)
+}
+
+/// Address and port, whatever is spoken there; nothing for a circuit, whose address is its relay's.
+pub(crate) fn bare_address(multiaddress: &Multiaddr) -> Option<SocketAddr> {
     if multiaddress.iter().any(|part| part == Part::P2pCircuit) {
         return None;
     }
@@ -320,8 +326,8 @@ pub(crate) fn quic_address(multiaddress: &Multiaddr) -> Option<SocketAddr> {
         Part::Ip6(ip) => IpAddr::V6(ip),
         _ => return None,
     };
-    match (parts.next()?, parts.next()?) {
-        (Part::Udp(port), Part::QuicV1) => Some(SocketAddr::new(ip, port)),
+    match parts.next()? {
+        Part::Udp(port) | Part::Tcp(port) => Some(SocketAddr::new(ip, port)),
         _ => None,
     }
 }

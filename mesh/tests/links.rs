@@ -51,7 +51,7 @@ async fn every_node_knows_all_links_and_hears_when_one_is_gone() {
         let mesh = first.roster().mesh();
         let invite = Invite::issue(&root, mesh, key.id(), vec![address], random_bytes(), terms).unwrap();
         let new = NodeKey::generate();
-        let roster = mesh::join(&new, &invite, name).await.unwrap();
+        let roster = mesh::join(&new, &invite, name).await.unwrap().roster;
         others.push((new.id(), start(&new, roster, vec![(key.id(), address)])));
     }
     let complete = |links: &[Link]| {

@@ -82,7 +82,7 @@ impl Founder {
         let (mesh, first) = (self.first.mesh.roster().mesh(), &self.first);
         let invite = Invite::issue(&self.root, mesh, first.id, vec![first.address], random_bytes(), terms).unwrap();
         let key = NodeKey::generate();
-        let roster = mesh::join(&key, &invite, name).await.unwrap();
+        let roster = mesh::join(&key, &invite, name).await.unwrap().roster;
         (key, roster)
     }
 

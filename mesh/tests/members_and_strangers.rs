@@ -80,7 +80,7 @@ async fn linked(mesh: &Mesh, node: NodeId) {
 
 async fn second(founder: &Founder) -> (NodeKey, Mesh, Inputs) {
     let key = NodeKey::generate();
-    let roster = mesh::join(&key, &good_invite(founder), "second").await.unwrap();
+    let roster = mesh::join(&key, &good_invite(founder), "second").await.unwrap().roster;
     let bootstrap = vec![(founder.key.id(), founder.address)];
     let (mesh, inputs) = Mesh::start(&settings(free_address(), bootstrap), &key, roster).unwrap();
     linked(&mesh, founder.key.id()).await;
@@ -171,14 +171,17 @@ async fn a_burst_of_streams_is_answered_ok_or_busy_and_never_dropped() {
     assert_eq!((ok, busy), (INBOUND_STREAM_QUEUE, INBOUND_STREAM_QUEUE));
 }
 
+fn refused(error: JoinError) -> String {
+    match error {
+        JoinError::Refused(reason) => reason,
+        other => panic!("not refused but {other}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_used_foreign_and_unreachable_invites_are_refused_in_words() {
     let founder = founder();
     let own = founder.mesh.roster().mesh();
-    let refused = |error: JoinError| match error {
-        JoinError::Refused(reason) => reason,
-        other => panic!("not refused but {other}"),
-    };
     let expired = invite(&founder, own, Timestamp(1));
     let error = mesh::join(&NodeKey::generate(), &expired, "late").await.unwrap_err();
     assert!(refused(error).contains("expired"));
@@ -206,6 +209,53 @@ async fn expired_used_foreign_and_unreachable_invites_are_refused_in_words() {
     .unwrap();
     let error = mesh::join(&NodeKey::generate(), &dead, "alone").await.unwrap_err();
     assert!(matches!(error, JoinError::Unreachable { .. }), "{error}");
+}
+
+/// The member that the invite names is away; behind the other addresses are nobody, a node of another mesh, and a member.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_opens_another_door_when_the_member_that_it_names_is_away() {
+    let first = founder();
+    let (key, second, _inputs) = second(&first).await;
+    let doors = || async {
+        while second.doors().await != [first.address] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, doors())
+        .await
+        .expect("the second one knows the way to the first");
+    let stranger = founder();
+    let away = NodeKey::generate();
+    let mesh = first.mesh.roster().mesh();
+    let issue = |others: &[SocketAddr]| {
+        let terms = Terms::new(Roles::NODE, 1, Timestamp::now().plus(60_000));
+        let invite = Invite::issue(
+            &first.root,
+            mesh,
+            away.id(),
+            vec![free_address()],
+            random_bytes(),
+            terms,
+        );
+        let text = invite.unwrap().naming_others(others.iter().copied()).to_text();
+        Invite::parse(&text).unwrap()
+    };
+    let (new, others) = (NodeKey::generate(), [free_address(), stranger.address, first.address]);
+    let joined = mesh::join(&new, &issue(&others), "third").await.unwrap();
+    assert_eq!(
+        (joined.member, &joined.addresses[..]),
+        (first.key.id(), &[first.address][..])
+    );
+    let roster = joined.roster;
+    assert!([key.id(), new.id()].iter().all(|node| roster.get(node).is_some()));
+    assert!(first.mesh.roster().get(&new.id()).is_some());
+    // The control: with nobody of this mesh behind the addresses nobody joins, and nothing of what a stranger says is taken.
+    let lost = mesh::join(&NodeKey::generate(), &issue(&others[..2]), "lost").await;
+    assert!(matches!(lost, Err(JoinError::Refused(_))), "{lost:?}");
+    let nobody = mesh::join(&NodeKey::generate(), &issue(&others[..1]), "lost").await;
+    assert!(
+        matches!(nobody, Err(JoinError::Unreachable { addresses, .. }) if addresses.contains(&others[0].to_string()))
+    );
 }
 
 /// A node of another mesh that knows our address and id: it dials, is told that it is no member, and gets nothing.

@@ -106,7 +106,7 @@ async fn generate(
     path_now: watch::Sender<Option<LinkPath>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let roster = mesh::join(&key, &invite, "home").await.unwrap();
+    let roster = mesh::join(&key, &invite, "home").await.unwrap().roster;
     let bootstrap = addresses.into_iter().map(|address| (server, address)).collect();
     let began = Instant::now();
     let (mesh, _inputs) = Mesh::start(&settings("0.0.0.0:4001", bootstrap), &key, roster).unwrap();
@@ -358,7 +358,7 @@ fn finds_its_neighbour(rig: &Rig, local_discovery: bool, patience: Duration) -> 
     is_ready.blocking_recv().unwrap();
     let finder = rig.at_home(move || {
         runtime().block_on(async {
-            let roster = mesh::join(&home, &invite, "home").await.unwrap();
+            let roster = mesh::join(&home, &invite, "home").await.unwrap().roster;
             let (mesh, _inputs) = Mesh::start(&settings(), &home, roster).unwrap();
             let mut view = mesh.view();
             let linked = view.wait_for(|view| view.links.get(&first_id).is_some_and(|link| link.connected));

@@ -99,7 +99,8 @@ async fn join(issuer: &NodeKey, at: &Node, others: &[&Node], name: &str) -> Node
     let key = NodeKey::generate();
     let roster = mesh::join(&key, &invite(issuer, at, random_bytes()), name)
         .await
-        .unwrap();
+        .unwrap()
+        .roster;
     let bootstrap = others.iter().map(|node| node.here()).chain([at.here()]).collect();
     let node = Node::start(key, free_address(), bootstrap, roster);
     for other in others.iter().chain([&at]) {
@@ -204,7 +205,7 @@ async fn a_ticket_used_on_both_sides_of_a_split_keeps_one_node_when_they_meet() 
     let keys = [NodeKey::generate(), NodeKey::generate()];
     let mut joined = Vec::new();
     for (key, at) in keys.iter().zip([&first, &apart]) {
-        let roster = mesh::join(key, &invite(&root, at, seed), "twin").await.unwrap();
+        let roster = mesh::join(key, &invite(&root, at, seed), "twin").await.unwrap().roster;
         let node = Node::start(key.clone(), free_address(), vec![at.here()], roster);
         node.linked(at.id()).await;
         joined.push(node);
@@ -356,7 +357,8 @@ async fn a_newcomer_is_told_who_was_put_out_before_it_joined() {
     first.mesh.decide(revoked).await.unwrap();
     let roster = mesh::join(&NodeKey::generate(), &invite(&root, &first, random_bytes()), "third")
         .await
-        .unwrap();
+        .unwrap()
+        .roster;
     assert!(roster.get(&second.id()).is_none(), "who was put out is no member");
     assert_eq!(roster.members().count(), 2);
     assert!(matches!(

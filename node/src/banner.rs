@@ -42,7 +42,7 @@ pub async fn text(node: &Node) -> String {
     match invite::issue(
         node.directory(),
         node.config(),
-        &node.mesh().listen_addresses().await,
+        &invite::Known::of(node.mesh()).await,
         &terms,
     ) {
         Ok(invite) => {

@@ -218,6 +218,9 @@ pub struct Status {
     pub page: String,
     /// Where other nodes reach this one.
     pub mesh_addresses: Vec<SocketAddr>,
+    /// Where a new node may knock besides, at other members; the best first.
+    #[serde(default)]
+    pub doors: Vec<SocketAddr>,
     /// `none`, `starting`, `ready` or `failed`.
     pub engine: String,
     /// The model's name, or why the engine failed.

@@ -11,7 +11,7 @@ use keys::{
 };
 
 use crate::{
-    commands::invite::{self, InviteError, Terms},
+    commands::invite::{self, InviteError, Known, Terms},
     data_directory::DataDirectoryError,
     node::Node,
 };
@@ -85,7 +85,7 @@ impl Node {
             roles: wish.roles,
             residency: wish.residency,
         };
-        let (node, known) = (self.clone(), self.mesh().listen_addresses().await);
+        let (node, known) = (self.clone(), Known::of(self.mesh()).await);
         let issue = move || invite::issue(node.directory(), node.config(), &known, &terms);
         // Keys and roster are read from the disk.
         let issued = tokio::task::spawn_blocking(issue)

@@ -426,6 +426,7 @@ impl Node {
             http: parts.config.gateway.listen,
             page: parts.config.gateway.page(),
             mesh_addresses: parts.mesh.listen_addresses().await,
+            doors: parts.mesh.doors().await,
             engine: engine.to_owned(),
             engine_detail,
             answers_generated: parts.engines.load().finished,

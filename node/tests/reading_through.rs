@@ -102,7 +102,7 @@ async fn join(root: &NodeKey, first: &Running, name: &str, roles: Roles) -> Runn
     let terms = Terms::new(roles, 1, Timestamp::now().plus(60_000));
     let mesh = first.mesh.roster().mesh();
     let invite = Invite::issue(root, mesh, first.key.id(), vec![first.address], random_bytes(), terms).unwrap();
-    let roster = mesh::join(&key, &invite, name).await.unwrap();
+    let roster = mesh::join(&key, &invite, name).await.unwrap().roster;
     let joined = start(key, roster, vec![(first.key.id(), first.address)]).await;
     linked(&joined.mesh, first.key.id()).await;
     linked(&first.mesh, joined.key.id()).await;

@@ -107,8 +107,9 @@ fn every_format_with_a_constant_is_in_the_table_with_its_value() {
 
 #[test]
 fn invites_are_in_the_table_with_their_prefixes() {
-    for (file, prefix) in [("invite-1.txt", "starling1"), ("invite-2.txt", "starling2")] {
-        assert!(kept(file).starts_with(prefix.as_bytes()));
+    for version in 1..=4 {
+        let (file, prefix) = (format!("invite-{version}.txt"), format!("starling{version}"));
+        assert!(kept(&file).starts_with(prefix.as_bytes()));
         assert!(version_of("invite").contains(&format!("`{prefix}`")));
     }
 }

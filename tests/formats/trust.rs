@@ -58,4 +58,9 @@ fn an_invite_that_an_operator_has_signed() {
         (read.operator(), read.residency()),
         (Some(key(2).id()), Some(&residency()))
     );
+    // With the address of another member besides.
+    let others = ["198.51.100.7:4001".parse().unwrap()];
+    golden("invite-4.txt", invite.naming_others(others).to_text().as_bytes());
+    let read = Invite::parse(std::str::from_utf8(&kept("invite-4.txt")).unwrap()).unwrap();
+    assert_eq!((read.operator(), read.others()), (Some(key(2).id()), &others[..]));
 }

@@ -94,7 +94,7 @@ pub async fn two() -> (Gate, Gate) {
 impl Gate {
     /// A second node of the mesh, linked with this one.
     pub async fn joined(&self) -> Gate {
-        let known = self.node.mesh().listen_addresses().await;
+        let known = invite::Known::of(self.node.mesh()).await;
         let terms = invite::Terms::default();
         let invite = invite::issue(self.node.directory(), self.node.config(), &known, &terms).unwrap();
         let directory = tempfile::tempdir().unwrap();

@@ -79,6 +79,54 @@ fn an_invite_with_long_addresses_keeps_as_many_as_fit() {
     assert!(kept.len() >= 2, "{kept:?}");
 }
 
+/// One more member to ask is worth more than a third address of the first; two of that stay.
+#[test]
+fn an_invite_names_other_members_as_far_as_there_is_room() {
+    let others: Vec<SocketAddr> = [
+        "203.0.113.1:4001",
+        "203.0.113.2:4001",
+        "203.0.113.3:4001",
+        "203.0.113.4:4001",
+    ]
+    .map(|address| address.parse().unwrap())
+    .into();
+    for residency in [None, Some("sixteen-letters-")] {
+        let (_, invite) = issued(&ADDRESSES, terms(residency));
+        let invite = invite.naming_others(others.clone());
+        let text = invite.to_text();
+        assert!(
+            text.starts_with(OTHERS_PREFIX) && text.len() <= INVITE_CHARACTERS_MAX,
+            "{text}"
+        );
+        assert_eq!(Invite::parse(&text).unwrap(), invite);
+        assert_eq!(invite.residency().map(Residency::as_str), residency);
+        assert!(!invite.others().is_empty() && invite.addresses.len() >= 2);
+        assert_eq!(invite.others(), &others[..invite.others().len()], "the best ones");
+    }
+    let (_, plain) = issued(&ADDRESSES[..1], terms(None));
+    assert_eq!(
+        plain.clone().naming_others(others.clone()).others(),
+        &others[..INVITE_OTHERS_MAX]
+    );
+    assert_eq!(plain.clone().naming_others([]), plain, "the release before reads it");
+    let long: Vec<SocketAddr> = (1..=4)
+        .map(|last| {
+            format!("[2001:db8:1111:2222:3333:4444:5555:666{last}]:40001")
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    let texts: Vec<String> = long.iter().map(SocketAddr::to_string).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let (_, invite) = issued(&texts, terms(None));
+    let before = invite.addresses.len();
+    let invite = invite.naming_others(long);
+    assert!(
+        before > 2 && invite.addresses.len() == 2 && !invite.others().is_empty(),
+        "{invite:?}"
+    );
+}
+
 #[test]
 fn a_damaged_text_is_said_to_be_damaged() {
     for residency in [None, Some("ru")] {

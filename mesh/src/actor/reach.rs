@@ -45,6 +45,7 @@ use crate::{
     transport::{self, Medium, Trial},
 };
 
+mod doors;
 mod relaying;
 
 pub(super) use relaying::{client, server};

@@ -134,7 +134,7 @@ async fn second(first: &NodeKey, roster: &Roster, address: SocketAddr) -> (Mesh,
     let terms = Terms::new(Roles::NODE, 1, Timestamp::now().plus(60_000));
     let invite = Invite::issue(first, roster.mesh(), first.id(), vec![address], random_bytes(), terms).unwrap();
     let key = NodeKey::generate();
-    let roster = crate::join(&key, &invite, "second").await.unwrap();
+    let roster = crate::join(&key, &invite, "second").await.unwrap().roster;
     let settings = MeshSettings {
         bootstrap: vec![(first.id(), address)],
         relaying: false,

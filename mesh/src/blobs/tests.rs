@@ -103,8 +103,8 @@ impl Town {
             let terms = Terms::new(Roles::NODE, 1, Timestamp::now().plus(60_000));
             let mesh = town.home.mesh.roster().mesh();
             let invite = Invite::issue(&root, mesh, key.id(), vec![address], random_bytes(), terms).unwrap();
-            let roster = crate::join(&other, &invite, &format!("other {number}")).await.unwrap();
-            let node = Node::start(&other, free_address(), vec![(key.id(), address)], roster);
+            let joined = crate::join(&other, &invite, &format!("other {number}")).await.unwrap();
+            let node = Node::start(&other, free_address(), vec![(key.id(), address)], joined.roster);
             let mut view = town.home.mesh.view();
             let id = other.id();
             let linked = view.wait_for(|view| view.links.get(&id).is_some_and(|link| link.connected));

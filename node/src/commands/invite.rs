@@ -131,9 +131,12 @@ pub enum InviteError {
 pub fn run(path: &Path, terms: &Terms) -> Result<(), CommandError> {
     let directory = DataDirectory::open(path)?;
     let config = config::load(&directory.config_path())?;
-    // A running node knows every address of this machine; without one the configured ones must do.
+    // A running node knows every address of this machine and the other members; without one the configured ones must do.
     let known = control::ask(path)
-        .map(|status| status.mesh_addresses)
+        .map(|status| Known {
+            own: status.mesh_addresses,
+            others: status.doors,
+        })
         .unwrap_or_default();
     let text = issue(&directory, &config, &known, terms)?;
     println!("{text}");
@@ -149,7 +152,7 @@ pub fn run(path: &Path, terms: &Terms) -> Result<(), CommandError> {
     if let Some(warning) = warning(terms.roles) {
         eprintln!("{warning}");
     }
-    if known.is_empty() {
+    if known.own.is_empty() {
         eprintln!("This node is not running: start it before the new one joins.");
     }
     Ok(())
@@ -171,28 +174,43 @@ fn warning(roles: Roles) -> Option<&'static str> {
     }
 }
 
-/// Signs an invite that names this node at its best addresses.
+/// Where a new node may knock, as a running node knows.
+#[derive(Default)]
+pub struct Known {
+    /// The addresses of this node.
+    pub own: Vec<SocketAddr>,
+    /// Those of other members, the best first.
+    pub others: Vec<SocketAddr>,
+}
+
+impl Known {
+    /// As this node knows now.
+    pub async fn of(mesh: &mesh::Mesh) -> Self {
+        Self {
+            own: mesh.listen_addresses().await,
+            others: mesh.doors().await,
+        }
+    }
+}
+
+/// Signs an invite that names this node at its best addresses, and other members for when it is away.
 ///
 /// # Errors
 /// When this node has neither the root key nor an operator's right.
-pub fn issue(
-    directory: &DataDirectory,
-    config: &Config,
-    known: &[SocketAddr],
-    terms: &Terms,
-) -> Result<String, InviteError> {
+pub fn issue(directory: &DataDirectory, config: &Config, known: &Known, terms: &Terms) -> Result<String, InviteError> {
     let key = directory.key()?;
     let roster = directory.roster(&key)?;
     let issuer = issuer(directory.root_key()?, &key, &roster, terms.roles)?;
     let expires = Timestamp::now().plus(terms.expires.0.saturating_mul(60_000));
-    let addresses = best_addresses(config, known);
+    let addresses = best_addresses(config, &known.own);
     let terms = keys::invite::Terms {
         roles: terms.roles,
         uses_max: terms.uses,
         expires,
         residency: terms.residency.clone(),
     };
-    Ok(Invite::issue(&issuer, roster.mesh(), key.id(), addresses, random_bytes(), terms)?.to_text())
+    let invite = Invite::issue(&issuer, roster.mesh(), key.id(), addresses, random_bytes(), terms)?;
+    Ok(invite.naming_others(known.others.iter().copied()).to_text())
 }
 
 /// Whose key signs: the root's when it is at hand, because nodes of the release before understand that, too; otherwise this node's own

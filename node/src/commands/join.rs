@@ -2,7 +2,8 @@
 
 use std::{io::Read, path::Path};
 
-use keys::{NodeKey, invite::Invite, membership::Roster};
+use keys::{NodeKey, invite::Invite};
+use mesh::Joined;
 
 use super::{
     CommandError,
@@ -30,14 +31,19 @@ pub fn run(path: &Path, invite: &str, new: &NewNode) -> Result<(), CommandError>
     let invite = Invite::parse(&given(invite, std::io::stdin().lock())?)?;
     let key = NodeKey::generate();
     let name = new.name.clone().unwrap_or_else(machine_name);
-    let roster = ask(&key, &invite, &name)?;
-    let bootstrap: Vec<_> = invite
-        .addresses
-        .iter()
-        .map(|address| Bootstrap {
-            node: invite.member,
-            address: *address,
-        })
+    let Joined {
+        roster,
+        member,
+        addresses,
+    } = ask(&key, &invite, &name)?;
+    // The one that took it in, and the one that the invite names, which may have been away.
+    let mut bootstrap: Vec<_> = addresses.iter().map(|address| (member, *address)).collect();
+    if member != invite.member {
+        bootstrap.extend(invite.addresses.iter().map(|address| (invite.member, *address)));
+    }
+    let bootstrap: Vec<_> = bootstrap
+        .into_iter()
+        .map(|(node, address)| Bootstrap { node, address })
         .collect();
     let http = new.http.unwrap_or_else(ports::free_http);
     let config = config::render(
@@ -83,7 +89,7 @@ fn given(invite: &str, input: impl Read) -> std::io::Result<String> {
     Ok(text.split_whitespace().collect())
 }
 
-fn ask(key: &NodeKey, invite: &Invite, name: &str) -> Result<Roster, CommandError> {
+fn ask(key: &NodeKey, invite: &Invite, name: &str) -> Result<Joined, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(mesh::join(key, invite, name))?)
 }

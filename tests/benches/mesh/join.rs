@@ -58,7 +58,8 @@ async fn joined(founder: &Founder, members: &[Running]) -> f64 {
     let key = NodeKey::generate();
     let roster = mesh::join(&key, &keys::invite::Invite::parse(&invite).unwrap(), "new")
         .await
-        .unwrap();
+        .unwrap()
+        .roster;
     let first = &founder.running;
     let new = start(key, roster, loopback(), vec![(first.key.id(), first.address)]);
     let id = [new.key.id()];

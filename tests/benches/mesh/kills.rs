@@ -33,7 +33,7 @@ pub fn victim() {
     let key = NodeKey::from_seed(&seed.try_into().unwrap());
     let invite = Invite::parse(&lines.next().unwrap()).unwrap();
     runtime().block_on(async {
-        let roster = mesh::join(&key, &invite, "victim").await.unwrap();
+        let roster = mesh::join(&key, &invite, "victim").await.unwrap().roster;
         let bootstrap = invite
             .addresses
             .iter()

@@ -127,7 +127,7 @@ impl Founder {
     pub async fn second(&self) -> Running {
         let key = NodeKey::generate();
         let invite = self.invite(1, Timestamp::now().plus(60_000));
-        let roster = mesh::join(&key, &invite, "further").await.unwrap();
+        let roster = mesh::join(&key, &invite, "further").await.unwrap().roster;
         let bootstrap = vec![(self.running.key.id(), self.running.address)];
         let running = start(key, roster, self.running.address.ip(), bootstrap);
         linked(&running.mesh, &[self.running.key.id()]).await;

@@ -35,12 +35,17 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let issue = |key: &NodeKey, residency| {
         let mesh = ContentId([5; 32]);
         let invite = Invite::issue(key, mesh, member().id(), addresses.to_vec(), [9; 32], terms(residency));
-        invite.expect("it can be signed").to_text().into_bytes()
+        invite.expect("it can be signed")
     };
+    let text = |invite: Invite| invite.to_text().into_bytes();
     vec![
-        ("root".to_owned(), issue(&root, None)),
-        ("labelled".to_owned(), issue(&root, Some("ru"))),
-        ("operator".to_owned(), issue(&member(), None)),
-        ("operator-labelled".to_owned(), issue(&member(), Some("ru"))),
+        ("root".to_owned(), text(issue(&root, None))),
+        ("labelled".to_owned(), text(issue(&root, Some("ru")))),
+        ("operator".to_owned(), text(issue(&member(), None))),
+        ("operator-labelled".to_owned(), text(issue(&member(), Some("ru")))),
+        (
+            "others".to_owned(),
+            text(issue(&root, Some("ru")).naming_others(addresses)),
+        ),
     ]
 }
