@@ -356,11 +356,11 @@ impl Engine {
         Self::start_within(settings, None)
     }
 
-    /// The same in so many bytes of memory; in what the machine has where that is not said.
+    /// The same in so many bytes of memory, as on a machine that has no more; in what the machine has where that is not said.
     ///
     /// # Errors
     /// As [`Engine::start`].
-    pub(crate) fn start_within(settings: EngineSettings, room: Option<u64>) -> Result<Self, ModelError> {
+    pub fn start_within(settings: EngineSettings, room: Option<u64>) -> Result<Self, ModelError> {
         let (mut memory, mut file) = (0, None);
         let (commands, queue) = mpsc::channel(ENGINE_COMMAND_QUEUE);
         model::check_settings(&settings)?;

@@ -393,6 +393,49 @@ mod tests {
         }
     }
 
+    /// Kept for ever: what a node of this release says must be understood by every later one that still speaks version 1.
+    const ASK: &[u8] = include_bytes!("../../tests/formats/state-ask-1.bin");
+    const BEGIN: &[u8] = include_bytes!("../../tests/formats/state-begin-1.bin");
+    const PIECE: &[u8] = include_bytes!("../../tests/formats/state-piece-1.bin");
+    const REFUSED: &[u8] = include_bytes!("../../tests/formats/state-refused-1.bin");
+
+    #[test]
+    fn what_is_said_over_a_state_stays_what_it_was() {
+        let ask = FromAsker::Ask {
+            compatibility: [1; 32],
+            part: Part {
+                conversation: Conversation {
+                    card: [2; 32],
+                    account: [3; 32],
+                    session: [4; 32],
+                },
+                from: 200,
+                tokens: vec![5, 300, 151_935],
+            },
+        };
+        assert_eq!(frame::encode(VERSION, &ask), ASK);
+        let FromAsker::Ask { compatibility, part } = frame::decode(VERSION, ASK).unwrap();
+        assert_eq!(
+            (compatibility, part.from, part.tokens),
+            ([1; 32], 200, vec![5, 300, 151_935])
+        );
+        let no_room = StateError::NoRoom { bytes: 300, room: 7 };
+        let piece = FromHolder::Piece(Bytes(vec![7, 200, 0]));
+        for (said, kept) in [
+            (begin(7, 300), BEGIN),
+            (piece, PIECE),
+            (FromHolder::Refused(no_room), REFUSED),
+        ] {
+            assert_eq!(frame::encode(VERSION, &said), kept);
+            // What is read is what was said, since every field of it is written again.
+            let read: FromHolder = frame::decode(VERSION, kept).unwrap();
+            assert_eq!(frame::encode(VERSION, &read), kept);
+            for length in 0..kept.len() {
+                assert!(frame::decode::<FromHolder>(VERSION, &kept[..length]).is_none());
+            }
+        }
+    }
+
     fn begin(tokens: u32, bytes: u64) -> FromHolder {
         let hash = *blake3::hash(&[9; 20]).as_bytes();
         FromHolder::Begin { tokens, bytes, hash }

@@ -12,7 +12,7 @@
 //! hash each and is no part of any row. The limits of requests are set to the highest that an administrator can set.
 
 mod chat;
-mod figure;
+pub mod figure;
 mod idle;
 mod people;
 mod reads;
@@ -70,7 +70,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime");
-    let mut report = Report::default();
+    let mut report = Report::new("gateway", true);
     runtime.block_on(async {
         let mut prepared = Prepared::make(scale.people, if is_wanted("chat") { people::LONG_CHATS } else { 0 }).await;
         if is_wanted("sockets-100") {

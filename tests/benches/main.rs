@@ -10,11 +10,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("hop") => hop::run(),
-        Some("gateway") => return gateway::run(&arguments[1..]),
+        Some("gateway") => gateway::run(&arguments[1..]),
         _ => {
             eprintln!("bench: say which one: gateway or hop; ./x bench also knows crdt, mesh, inference and sim");
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
     }
-    ExitCode::SUCCESS
 }

@@ -162,6 +162,15 @@ impl Llama {
         output: &mut ChildStdout,
         queue: &mut mpsc::Receiver<Command>,
     ) -> Result<(), End> {
+        if let Some(saving) = self.prepared.fit.saving() {
+            let needed_bytes = self.prepared.memory();
+            tracing::info!(
+                model = self.prepared.name,
+                needed_bytes,
+                saving,
+                "memory is short, so the model is run with less"
+            );
+        }
         let number = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         let load = ToWorker::Load(Load {
             path: self.prepared.path.to_string_lossy().into_owned(),

@@ -35,6 +35,18 @@ pub struct Fit {
     pub estimate: Estimate,
 }
 
+impl Fit {
+    /// What is saved, and at what cost, where memory is short; nothing where it is plenty. For the operator.
+    #[must_use]
+    pub const fn saving(&self) -> Option<&'static str> {
+        match (self.is_cache_small, self.micro_batch < MICRO_BATCHES[0]) {
+            (true, _) => Some("keys and values have 8 bits, and prompts are computed in smaller parts"),
+            (false, true) => Some("prompts are computed in smaller parts"),
+            (false, false) => None,
+        }
+    }
+}
+
 /// It does not fit, however it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoFit {
@@ -188,10 +200,18 @@ mod tests {
 
     #[test]
     fn memory_is_saved_only_where_it_is_short_and_what_does_not_fit_is_told_what_would() {
-        let way = |available| fit(&qwen(), 8192, available).map(|fit| (fit.micro_batch, fit.is_cache_small));
-        assert_eq!(way(4_000_000_000), Ok((512, false)));
-        assert_eq!(way(1_750_000_000), Ok((128, false)));
-        assert_eq!(way(1_300_000_000), Ok((128, true)));
+        let way = |available| {
+            let fit = fit(&qwen(), 8192, available).unwrap();
+            (
+                fit.micro_batch,
+                fit.is_cache_small,
+                fit.saving().map(|saving| saving.contains("8 bits")),
+            )
+        };
+        assert_eq!(way(4_000_000_000), (512, false, None));
+        assert_eq!(way(1_750_000_000), (128, false, Some(false)));
+        assert_eq!(way(1_300_000_000), (128, true, Some(true)));
+        let way = |available| fit(&qwen(), 8192, available);
         let refused = way(1_000_000_000).unwrap_err();
         assert!(refused.needed > 1_000_000_000, "{refused:?}");
         assert_eq!(refused.nearest, Some("Q4_K_M"));

@@ -7,6 +7,9 @@ const QUEUED: &[u8] = include_bytes!("../../../tests/formats/generate-queued-5.b
 const FULL: &[u8] = include_bytes!("../../../tests/formats/generate-full-5.bin");
 const PROGRESS: &[u8] = include_bytes!("../../../tests/formats/generate-progress-4.bin");
 const BUSY: &[u8] = include_bytes!("../../../tests/formats/generate-busy-4.bin");
+/// The same question in the frames of this release, which say where the conversation is computed, and of the one before.
+const FROM: &[u8] = include_bytes!("../../../tests/formats/generate-from-6.bin");
+const WITHOUT: &[u8] = include_bytes!("../../../tests/formats/generate-5.bin");
 
 const STANDING: FromGenerator = FromGenerator::Queued {
     ahead: 3,
@@ -55,30 +58,58 @@ fn a_frame_of_the_other_version_is_none_and_what_is_announced_stays_what_it_was(
     assert_eq!(encode(&Vec::<Offer>::new()), [4, 0]);
 }
 
-#[test]
-fn where_a_conversation_is_computed_is_told_to_whoever_knows_what_to_do_with_it() {
-    let node = keys::NodeId([7; 32]);
-    let id = crdt::records::EntryId::derived(keys::Timestamp::now(), "test", &[]);
-    let request = Request {
+/// An answer that another node began, of a conversation that a third one has computed.
+fn request() -> Request {
+    let id = |name: &[u8]| crdt::records::EntryId::derived(keys::Timestamp(1_700_000_000_000), "test", &[name]);
+    Request {
         account: ContentId([1; 32]),
         session: ContentId([2; 32]),
-        question: id,
-        answer: id,
+        question: id(b"question"),
+        answer: id(b"answer"),
         gateway: keys::NodeId([3; 32]),
-        run: 1,
-        said: None,
-        messages: Vec::new(),
-        sampling: Sampling::default(),
-        epoch: 1,
-        begun: None,
-        computed_at: Some(node),
+        run: 4,
+        said: Some("Hm".into()),
+        messages: vec![ChatMessage::new("user", "Hello")],
+        sampling: Sampling {
+            seed: 5,
+            stops: vec!["\n".into()],
+            ..Sampling::default()
+        },
+        epoch: 6,
+        begun: Some(Begun {
+            model: "built-in".into(),
+            shortened: 1,
+            tokens: vec![300, 7],
+            text: "Hi ".into(),
+        }),
+        computed_at: Some(keys::NodeId([7; 32])),
+    }
+}
+
+#[test]
+fn where_a_conversation_is_computed_is_told_to_whoever_knows_what_to_do_with_it() {
+    let asked = FromAsker::Generate(Box::new(request()));
+    assert_eq!(Frames::on(3).ask(&asked), FROM);
+    assert_eq!(Frames::on(2).ask(&asked), WITHOUT);
+    let without = Request {
+        computed_at: None,
+        ..request()
     };
-    let asked = FromAsker::Generate(Box::new(request));
-    for (version, known) in [(1, None), (2, None), (3, Some(node))] {
-        let frames = Frames::on(version);
-        let Some(FromAsker::Generate(read)) = frames.read_question(&frames.ask(&asked)) else {
+    let version_1 = Frames::on(1).ask(&asked);
+    for (version, bytes, expected) in [
+        (1, &version_1[..], &without),
+        (2, WITHOUT, &without),
+        (3, FROM, &request()),
+    ] {
+        let Some(FromAsker::Generate(read)) = Frames::on(version).read_question(bytes) else {
             panic!("version {version} is not read");
         };
-        assert_eq!(read.computed_at, known, "version {version}");
+        assert_eq!(*read, *expected, "version {version}");
+        for length in 0..bytes.len() {
+            assert!(
+                Frames::on(version).read_question(&bytes[..length]).is_none(),
+                "{length} bytes"
+            );
+        }
     }
 }

@@ -4,9 +4,13 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
-/// What was missed.
-#[derive(Default)]
-pub struct Report(Vec<String>);
+/// The figures of a bench.
+pub struct Report {
+    bench: &'static str,
+    /// Whether the model is none: prepared answers.
+    is_mock: bool,
+    missed: Vec<String>,
+}
 
 /// One figure with its goal.
 pub struct Figure {
@@ -37,12 +41,20 @@ impl Figure {
 }
 
 impl Report {
+    pub const fn new(bench: &'static str, is_mock: bool) -> Self {
+        Self {
+            bench,
+            is_mock,
+            missed: Vec::new(),
+        }
+    }
+
     /// Prints a figure.
     pub fn say(&mut self, figure: Figure) {
         let rival = figure.rival.map(|(name, value)| json!({"name": name, "value": value}));
         let mut line = json!({
-            "bench": "gateway", "name": figure.name, "value": rounded(figure.value), "unit": figure.unit, "goal": figure.goal,
-            "better": if figure.lower_is_better { "lower" } else { "higher" }, "rival": rival, "mock": true,
+            "bench": self.bench, "name": figure.name, "value": rounded(figure.value), "unit": figure.unit, "goal": figure.goal,
+            "better": if figure.lower_is_better { "lower" } else { "higher" }, "rival": rival, "mock": self.is_mock,
             "build": if cfg!(debug_assertions) { "development" } else { "release" },
         });
         if let (Some(line), Value::Object(details)) = (line.as_object_mut(), figure.details) {
@@ -55,17 +67,17 @@ impl Report {
         };
         if is_missed || figure.value.is_nan() {
             let (value, unit, goal) = (rounded(figure.value), figure.unit, figure.goal);
-            self.0
+            self.missed
                 .push(format!("{}: {value} {unit}, the goal is {goal}", figure.name));
         }
     }
 
     /// Says what was missed.
     pub fn finish(self) -> ExitCode {
-        for missed in &self.0 {
+        for missed in &self.missed {
             eprintln!("missed: {missed}");
         }
-        if self.0.is_empty() {
+        if self.missed.is_empty() {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
@@ -73,9 +85,9 @@ impl Report {
     }
 }
 
-/// One digit behind the point: more was never measured.
+/// Two digits behind the point: more was never measured.
 fn rounded(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
+    (value * 100.0).round() / 100.0
 }
 
 /// The value below which this part of them lies.

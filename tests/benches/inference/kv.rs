@@ -8,7 +8,7 @@ use inference::{
     engine::{EngineEvent, Generation, Running, TokenProbability, state::Incoming},
 };
 
-use super::{filler, generation, say, shape, shapes, start};
+use super::{filler, generation, say, shape, start};
 
 /// Words of one token each.
 const WORDS: usize = 1000;
@@ -16,12 +16,7 @@ const ROUNDS: usize = 5;
 
 pub async fn kv() {
     one("tiny", ModelSource::BuiltIn, 5.0).await;
-    let path = shapes().join("qwen3-0.6b-q8_0.gguf");
-    if !path.exists() {
-        eprintln!("kv: making {}", path.display());
-        shape::write(&path).expect("the model can be written");
-    }
-    one("0.6b", ModelSource::File(path), 100.0).await;
+    one("0.6b", ModelSource::File(shape::Shape::QWEN_600M.file()), 100.0).await;
 }
 
 async fn one(name: &str, model: ModelSource, goal: f64) {

@@ -1,29 +1,106 @@
-//! A model file with the exact shape of Qwen3-0.6B in 8 bits and random weights: what it says is noise, what it costs is real. The
-//! tokenizer is the built-in model's, its vocabulary filled up to the real size.
+//! Model files with the exact shapes of Qwen3 models and random weights: what they say is noise, what they cost is real. The tokenizer is
+//! the built-in model's, its vocabulary filled up to the real size.
 
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-const BUILT_IN: &[u8] = include_bytes!("../../../inference/models/built-in.gguf");
-const WIDTH: u64 = 1024;
+pub const BUILT_IN: &[u8] = include_bytes!("../../../inference/models/built-in.gguf");
 const LAYERS: u64 = 28;
 const HEADS: u64 = 16;
 const KEY_HEADS: u64 = 8;
 const HEAD: u64 = 128;
-const INNER: u64 = 3072;
 const WORDS: u64 = 151_936;
-const Q8_0: u32 = 8;
-const F32: u32 = 0;
 
-/// Writes it.
-pub fn write(path: &Path) -> io::Result<()> {
+/// How numbers are kept: with the numbers that the format has for them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    F32 = 0,
+    Q8_0 = 8,
+    Q4K = 12,
+    Q6K = 14,
+}
+
+impl Kind {
+    /// Numbers in a block and its bytes.
+    const fn block(self) -> (u64, usize) {
+        match self {
+            Self::F32 => (1, 4),
+            Self::Q8_0 => (32, 34),
+            Self::Q4K => (256, 144),
+            Self::Q6K => (256, 210),
+        }
+    }
+
+    /// Where in a block its scales are, and what they are, as halves: small, so that sums stay finite.
+    const fn scales(self) -> &'static [(usize, u16)] {
+        match self {
+            Self::F32 => &[],
+            // 0.0003
+            Self::Q8_0 => &[(0, 0x0cea)],
+            // 0.0002, and 0.001 for the least.
+            Self::Q4K => &[(0, 0x0a8e), (2, 0x1419)],
+            // 0.00002
+            Self::Q6K => &[(208, 0x0150)],
+        }
+    }
+
+    fn bytes(self, shape: &[u64]) -> u64 {
+        let (numbers, bytes) = self.block();
+        shape.iter().product::<u64>() / numbers * bytes as u64
+    }
+}
+
+/// A model of the Qwen3 family.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    name: &'static str,
+    width: u64,
+    inner: u64,
+    /// Four bits, with six where Q4_K_M has them; else eight.
+    is_four_bits: bool,
+}
+
+impl Shape {
+    /// Qwen3-0.6B in Q8_0: 640 MB.
+    pub const QWEN_600M: Self = Self {
+        name: "qwen3-0.6b-q8_0",
+        width: 1024,
+        inner: 3072,
+        is_four_bits: false,
+    };
+    /// Qwen3-1.7B in Q4_K_M: 1.1 GB.
+    pub const QWEN_1700M: Self = Self {
+        name: "qwen3-1.7b-q4_k",
+        width: 2048,
+        inner: 6144,
+        is_four_bits: true,
+    };
+
+    /// Its file in the target folder, made when it is not there.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn file(self) -> PathBuf {
+        let program = std::env::current_exe().expect("this program");
+        let shapes = program.ancestors().nth(2).expect("the target folder").join("shapes");
+        std::fs::create_dir_all(&shapes).expect("the target folder can be written");
+        let path = shapes.join(format!("{}.gguf", self.name));
+        if !path.exists() {
+            eprintln!("making {}", path.display());
+            write(&path, self).expect("the model can be written");
+        }
+        path
+    }
+}
+
+fn write(path: &Path, shape: Shape) -> io::Result<()> {
     let partial = path.with_extension("partial");
     let mut file = BufWriter::with_capacity(1 << 20, File::create(&partial)?);
-    let tensors = tensors();
-    let keys = keys();
+    let tensors = tensors(shape);
+    let keys = keys(shape);
     let mut head = b"GGUF".to_vec();
     head.extend(3_u32.to_le_bytes());
     head.extend((tensors.len() as u64).to_le_bytes());
@@ -36,9 +113,9 @@ pub fn write(path: &Path) -> io::Result<()> {
         for dimension in shape {
             head.extend(dimension.to_le_bytes());
         }
-        head.extend(kind.to_le_bytes());
+        head.extend((*kind as u32).to_le_bytes());
         head.extend(u64::to_le_bytes(offset));
-        offset = (offset + bytes(shape, *kind)).next_multiple_of(32);
+        offset = (offset + kind.bytes(shape)).next_multiple_of(32);
     }
     head.resize(head.len().next_multiple_of(32), 0);
     file.write_all(&head)?;
@@ -50,56 +127,57 @@ pub fn write(path: &Path) -> io::Result<()> {
     std::fs::rename(partial, path)
 }
 
-fn bytes(shape: &[u64], kind: u32) -> u64 {
-    let elements: u64 = shape.iter().product();
-    if kind == F32 { elements * 4 } else { elements / 32 * 34 }
-}
-
-fn fill(file: &mut impl Write, shape: &[u64], kind: u32, state: &mut u64) -> io::Result<()> {
-    let elements: u64 = shape.iter().product();
-    if kind == F32 {
-        for _ in 0..elements {
-            file.write_all(&1_f32.to_le_bytes())?;
-        }
-    } else {
-        for _ in 0..elements / 32 {
-            // The scale 0.0003 as a half.
-            let mut block = [0; 34];
-            block[..2].copy_from_slice(&0x0cea_u16.to_le_bytes());
-            for part in block[2..].chunks_mut(8) {
+fn fill(file: &mut impl Write, shape: &[u64], kind: Kind, state: &mut u64) -> io::Result<()> {
+    let written = kind.bytes(shape);
+    let (numbers, bytes) = kind.block();
+    let mut block = vec![0; bytes];
+    for _ in 0..shape.iter().product::<u64>() / numbers {
+        if kind == Kind::F32 {
+            block.copy_from_slice(&1_f32.to_le_bytes());
+        } else {
+            for part in block.chunks_mut(8) {
                 *state ^= *state << 13;
                 *state ^= *state >> 7;
                 *state ^= *state << 17;
-                part.copy_from_slice(&state.to_le_bytes());
+                part.copy_from_slice(&state.to_le_bytes()[..part.len()]);
             }
-            file.write_all(&block)?;
         }
+        for (at, scale) in kind.scales() {
+            block[*at..*at + 2].copy_from_slice(&scale.to_le_bytes());
+        }
+        file.write_all(&block)?;
     }
-    let written = bytes(shape, kind);
     let padding = written.next_multiple_of(32) - written;
     file.write_all(&vec![0; usize::try_from(padding).unwrap_or(0)])
 }
 
-type TensorShape = (String, Vec<u64>, u32);
+type TensorShape = (String, Vec<u64>, Kind);
 
-fn tensors() -> Vec<TensorShape> {
+fn tensors(shape: Shape) -> Vec<TensorShape> {
+    let Shape { width, inner, .. } = shape;
+    let (most, some) = if shape.is_four_bits {
+        (Kind::Q4K, Kind::Q6K)
+    } else {
+        (Kind::Q8_0, Kind::Q8_0)
+    };
     let mut tensors = vec![
-        ("token_embd.weight".to_owned(), vec![WIDTH, WORDS], Q8_0),
-        ("output_norm.weight".to_owned(), vec![WIDTH], F32),
+        ("token_embd.weight".to_owned(), vec![width, WORDS], some),
+        ("output_norm.weight".to_owned(), vec![width], Kind::F32),
     ];
     for layer in 0..LAYERS {
-        let parts: [(&str, Vec<u64>, u32); 11] = [
-            ("attn_norm", vec![WIDTH], F32),
-            ("attn_q", vec![WIDTH, HEADS * HEAD], Q8_0),
-            ("attn_k", vec![WIDTH, KEY_HEADS * HEAD], Q8_0),
-            ("attn_v", vec![WIDTH, KEY_HEADS * HEAD], Q8_0),
-            ("attn_output", vec![HEADS * HEAD, WIDTH], Q8_0),
-            ("attn_q_norm", vec![HEAD], F32),
-            ("attn_k_norm", vec![HEAD], F32),
-            ("ffn_norm", vec![WIDTH], F32),
-            ("ffn_gate", vec![WIDTH, INNER], Q8_0),
-            ("ffn_up", vec![WIDTH, INNER], Q8_0),
-            ("ffn_down", vec![INNER, WIDTH], Q8_0),
+        let finer = if layer % 2 == 0 { some } else { most };
+        let parts: [(&str, Vec<u64>, Kind); 11] = [
+            ("attn_norm", vec![width], Kind::F32),
+            ("attn_q", vec![width, HEADS * HEAD], most),
+            ("attn_k", vec![width, KEY_HEADS * HEAD], most),
+            ("attn_v", vec![width, KEY_HEADS * HEAD], finer),
+            ("attn_output", vec![HEADS * HEAD, width], most),
+            ("attn_q_norm", vec![HEAD], Kind::F32),
+            ("attn_k_norm", vec![HEAD], Kind::F32),
+            ("ffn_norm", vec![width], Kind::F32),
+            ("ffn_gate", vec![width, inner], most),
+            ("ffn_up", vec![width, inner], most),
+            ("ffn_down", vec![inner, width], finer),
         ];
         for (name, shape, kind) in parts {
             tensors.push((format!("blk.{layer}.{name}.weight"), shape, kind));
@@ -114,7 +192,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// The keys of the shape, and the tokenizer's of the built-in model.
-fn keys() -> Vec<Vec<u8>> {
+fn keys(shape: Shape) -> Vec<Vec<u8>> {
     let key = |name: &str, kind: u32, value: &[u8]| {
         let mut key = Vec::new();
         text(&mut key, name);
@@ -131,9 +209,9 @@ fn keys() -> Vec<Vec<u8>> {
     ];
     for (name, value) in [
         ("context_length", 40_960),
-        ("embedding_length", WIDTH),
+        ("embedding_length", shape.width),
         ("block_count", LAYERS),
-        ("feed_forward_length", INNER),
+        ("feed_forward_length", shape.inner),
         ("attention.head_count", HEADS),
         ("attention.head_count_kv", KEY_HEADS),
         ("attention.key_length", HEAD),
