@@ -295,6 +295,7 @@ impl From<InviteRefusal> for ApiError {
         match refusal {
             InviteRefusal::NoRight => Self::NoOperator,
             InviteRefusal::NoInvite => Self::InviteInvalid,
+            InviteRefusal::BadReason => Self::BodyInvalid(refusal.to_string()),
             InviteRefusal::Failed => Self::StorageUnavailable,
         }
     }

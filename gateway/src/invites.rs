@@ -2,6 +2,7 @@
 
 use keys::{
     NodeId, Timestamp,
+    limits::REASON_BYTES_MAX,
     membership::{Residency, Roles},
 };
 
@@ -102,6 +103,9 @@ pub enum InviteRefusal {
     /// It is no invite, or one of another mesh.
     #[error("that is no invite of this mesh")]
     NoInvite,
+    /// Why it is taken back is no line that every node can show.
+    #[error("a reason has at most {REASON_BYTES_MAX} bytes and no control characters")]
+    BadReason,
     /// Its disk or its mesh failed.
     #[error("this node could not do it; its log says why")]
     Failed,

@@ -148,8 +148,6 @@ pub const BAN_REASON_CHARACTERS_MAX: usize = 200;
 pub const INVITE_USES_MAX: u32 = 1000;
 /// An invite that is made on the page lasts a month at most: it passes through browsers and chats.
 pub const INVITE_MINUTES_MAX: u64 = 30 * 24 * 60;
-/// Characters of why an invite is taken back.
-pub const INVITE_REASON_CHARACTERS_MAX: usize = 200;
 /// Complaints of one person that nobody has decided: more would bury those of others.
 pub const COMPLAINTS_UNDECIDED_MAX: usize = 20;
 /// Complaints of one person in a burst.

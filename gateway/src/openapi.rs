@@ -1,6 +1,13 @@
 //! The machine-readable contract, generated from the endpoints; `gateway/openapi.json` is held against it by a test.
 
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        Content, Header, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
+        path::{Operation, PathItem},
+        schema::{ObjectBuilder, Type},
+    },
+};
 
 use crate::routes::{
     account, api_keys, audit, bans, characters, complaints, erasures, favourites, gateways, invites, links, me,
@@ -15,6 +22,7 @@ use crate::routes::{
         version = "1",
         description = "See API.md for the words around it and for the WebSocket."
     ),
+    modifiers(&Everywhere),
     paths(
         welcome::post,
         sign_in::post,
@@ -111,6 +119,66 @@ use crate::routes::{
     )
 )]
 struct Contract;
+
+/// Refusals that [`crate::routes::router`] puts around each endpoint, whatever that endpoint says itself.
+struct Everywhere;
+
+/// Status, and when it comes.
+const REFUSALS: [(&str, &str); 4] = [
+    ("403", "The address is banned, or the request comes from another page"),
+    ("421", "This node serves no people"),
+    ("429", "Over the rate limit"),
+    ("504", "Not managed in time"),
+];
+
+impl Modify for Everywhere {
+    fn modify(&self, document: &mut Document) {
+        for (path, item) in &mut document.paths.paths {
+            let body = if path.starts_with(openai::ROOT) {
+                "ProgramErrorBody"
+            } else {
+                "ErrorBody"
+            };
+            let has_parts = path.contains('{');
+            for operation in operations(item) {
+                let responses = &mut operation.responses.responses;
+                // A part of a path that is no text.
+                let malformed = has_parts.then_some(("400", "Not what this endpoint takes"));
+                for (status, when) in REFUSALS.into_iter().chain(malformed) {
+                    let refusal = || RefOr::T(refusal(body, when));
+                    responses.entry(status.to_owned()).or_insert_with(refusal);
+                }
+                if let Some(RefOr::T(refused)) = responses.get_mut("429") {
+                    refused.headers.insert("Retry-After".to_owned(), seconds());
+                }
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let all = [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.delete,
+        &mut item.patch,
+    ];
+    all.into_iter().flatten()
+}
+
+fn refusal(body: &str, when: &str) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name(body)));
+    let response = ResponseBuilder::new().description(when);
+    response.content("application/json", content).build()
+}
+
+/// How long to wait.
+fn seconds() -> RefOr<Header> {
+    let mut header = Header::new(ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)));
+    header.description = Some("Seconds".to_owned());
+    RefOr::T(header)
+}
 
 /// The contract as JSON text.
 #[must_use]

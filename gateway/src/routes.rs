@@ -8,6 +8,7 @@ pub(crate) mod characters;
 pub(crate) mod chat;
 pub(crate) mod complaints;
 pub(crate) mod erasures;
+mod extract;
 pub(crate) mod favourites;
 pub(crate) mod gateways;
 pub(crate) mod health;
@@ -35,7 +36,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
@@ -45,6 +46,7 @@ use serde::Serialize;
 use tower_http::compression::CompressionLayer;
 use utoipa::ToSchema;
 
+pub(crate) use self::extract::{Json, Path, Query};
 use crate::{
     app::App,
     auth::{Person, role_name},
@@ -56,27 +58,6 @@ use crate::{
 
 /// Whoever came over TLS once comes over nothing else for a year.
 const STRICT_TRANSPORT: &str = "max-age=31536000";
-
-/// A JSON body whose refusal has our shape.
-#[derive(FromRequest)]
-#[from_request(via(axum::Json), rejection(ApiError))]
-pub(crate) struct Json<T>(pub(crate) T);
-
-/// What stands behind `?`, whose refusal has our shape.
-#[derive(FromRequestParts)]
-#[from_request(via(axum::extract::Query), rejection(ApiError))]
-pub(crate) struct Query<T>(pub(crate) T);
-
-/// A part of the path, whose refusal has our shape.
-#[derive(FromRequestParts)]
-#[from_request(via(axum::extract::Path), rejection(ApiError))]
-pub(crate) struct Path<T>(pub(crate) T);
-
-impl<T: Serialize> IntoResponse for Json<T> {
-    fn into_response(self) -> Response {
-        axum::Json(self.0).into_response()
-    }
-}
 
 /// A person as the API tells of one.
 #[derive(Serialize, ToSchema)]

@@ -106,7 +106,7 @@ impl Node {
     /// Puts an invite out; its name.
     ///
     /// # Errors
-    /// When it is none of this mesh, this node has no right to, or its disk fails.
+    /// When it is none of this mesh, the reason is too long, this node has no right to, or its disk fails.
     pub(crate) async fn revoke_invite(&self, named: InviteNamed, reason: String) -> Result<NodeId, InviteRefusal> {
         let ticket = match named {
             InviteNamed::Ticket(ticket) => ticket,
@@ -134,6 +134,7 @@ impl Node {
         for key in keys.into_iter().flatten() {
             match roster.revoke(&key, Target::Ticket(ticket), reason, now) {
                 Err(MembershipError::NotAllowed) => {}
+                Err(MembershipError::BadReason) => return Err(InviteRefusal::BadReason),
                 result => return result.map_err(|error| failed(&error)),
             }
         }

@@ -12,45 +12,18 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::client::{Client, Socket};
 
-use crate::gate::{Browser, Gate, PASSWORD, Reply, first, two, until};
+use crate::gate::{Caller, Gate, PASSWORD, first, two, until};
 
 const ANSWER: &str = "Прыгай с крыши!";
 
-/// Somebody with a session at one gateway.
-struct Caller(Browser, String);
-
-impl Caller {
-    async fn of(gate: &Gate, person: ContentId) -> Self {
-        Self(gate.browser(), format!("Bearer {}", gate.device(person, false).await))
-    }
-
-    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
-        let headers = [("authorization", self.1.as_str())];
-        self.0.clone().send(method, path, body, &headers).await
-    }
-
-    async fn get(&self, path: &str) -> Reply {
-        self.send(Method::GET, path, None).await
-    }
-
-    async fn socket(&self, gate: &Gate) -> Socket {
-        let token = self.1.trim_start_matches("Bearer ");
-        Client::new(gate.http).with_bearer(token).socket().await
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Reply {
-        self.send(Method::POST, path, Some(body)).await
-    }
-}
-
 /// A character of somebody's, and a chat with an answer of it; chat and answer as the API names them.
-async fn character(gate: &Gate, name: &str, author: ContentId) -> ContentId {
+pub async fn character(gate: &Gate, name: &str, author: ContentId) -> ContentId {
     let definition = Definition::new(name, "Хитрый", "Привет!", &format!("Ты {name}."));
     let character = Character::published(definition, Some(author), Timestamp::now());
     gate.node.store().create(character).await.unwrap()
 }
 
-async fn answer(gate: &Gate, person: ContentId, character: ContentId) -> (String, String) {
+pub async fn answer(gate: &Gate, person: ContentId, character: ContentId) -> (String, String) {
     let (store, now) = (gate.node.store(), Timestamp::now());
     let chat = store.create(Session::new(person, character, now)).await.unwrap();
     let question = Message::from_person("Что делать?", "outbox-1", &chat, None, now);

@@ -177,6 +177,33 @@ pub struct Browser {
     pub cookies: std::collections::BTreeMap<String, String>,
 }
 
+/// Somebody with a session at one gateway.
+pub struct Caller(Browser, String);
+
+impl Caller {
+    pub async fn of(gate: &Gate, person: ContentId) -> Self {
+        Self(gate.browser(), format!("Bearer {}", gate.device(person, false).await))
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
+        let headers = [("authorization", self.1.as_str())];
+        self.0.clone().send(method, path, body, &headers).await
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub async fn socket(&self, gate: &Gate) -> Socket {
+        let token = self.1.trim_start_matches("Bearer ");
+        Client::new(gate.http).with_bearer(token).socket().await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        self.send(Method::POST, path, Some(body)).await
+    }
+}
+
 /// What came back.
 #[derive(Debug)]
 pub struct Reply {

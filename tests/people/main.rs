@@ -18,3 +18,4 @@ mod refusals;
 mod registration;
 mod sink;
 mod tokens;
+mod wrong;

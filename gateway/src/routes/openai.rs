@@ -31,7 +31,7 @@ use axum::{
 };
 
 /// Where these endpoints are.
-const ROOT: &str = "/v1/";
+pub(crate) const ROOT: &str = "/v1/";
 
 /// A refusal in the shape that whoever asks for this path understands.
 pub(crate) fn refusal(path: &str, error: ApiError) -> Response {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Json, sessions::message_id};
+use super::{Json, Query, sessions::message_id};
 use crate::{
     app::App,
     auth::Person,

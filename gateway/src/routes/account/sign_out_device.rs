@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{extract::State, http::StatusCode};
 use crdt::records::{EntryId, account::AccountEdit};
 
 use crate::{
     app::App,
     auth::Person,
     error::{ApiError, ErrorBody},
+    routes::Path,
 };
 
 #[utoipa::path(delete, path = "/api/v1/account/devices/{id}", params(("id" = String, Path)), responses(

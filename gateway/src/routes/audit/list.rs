@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use crdt::records::audit::Audit;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -13,7 +13,7 @@ use crate::{
     auth::Person,
     error::{ApiError, ErrorBody},
     limits::AUDIT_PAGE,
-    routes::Json,
+    routes::{Json, Query},
 };
 
 /// Which page.

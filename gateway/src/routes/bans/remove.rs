@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, Path, State},
+    extract::{ConnectInfo, State},
     http::StatusCode,
 };
 
@@ -14,6 +14,7 @@ use crate::{
     error::{ApiError, ErrorBody},
     idle::Peer,
     policy::{ban_name, range},
+    routes::Path,
 };
 
 #[utoipa::path(delete, path = "/api/v1/bans/{address}", params(("address" = String, Path)), responses(

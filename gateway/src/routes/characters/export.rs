@@ -48,7 +48,8 @@ pub(crate) struct CardQuery {
 }
 
 #[utoipa::path(get, path = "/api/v1/characters/{id}/card", params(("id" = String, Path), CardQuery), responses(
-    (status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 400, body = ErrorBody),
+    (status = 200, content((Object = "application/json"), (Vec<u8> = "image/png"), (Vec<u8> = "application/zip"))),
+    (status = 400, body = ErrorBody),
     (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
     (status = 413, body = ErrorBody), (status = 503, body = ErrorBody),
 ))]

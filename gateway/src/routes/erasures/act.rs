@@ -2,16 +2,13 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use axum::{
-    extract::{Path, State},
-    http::header,
-    response::IntoResponse,
-};
+use axum::{extract::State, http::header, response::IntoResponse};
 
 use super::find;
 use crate::{
     app::App,
     error::{ApiError, ErrorBody},
+    routes::Path,
 };
 
 #[utoipa::path(get, path = "/api/v1/erasures/{id}/act", params(("id" = String, Path)), responses(

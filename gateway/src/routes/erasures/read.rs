@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -10,7 +10,7 @@ use super::find;
 use crate::{
     app::App,
     error::{ApiError, ErrorBody},
-    routes::{Json, NodeBody},
+    routes::{Json, NodeBody, Path},
 };
 
 /// How far an erasure is.

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{extract::State, http::StatusCode};
 use crdt::records::{
     Sealed,
     account::{AccountEdit, Favourite},
@@ -18,7 +15,7 @@ use crate::{
     app::App,
     auth::Person,
     error::{ApiError, ErrorBody},
-    routes::{Json, sessions::message_id},
+    routes::{Json, Path, sessions::message_id},
 };
 
 /// What the person notes.

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{extract::State, http::StatusCode};
 use crdt::records::account::AccountEdit;
 
 use crate::{
     app::App,
     auth::Person,
     error::{ApiError, ErrorBody},
-    routes::sessions::{document_id, message_id},
+    routes::{
+        Path,
+        sessions::{document_id, message_id},
+    },
 };
 
 #[utoipa::path(delete, path = "/api/v1/favourites/{session}/{message}",

@@ -64,7 +64,7 @@ pub(crate) struct ChatAnswer {
 }
 
 #[utoipa::path(post, path = "/v1/chat/completions", operation_id = "program_chat", request_body = ChatRequest, responses(
-    (status = 200, body = ChatCompletion, description = "With `stream`, `text/event-stream` of `chat.completion.chunk` and `[DONE]`"),
+    (status = 200, content((ChatCompletion = "application/json"), (String = "text/event-stream")), description = "With `stream`, events of `chat.completion.chunk` and `[DONE]`"),
     (status = 400, body = ProgramErrorBody), (status = 401, body = ProgramErrorBody), (status = 403, body = ProgramErrorBody),
     (status = 404, body = ProgramErrorBody), (status = 413, body = ProgramErrorBody), (status = 429, body = ProgramErrorBody),
     (status = 502, body = ProgramErrorBody), (status = 503, body = ProgramErrorBody), (status = 504, body = ProgramErrorBody),

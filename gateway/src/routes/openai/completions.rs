@@ -130,7 +130,7 @@ impl CompletionRequest {
 }
 
 #[utoipa::path(post, path = "/v1/completions", operation_id = "program_completion", request_body = CompletionRequest, responses(
-    (status = 200, body = Completion, description = "With `stream`, `text/event-stream` of the same in pieces and `[DONE]`"),
+    (status = 200, content((Completion = "application/json"), (String = "text/event-stream")), description = "With `stream`, events of the same in pieces and `[DONE]`"),
     (status = 400, body = ProgramErrorBody), (status = 401, body = ProgramErrorBody), (status = 403, body = ProgramErrorBody),
     (status = 404, body = ProgramErrorBody), (status = 413, body = ProgramErrorBody), (status = 429, body = ProgramErrorBody),
     (status = 502, body = ProgramErrorBody), (status = 503, body = ProgramErrorBody), (status = 504, body = ProgramErrorBody),

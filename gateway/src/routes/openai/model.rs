@@ -2,26 +2,24 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 
 use super::{
     asked_for,
     error::{ProgramError, ProgramErrorBody},
     models::ModelBody,
 };
-use crate::app::App;
+use crate::{app::App, error::ApiError, routes::Path};
 
 #[utoipa::path(get, path = "/v1/models/{model}", operation_id = "program_model", params(("model" = String, Path)), responses(
-    (status = 200, body = ModelBody), (status = 401, body = ProgramErrorBody), (status = 403, body = ProgramErrorBody),
+    (status = 200, body = ModelBody), (status = 400, body = ProgramErrorBody), (status = 401, body = ProgramErrorBody), (status = 403, body = ProgramErrorBody),
     (status = 404, body = ProgramErrorBody), (status = 429, body = ProgramErrorBody), (status = 503, body = ProgramErrorBody),
 ))]
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
-    Path(model): Path<String>,
+    model: Result<Path<String>, ApiError>,
 ) -> Result<Json<ModelBody>, ProgramError> {
+    let Path(model) = model?;
     asked_for(&app, &model)?;
     Ok(Json(ModelBody::of(&model)))
 }

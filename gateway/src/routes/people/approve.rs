@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{ConnectInfo, Path, State},
+    extract::{ConnectInfo, State},
     http::StatusCode,
 };
 use crdt::records::account::{AccountEdit, Role};
@@ -15,6 +15,7 @@ use crate::{
     auth::Person,
     error::{ApiError, ErrorBody},
     idle::Peer,
+    routes::Path,
 };
 
 #[utoipa::path(post, path = "/api/v1/people/{id}/approve", params(("id" = String, Path)), responses(

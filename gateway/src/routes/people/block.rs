@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{ConnectInfo, Path, State},
+    extract::{ConnectInfo, State},
     http::StatusCode,
 };
 use crdt::records::account::{Account, AccountEdit, Role};
@@ -18,7 +18,7 @@ use crate::{
     auth::Person,
     error::{ApiError, ErrorBody},
     idle::Peer,
-    routes::Json,
+    routes::{Json, Path},
 };
 
 /// Whether, and why.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use crdt::records::account::{Account, folded_name};
 use keys::ContentId;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::{
     auth::Person,
     error::{ApiError, ErrorBody},
     limits::PEOPLE_PAGE,
-    routes::Json,
+    routes::{Json, Query},
 };
 
 /// Who is looked for.

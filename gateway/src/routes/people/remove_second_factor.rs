@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{ConnectInfo, Path, State},
+    extract::{ConnectInfo, State},
     http::StatusCode,
 };
 use crdt::records::credential::CredentialEdit;
@@ -15,6 +15,7 @@ use crate::{
     auth::{Person, passwords},
     error::{ApiError, ErrorBody},
     idle::Peer,
+    routes::Path,
 };
 
 #[utoipa::path(delete, path = "/api/v1/people/{id}/second-factor", params(("id" = String, Path)), responses(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{ConnectInfo, Path, State},
+    extract::{ConnectInfo, State},
     http::StatusCode,
     response::IntoResponse,
 };
@@ -17,7 +17,7 @@ use crate::{
     error::{ApiError, ErrorBody},
     idle::Peer,
     letters,
-    routes::{Json, links::LinkAnswer},
+    routes::{Json, Path, links::LinkAnswer},
 };
 
 #[utoipa::path(post, path = "/api/v1/people/{id}/reset-link", params(("id" = String, Path)), responses(

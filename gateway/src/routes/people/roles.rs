@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{ConnectInfo, Path, State},
+    extract::{ConnectInfo, State},
     http::StatusCode,
 };
 use crdt::records::account::{Account, AccountEdit, Role};
@@ -17,7 +17,7 @@ use crate::{
     auth::Person,
     error::{ApiError, ErrorBody},
     idle::Peer,
-    routes::Json,
+    routes::{Json, Path},
 };
 
 /// Every role that the person shall have; at least one. To shut somebody out is to block them.

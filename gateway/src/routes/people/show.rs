@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use crdt::records::session::Session;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ use crate::{
     auth::{Person, passwords},
     error::{ApiError, ErrorBody},
     routes::{
-        Json,
+        Json, Path,
         account::{consents::ConsentBody, devices::DevicesAnswer},
     },
 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use crdt::records::session::SessionEdit;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use crate::{
     app::App,
     auth::Person,
     error::{ApiError, ErrorBody},
-    routes::Json,
+    routes::{Json, Path},
 };
 
 /// What is changed; what is left out stays.

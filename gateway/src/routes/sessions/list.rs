@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,7 +12,7 @@ use crate::{
     auth::Person,
     error::{ApiError, ErrorBody},
     limits::SESSIONS_LISTED_MAX,
-    routes::Json,
+    routes::{Json, Query},
 };
 
 /// Which of them.

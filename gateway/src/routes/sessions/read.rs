@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use crdt::records::session::MessageId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -14,7 +14,7 @@ use crate::{
     chats::Chat,
     error::{ApiError, ErrorBody},
     limits::PAGE_MESSAGES,
-    routes::{Json, chat::messages::MessageBody},
+    routes::{Json, Path, Query, chat::messages::MessageBody},
 };
 
 /// Which page. At most one of these.

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use keys::ContentId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::confirmed_by;
-use crate::{app::App, error::ErrorBody, routes::Json, terms};
+use crate::{
+    app::App,
+    error::ErrorBody,
+    routes::{Json, Query},
+    terms,
+};
 
 /// In which language.
 #[derive(Deserialize, IntoParams)]

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    response::IntoResponse,
-};
+use axum::{extract::State, response::IntoResponse};
 use crdt::records::session::another_answer_id;
 use inference::desk::{Order, Wish};
 
@@ -15,7 +12,7 @@ use crate::{
     auth::Person,
     error::{ApiError, ErrorBody},
     routes::{
-        Json,
+        Json, Path,
         chat::messages::{check_outbox, now_in},
         sessions::message_id,
     },

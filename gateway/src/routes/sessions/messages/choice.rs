@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use crdt::records::session::{AnswerChoice, ChoiceCost, ChoiceHow};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -11,7 +11,7 @@ use crate::{
     app::App,
     auth::Person,
     error::{ApiError, ErrorBody},
-    routes::{Json, NodeBody, sessions::message_id},
+    routes::{Json, NodeBody, Path, sessions::message_id},
 };
 
 /// Why a node was asked.

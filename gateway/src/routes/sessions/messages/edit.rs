@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::IntoResponse,
-};
+use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use crdt::records::session::{Message, Place, SessionEdit, Version};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -17,7 +13,7 @@ use crate::{
     auth::Person,
     error::{ApiError, ErrorBody},
     routes::{
-        Json,
+        Json, Path,
         chat::messages::{MessageBody, check_outbox, check_visible, now_in, store},
         sessions::message_id,
     },
@@ -54,6 +50,11 @@ pub(crate) async fn post(
         // An answer is mended in place: what was asked after it still follows it.
         let (answer, _) = answer_of(&chat, original.id)?;
         let version = Version::new(crdt::records::EntryId::new(now_in(&chat), 0), text);
+        let shown = MessageBody::of(&app, &chat, answer).await?;
+        if shown.text == version.text.text() {
+            // Sent again.
+            return Ok((StatusCode::CREATED, Json(shown)));
+        }
         let edit = SessionEdit::PutVersion {
             message: answer.id,
             version,

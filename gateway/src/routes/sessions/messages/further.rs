@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    response::IntoResponse,
-};
+use axum::{extract::State, response::IntoResponse};
 use crdt::records::session::ANSWER_CHARACTERS_MAX;
 use inference::desk::{Order, Wish};
 
@@ -14,7 +11,7 @@ use crate::{
     app::App,
     auth::Person,
     error::{ApiError, ErrorBody},
-    routes::{Json, chat::messages::check_outbox, sessions::message_id},
+    routes::{Json, Path, chat::messages::check_outbox, sessions::message_id},
 };
 
 #[utoipa::path(post, path = "/api/v1/sessions/{id}/messages/{message}/continuation",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,7 +12,7 @@ use crate::{
     auth::Person,
     error::{ApiError, ErrorBody},
     limits::PAGE_SUMMARIES,
-    routes::{Json, sessions::message_id},
+    routes::{Json, Path, Query, sessions::message_id},
 };
 
 /// Which page.

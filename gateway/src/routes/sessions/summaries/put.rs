@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use crdt::records::session::{Coverage, MessageId, SessionEdit, Summary, SummaryOrigin};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use crate::{
     app::App,
     auth::Person,
     error::{ApiError, ErrorBody},
-    routes::{Json, chat::messages::check_visible, sessions::message_id},
+    routes::{Json, Path, chat::messages::check_visible, sessions::message_id},
 };
 
 /// The person's words.
