@@ -105,7 +105,16 @@ pub async fn kills(count: usize) {
         let victim = start(directory.path(), ModelSource::BuiltIn, 2, 512).await;
         one(&survivor, victim, (&talk, seed, at), &undisturbed[&seed], &mut found).await;
     }
-    eprintln!("kills: {count} at random tokens");
+    // One that had said everything before its end was noticed cut nothing off.
+    let cut = found.silences.len() as f64;
+    say(
+        "kills-in-the-middle",
+        cut,
+        "answers",
+        None,
+        "higher",
+        Some(("engines killed", count as f64)),
+    );
     say("kills-lost", found.lost as f64, "tokens", NONE, "lower", None);
     say("kills-doubled", found.doubled as f64, "tokens", NONE, "lower", None);
     say(
