@@ -8,9 +8,7 @@ use crdt::records::{
     session::{Ending, Message, Session, SessionEdit},
 };
 use keys::{ContentId, Timestamp};
-use reqwest::Method;
 use serde_json::{Value, json};
-use tests::client::{Client, Socket};
 
 use crate::gate::{Caller, Gate, PASSWORD, first, two, until};
 
@@ -271,7 +269,7 @@ async fn a_decision_at_one_gateway_counts_at_the_other() {
     let fox = character(&a, "Лис", author).await;
     let rita = Caller::of(&a, rita).await;
     let keeper = Caller::of(&a, nadya).await;
-    let at_b = Caller(keeper.0.at(&b), keeper.1.clone());
+    let at_b = keeper.at(&b);
     let (mut keepers_page, mut ritas_page) = (at_b.socket(&b).await, rita.socket(&a).await);
     let made = rita.post("/api/v1/complaints", of_character(fox, "hateful")).await;
     let path = format!("/api/v1/complaints/{}", id_of(&made.expect(201)));

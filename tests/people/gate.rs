@@ -24,7 +24,10 @@ use node::{
 };
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use tests::process::{PATIENCE, free_address};
+use tests::{
+    client::{Client, Socket},
+    process::{PATIENCE, free_address},
+};
 
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -188,6 +191,11 @@ impl Caller {
     pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
         let headers = [("authorization", self.1.as_str())];
         self.0.clone().send(method, path, body, &headers).await
+    }
+
+    /// The same person, at another gateway.
+    pub fn at(&self, gate: &Gate) -> Self {
+        Self(self.0.at(gate), self.1.clone())
     }
 
     pub async fn get(&self, path: &str) -> Reply {

@@ -108,7 +108,7 @@ async fn repetition_and_wrong_order_change_nothing() {
     assert_eq!(mended, again);
     let document = keys::ContentId::parse(chat.rsplit('/').next().unwrap()).unwrap();
     let stored: crdt::records::session::Session = gate.node.store().read(document).await.unwrap();
-    let versions = stored.messages.values().map(|message| message.versions.len()).max();
+    let versions = stored.messages.iter().map(|message| message.versions.len()).max();
     assert_eq!(versions, Some(1), "one change, one version");
     let question = rita.get(&chat).await.expect(200)["messages"][0]["id"].clone();
     let question = question.as_str().unwrap();
