@@ -437,16 +437,19 @@ impl Mesh {
 
     /// The addresses this node listens on.
     pub async fn listen_addresses(&self) -> Vec<SocketAddr> {
-        let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::Addresses(reply)).await;
-        answer.await.unwrap_or_default()
+        self.addresses(Command::Addresses).await
     }
 
-    /// Where other members that serve can be reached, one address each, those that are most sure first: where this node has dialled them, or
-    /// where they listen and are seen. For whoever does not know them yet.
+    /// Where linked members can be reached by whoever does not know them yet, one address each, the best first: where this node has
+    /// dialled them, or where they listen and are seen.
     pub async fn doors(&self) -> Vec<SocketAddr> {
+        self.addresses(Command::Doors).await
+    }
+
+    /// Asks for addresses; a stopped mesh has none.
+    async fn addresses(&self, question: fn(oneshot::Sender<Vec<SocketAddr>>) -> Command) -> Vec<SocketAddr> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::Doors(reply)).await;
+        let _ = self.commands.send(question(reply)).await;
         answer.await.unwrap_or_default()
     }
 

@@ -12,7 +12,6 @@
 //! hash each and is no part of any row. The limits of requests are set to the highest that an administrator can set.
 
 mod chat;
-pub mod figure;
 mod idle;
 mod people;
 mod reads;
@@ -21,7 +20,7 @@ mod talk;
 
 use std::{process::ExitCode, time::Duration};
 
-use figure::Report;
+use crate::figure::Report;
 use people::Prepared;
 
 const ROWS: [&str; 5] = ["sockets-100", "sockets-1000", "idle", "reads", "chat"];

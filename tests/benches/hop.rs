@@ -2,7 +2,7 @@
 //! takes for one; and what it costs to be answered by another node: the same prompt, by turns at the node that has the model and at one
 //! that has not, both as real processes, measured from a client's socket.
 
-use std::{process::ExitCode, time::Instant};
+use std::time::Instant;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use tests::{
     process::NodeProcess,
 };
 
-use crate::gateway::figure::{Figure, Report, percentile};
+use crate::figure::{Figure, Report, percentile};
 
 /// Questions at each node that count: two of them lie above the 99th percentile.
 const ROUNDS: usize = 200;
@@ -29,13 +29,12 @@ struct Measured {
 type Added = (&'static str, fn(&Measured) -> f64, f64, f64);
 
 /// Runs the bench and prints its figures.
-pub fn run() -> ExitCode {
+pub fn run() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     runtime.block_on(measure());
-    ExitCode::SUCCESS
 }
 
 async fn measure() {

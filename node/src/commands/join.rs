@@ -1,6 +1,6 @@
 //! `starling join`: a new node becomes a member.
 
-use std::{io::Read, path::Path};
+use std::{io::Read, net::SocketAddr, path::Path};
 
 use keys::{NodeKey, invite::Invite};
 use mesh::Joined;
@@ -37,14 +37,16 @@ pub fn run(path: &Path, invite: &str, new: &NewNode) -> Result<(), CommandError>
         addresses,
     } = ask(&key, &invite, &name)?;
     // The one that took it in, and the one that the invite names, which may have been away.
-    let mut bootstrap: Vec<_> = addresses.iter().map(|address| (member, *address)).collect();
+    let at = |node, addresses: &[SocketAddr]| {
+        addresses
+            .iter()
+            .map(move |&address| Bootstrap { node, address })
+            .collect()
+    };
+    let mut bootstrap: Vec<_> = at(member, &addresses);
     if member != invite.member {
-        bootstrap.extend(invite.addresses.iter().map(|address| (invite.member, *address)));
+        bootstrap.extend(at(invite.member, &invite.addresses));
     }
-    let bootstrap: Vec<_> = bootstrap
-        .into_iter()
-        .map(|(node, address)| Bootstrap { node, address })
-        .collect();
     let http = new.http.unwrap_or_else(ports::free_http);
     let config = config::render(
         http,

@@ -5,10 +5,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    figure::{Figure, Report, percentile},
     people::{LONG_CHATS, LONG_MESSAGES, Prepared, source},
     request::Connection,
 };
+use crate::figure::{Figure, Report, percentile};
 
 /// Openings of each chat.
 const OPENINGS: usize = 25;

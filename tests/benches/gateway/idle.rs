@@ -13,10 +13,10 @@ use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    figure::{Figure, Report},
     people::{DEVICES, Prepared, source},
     request::Page,
 };
+use crate::figure::{Figure, Report};
 
 /// Pages that come at the same time.
 const AT_ONCE: usize = 64;

@@ -6,10 +6,10 @@ use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    figure::{Figure, Report, percentile},
     people::{Prepared, source},
     request::Connection,
 };
+use crate::figure::{Figure, Report, percentile};
 
 /// Enough to keep both cores busy; more only wait for each other.
 const CONNECTIONS: usize = 48;

@@ -6,10 +6,10 @@ use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    figure::{Figure, Report, percentile},
     people::{Prepared, source},
     request::Page,
 };
+use crate::figure::{Figure, Report, percentile};
 
 /// Words of an answer: ten seconds of talk.
 const WORDS: u32 = 200;

@@ -11,7 +11,9 @@ use inference::{
     engine::{EngineEvent, Generation, Running},
 };
 
-use super::{GENERATED, Talk, percentile, say, start};
+use rustix::process::{Signal, kill_process};
+
+use super::{GENERATED, Talk, memory::pid, percentile, say, start};
 
 /// What may be missing or doubled: nothing.
 const NONE: Option<f64> = Some(0.0);
@@ -141,8 +143,7 @@ async fn one(
     let mut running = victim.generate(whole(talk, 2, seed, &[])).await.expect("it begins");
     heard.listen(&mut running, at).await;
     let process = victim.load().borrow().process.expect("it is a process");
-    let process = rustix::process::Pid::from_raw(process.try_into().expect("a number of a process"));
-    rustix::process::kill_process(process.expect("not 0"), rustix::process::Signal::KILL).expect("it lives");
+    kill_process(pid(process), Signal::KILL).expect("it lives");
     // What was on its way counts, as at a gateway.
     let has_ended = heard.listen(&mut running, GENERATED as usize).await;
     let (begun, last) = (heard.tokens.clone(), heard.last.expect("a token came"));

@@ -3,6 +3,12 @@
 use std::time::{Duration, Instant};
 
 use inference::{Engine, ModelSource};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+    time::Timespec,
+};
+use tokio::task::JoinHandle;
 
 use super::{filler, follow, generation, say, shape::Shape, start, start_within};
 
@@ -32,15 +38,12 @@ async fn unload() {
         answer(&engine, 20, 2).await;
         let process = engine.load().borrow().process.expect("it is a process");
         most = most.max(figure(process, "VmRSS:").expect("it lives"));
+        let end = end_of(process);
         drop(engine);
         let began = Instant::now();
-        while figure(process, "VmRSS:").is_some() {
-            assert!(
-                began.elapsed() < END_MAX,
-                "process {process} is there after {END_MAX:?}"
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let has_ended = end.await.expect("nothing panics");
+        assert!(has_ended, "process {process} is there after {END_MAX:?}");
+        assert_eq!(figure(process, "VmRSS:"), None, "it has given its memory back");
         slowest = slowest.max(began.elapsed());
         eprintln!(
             "memory: cycle {cycle}, {most:.0} MB while it was loaded, gone after {:?}",
@@ -57,6 +60,17 @@ async fn unload() {
         Some(("resident while it was loaded", most)),
     );
     say("unload-time", slowest.as_secs_f64() * 1000.0, "ms", None, "lower", None);
+}
+
+/// Whether a process that lives now ends within [`END_MAX`].
+fn end_of(process: u32) -> JoinHandle<bool> {
+    let process = pidfd_open(pid(process), PidfdFlags::empty()).expect("it lives");
+    tokio::task::spawn_blocking(move || {
+        // It can be read once the process has ended.
+        let mut ends = [PollFd::new(&process, PollFlags::IN)];
+        let most = Timespec::try_from(END_MAX).expect("a short time");
+        poll(&mut ends, Some(&most)).expect("it can be waited for") == 1
+    })
 }
 
 /// Loaded as on a small machine, with a context of 4096 tokens in two sequences.
@@ -77,6 +91,11 @@ async fn answer(engine: &Engine, words: usize, tokens: u32) {
 /// The most memory that the engine's process had, in megabytes.
 pub fn peak(engine: &Engine) -> Option<f64> {
     figure(engine.load().borrow().process?, "VmHWM:")
+}
+
+/// The process with a number.
+pub fn pid(process: u32) -> Pid {
+    Pid::from_raw(process.try_into().expect("a number of a process")).expect("not 0")
 }
 
 /// A figure of a process, in megabytes; nothing when it is gone.

@@ -24,10 +24,9 @@ impl Actor {
         let link = self.direct_connection(node)?;
         let remote = transport::bare_address(&link.remote)?;
         if link.dialled_by_us && link.path != LinkPath::Punched {
-            let proven = true;
             return Some(Door {
                 address: remote,
-                proven,
+                proven: true,
             });
         }
         let hint = self.reach.book.get(node)?;

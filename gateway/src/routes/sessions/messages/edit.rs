@@ -50,16 +50,14 @@ pub(crate) async fn post(
         // An answer is mended in place: what was asked after it still follows it.
         let (answer, _) = answer_of(&chat, original.id)?;
         let version = Version::new(crdt::records::EntryId::new(now_in(&chat), 0), text);
-        let shown = MessageBody::of(&app, &chat, answer).await?;
-        if shown.text == version.text.text() {
-            // Sent again.
-            return Ok((StatusCode::CREATED, Json(shown)));
+        // What is sent again is no further change.
+        if MessageBody::of(&app, &chat, answer).await?.text != version.text.text() {
+            let edit = SessionEdit::PutVersion {
+                message: answer.id,
+                version,
+            };
+            app.chats.edit(&app, document, edit).await?;
         }
-        let edit = SessionEdit::PutVersion {
-            message: answer.id,
-            version,
-        };
-        app.chats.edit(&app, document, edit).await?;
         let chat = app.chats.get(&app, document).await?;
         let body = MessageBody::of(&app, &chat, chat.message(answer.id)?).await?;
         return Ok((StatusCode::CREATED, Json(body)));
