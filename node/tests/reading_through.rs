@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "../../mesh/tests/nodes/free_address.rs"]
+mod free_address;
+
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use crdt::{
@@ -17,6 +20,7 @@ use crdt::{
     },
     set::ShardSet,
 };
+use free_address::free_address;
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
     identity::random_bytes,
@@ -37,16 +41,6 @@ struct Running {
     store: Store,
     _tasks: Tasks,
     _directory: tempfile::TempDir,
-}
-
-fn free_address() -> SocketAddr {
-    loop {
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
 }
 
 /// Starts a node with everything that documents need, as `Node::start` does.

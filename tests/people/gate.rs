@@ -26,7 +26,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tests::{
     client::{Client, Socket},
-    process::{PATIENCE, free_address},
+    free_address::free_address,
+    process::PATIENCE,
 };
 
 pub const PASSWORD: &str = "correct horse battery";

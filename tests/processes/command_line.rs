@@ -2,7 +2,10 @@
 
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt};
 
-use tests::process::{NodeProcess, error_text, free_address, starling};
+use tests::{
+    free_address::free_address,
+    process::{NodeProcess, error_text, starling},
+};
 
 fn said(output: &std::process::Output) -> String {
     assert!(!output.status.success(), "it should have failed");

@@ -11,7 +11,8 @@ use mesh::{
 use serde_json::{Value, json};
 use tests::{
     client::Client,
-    process::{NodeProcess, PATIENCE, error_text, free_address, starling},
+    free_address::free_address,
+    process::{NodeProcess, PATIENCE, error_text, starling},
 };
 
 fn member<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {

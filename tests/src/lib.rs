@@ -4,4 +4,6 @@
 //! Every process is ended when its handle is dropped, also when a test fails.
 
 pub mod client;
+#[path = "../../mesh/tests/nodes/free_address.rs"]
+pub mod free_address;
 pub mod process;

@@ -3,13 +3,15 @@
 use std::{
     ffi::OsStr,
     fs, io,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
+
+use crate::free_address::free_address;
 
 /// How long anything may take before the test calls it a hang. Generous: nothing here measures speed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,21 +32,6 @@ pub fn program() -> PathBuf {
     program
         .filter(|program| program.is_file())
         .expect("the starling program is built: cargo build -p node")
-}
-
-/// A loopback address that is free for UDP and TCP.
-///
-/// # Panics
-/// When the machine has no loopback.
-#[must_use]
-pub fn free_address() -> SocketAddr {
-    loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").expect("loopback works");
-        let address = udp.local_addr().expect("a bound socket has an address");
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
 }
 
 /// Runs one command of the program to its end.
