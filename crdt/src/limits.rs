@@ -49,8 +49,8 @@ pub const INDEX_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Messages of one session; beyond that a new dialogue begins.
 pub const MESSAGES_PER_SESSION_MAX: usize = 20_000;
-/// Bytes of one envelope with its payloads: what gossip carries in one message.
-pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one envelope with its payloads: what gossip carries in one message of 64 KiB, its own framing included.
+pub const ENVELOPE_BYTES_MAX: usize = 63 * 1024;
 /// Payloads (sealed texts) beside one change.
 pub const PAYLOADS_PER_ENVELOPE_MAX: usize = 64;
 /// Bytes of a signed erasure or receipt: they have a fixed shape.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Bytes of one gossip message: what one signed change may have.
-pub const GOSSIP_BYTES_MAX: usize = 66 * 1024;
+/// Bytes of one gossip message: what one signed change may have, and a kilobyte for gossip's own framing.
+pub const GOSSIP_BYTES_MAX: usize = 64 * 1024;
 /// Gossip messages that wait for the node; when full the newest is dropped, because reconciliation repairs it.
 pub const GOSSIP_QUEUE: usize = 1024;
 /// Neighbours to whom a node forwards gossip at once. Each node receives a message about as often as it has such neighbours, less

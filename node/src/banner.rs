@@ -38,29 +38,38 @@ pub async fn text(node: &Node) -> String {
             "\n  You are the first. This one-time link makes you the administrator (valid for 24 hours):\n\n    {page}{path}\n"
         );
     }
-    let terms = invite::Terms::default();
-    match invite::issue(
-        node.directory(),
-        node.config(),
-        &invite::Known::of(node.mesh()).await,
-        &terms,
-    ) {
+    text.push_str(&growing(node, roster.members().nth(1).is_none()).await);
+    text
+}
+
+/// How a node is added. A ready invite is printed only where it is surely wanted, on the first node while it is alone: later starts would
+/// leave a key to the mesh in each log and scroll-back.
+async fn growing(node: &Node, is_alone: bool) -> String {
+    if !is_alone {
+        return match invite::may(node.directory(), &node.mesh().roster()) {
+            Ok(true) => format!("\n  To add another node, make an invite: {}\n", hints::here("invite")),
+            // Only the node with the root key, and operators, invite.
+            Ok(false) => String::new(),
+            Err(error) => no_invite(&error),
+        };
+    }
+    let known = invite::Known::of(node.mesh()).await;
+    match invite::issue(node.directory(), node.config(), &known, &invite::Terms::default()) {
         Ok(invite) => {
             let command = hints::launcher();
-            let _ = write!(
-                text,
+            format!(
                 "\n  To add a second node, run these two commands on the other machine (the invite is valid for one hour and one node):\n\n    \
                  {command} join {invite}\n    {command} run\n\n  \
                  To try it on this machine, put a data directory of its own before each: STARLING_DATA_DIR=$HOME/starling-2\n"
-            );
+            )
         }
-        // Only the node with the root key, and operators, invite.
-        Err(invite::InviteError::NoRight) => {}
-        Err(error) => {
-            let _ = writeln!(text, "\n  (No invite: {error})");
-        }
+        Err(invite::InviteError::NoRight) => String::new(),
+        Err(error) => no_invite(&error),
     }
-    text
+}
+
+fn no_invite(error: &invite::InviteError) -> String {
+    format!("\n  (No invite: {error})\n")
 }
 
 #[cfg(test)]

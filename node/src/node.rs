@@ -1,12 +1,13 @@
 //! The struct that lists the system: one field per part, started in order, stopped in reverse.
 
+mod page;
 pub(crate) mod settings;
 mod start_error;
 
 use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
 use crdt::{OpenReport, Store, StoreSettings, ingress::Right, placement::Placement};
-use gateway::{CertificateFiles, Certificates, GatewaySettings, Surroundings};
+use gateway::{GatewaySettings, Surroundings};
 use inference::{Desk, DeskStreams, Engines};
 use keys::{
     ContentId, NodeId, NodeKey, Timestamp,
@@ -19,16 +20,16 @@ use mesh::{
 };
 use monitor::Monitor;
 use tokio::{
-    net::TcpListener,
     sync::{mpsc, watch},
     time::Instant,
 };
 
-use self::settings::mesh_settings;
+pub(crate) use self::page::page_certificates;
 pub use self::start_error::StartError;
+use self::{page::Page, settings::mesh_settings};
 use crate::{
     backups,
-    config::{Config, GatewayConfig},
+    config::Config,
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::DataDirectory,
     files::BlobFiles,
@@ -105,7 +106,8 @@ impl Node {
         let mesh_id = roster.mesh();
         tracing::info!(node = %key.id().short(), directory = %directory.path().display(), "start: data directory");
         // The page's port is taken first: it is the one a person notices.
-        let (certificates, listener) = (page_certificates(&config.gateway)?, bind(config.gateway.listen).await?);
+        let roles = roster.get(&key.id()).map(|member| member.roles);
+        let page = Page::open(&config.gateway, standing::serves_nobody(roles).is_none()).await?;
         let (mesh, mut inputs) = Mesh::start(&mesh_settings(&config), &key, roster)?;
         tracing::info!(listen = %config.mesh.listen, "start: mesh");
         let (store, outputs, repaired) = open_store(&directory, &key, &mesh).await?;
@@ -165,22 +167,24 @@ impl Node {
             started: Instant::now(),
         };
         let node = Self(Arc::new(parts));
-        node.serve((listener, certificates), gateway_stopping).await?;
+        node.serve(page, gateway_stopping).await?;
         Ok(node)
     }
 
     /// Everything stands: people, operators and other nodes may ask.
-    async fn serve(
-        &self,
-        (listener, certificates): (TcpListener, Option<Certificates>),
-        gateway_stopping: watch::Receiver<bool>,
-    ) -> Result<(), StartError> {
+    async fn serve(&self, page: Option<Page>, gateway_stopping: watch::Receiver<bool>) -> Result<(), StartError> {
         self.keep_records();
-        self.serve_people(listener, certificates, gateway_stopping);
+        let has_page = page.is_some();
+        if let Some(page) = page {
+            self.serve_people(page, gateway_stopping);
+        }
         self.serve_commands()?;
         let parts = &self.0;
         parts.mesh.stand(maintenance::standing(parts.directory.path())).await;
-        tracing::info!(page = parts.config.gateway.page(), "start: gateway; the node is up");
+        if has_page {
+            tracing::info!(page = parts.config.gateway.page(), "start: gateway");
+        }
+        tracing::info!("start: the node is up");
         Ok(())
     }
 
@@ -216,7 +220,7 @@ impl Node {
         Ok(())
     }
 
-    fn serve_people(&self, listener: TcpListener, certificates: Option<Certificates>, stopping: watch::Receiver<bool>) {
+    fn serve_people(&self, page: Page, stopping: watch::Receiver<bool>) {
         let parts = &self.0;
         let surroundings = self.surroundings();
         let settings = GatewaySettings {
@@ -226,7 +230,7 @@ impl Node {
             desk: parts.desk.clone(),
             surroundings: Arc::new(surroundings),
             files: parts.files.clone(),
-            certificates,
+            certificates: page.certificates,
         };
         let origin = origins::section(&parts.config.gateway);
         if let Some(Err(error)) = origin.map(|origin| parts.mesh.announce(origins::SECTION, origin)) {
@@ -234,7 +238,7 @@ impl Node {
         }
         parts
             .tasks
-            .spawn("gateway", gateway::serve(listener, settings, stopping));
+            .spawn("gateway", gateway::serve(page.listener, settings, stopping));
     }
 
     /// Waits a moment for the model: one that is refused at once is a mistake of the configuration, and the start fails with it. One
@@ -495,32 +499,6 @@ pub(crate) fn own_roster(directory: &DataDirectory, key: &NodeKey) -> Result<Ros
         Some(former) => Err(StartError::NotAMember(standing::why(&roster, former, now))),
         None => Ok(roster),
     }
-}
-
-/// What the page is served with; in the clear only on this machine, or where that was allowed in so many words.
-pub(crate) fn page_certificates(config: &GatewayConfig) -> Result<Option<Certificates>, StartError> {
-    match (&config.tls_certificate, &config.tls_key) {
-        (Some(certificate), Some(key)) => {
-            let files = CertificateFiles {
-                certificate: certificate.clone(),
-                key: key.clone(),
-            };
-            Ok(Some(Certificates::load(files)?))
-        }
-        (None, None) if config.listen.ip().is_loopback() || config.plain_http => Ok(None),
-        (None, None) => Err(StartError::PlainHttp(config.listen)),
-        _ => Err(StartError::HalfOfTls),
-    }
-}
-
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let reason = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "the port is already in use by another program".to_owned(),
-            _ => error.to_string(),
-        };
-        StartError::Http { address, reason }
-    })
 }
 
 /// Opening reads the journal, which takes a while when it is long: off the async threads.

@@ -205,6 +205,38 @@ async fn a_worker_answers_and_holds_no_key_and_no_text() {
     assert!(!refusals(&a) && !refusals(&b), "nobody even tried");
 }
 
+/// The control is a gateway, which is refused: `command_line::a_taken_port…`.
+#[test]
+fn a_node_that_serves_nobody_starts_without_a_port_for_its_page_and_a_member_prints_no_ready_invite() {
+    let mut b = NodeProcess::init("B", "none");
+    b.start();
+    let alone = b.output();
+    let mut a = NodeProcess::join(&b.invite(&["--role", "worker"]), "A", "none").unwrap();
+    let _taken = std::net::TcpListener::bind(a.http).unwrap();
+    a.start();
+    b.wait_for_status("B sees A", |status| {
+        member(status, "A").is_some_and(|a| a["state"] == "connected")
+    });
+    assert!(
+        a.log().contains("already in use") && a.log().contains("goes on without"),
+        "{}",
+        a.log()
+    );
+    // Alone, the first node hands out an invite; with others it says how one is made, and a node without the right says nothing.
+    b.terminate();
+    b.start();
+    let among_others = b.output();
+    assert!(
+        alone.contains(" join starling") && !alone.contains("make an invite"),
+        "{alone}"
+    );
+    assert!(
+        !among_others.contains(" join starling") && among_others.contains("make an invite: "),
+        "{among_others}"
+    );
+    assert!(!a.output().contains("invite"), "{}", a.output());
+}
+
 /// The control: a node whose role needs keys gets them by itself, in the same mesh.
 #[tokio::test]
 async fn a_usual_node_is_given_the_keys() {

@@ -213,6 +213,18 @@ pub fn issue(directory: &DataDirectory, config: &Config, known: &Known, terms: &
     Ok(invite.naming_others(known.others.iter().copied()).to_text())
 }
 
+/// Whether this node may invite others.
+///
+/// # Errors
+/// When its keys cannot be read.
+pub fn may(directory: &DataDirectory, roster: &Roster) -> Result<bool, InviteError> {
+    match issuer(directory.root_key()?, &directory.key()?, roster, Terms::default().roles) {
+        Ok(_) => Ok(true),
+        Err(InviteError::NoRight) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whose key signs: the root's when it is at hand, because nodes of the release before understand that, too; otherwise this node's own
 /// when it is an operator's.
 fn issuer(root: Option<NodeKey>, key: &NodeKey, roster: &Roster, roles: Roles) -> Result<NodeKey, InviteError> {
