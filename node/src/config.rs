@@ -18,6 +18,8 @@ use inference::{
 use keys::NodeId;
 use serde::Deserialize;
 
+use crate::hints;
+
 /// What stands before the name of a model in the catalogue.
 const CATALOGUE: &str = "catalogue:";
 /// Bytes of a configuration file; ours has a few hundred.
@@ -260,7 +262,7 @@ impl Default for LogConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the configuration {path} cannot be read: {source}")]
+    #[error("the configuration {path} cannot be read: {source}{remedy}", remedy = remedy(.source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -295,6 +297,17 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
         return Err(ConfigError::TooLarge(path.to_owned()));
     }
     parse(&fs::read_to_string(path).map_err(unreadable)?, path)
+}
+
+/// Ends the sentence about a file that is gone or holds something else.
+fn remedy(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => format!(
+            ". Put it back; or have \"{} init --data-dir DIRECTORY\" write one in an empty directory, and copy it here",
+            hints::launcher()
+        ),
+        _ => String::new(),
+    }
 }
 
 /// Checks the text of a configuration file that is, or will be, at `path`.

@@ -54,10 +54,13 @@ pub enum DataDirectoryError {
     #[error("another starling process is running with {0}; stop it first, or choose another directory with --data-dir")]
     InUse(PathBuf),
     /// A key file has trouble.
-    #[error(transparent)]
+    #[error("{0}{remedy}", remedy = key_remedy(.0))]
     Secret(#[from] SecretFileError),
+    /// The key file is gone; the rest of the node is there.
+    #[error("{0} is missing, and without it this is no node. {RECOVERY}")]
+    NoKey(PathBuf),
     /// The membership file is unusable.
-    #[error("{path} is damaged: {reason}. Restore it from a backup, or join the mesh again into another directory")]
+    #[error("{path} is damaged: {reason}. {RECOVERY}")]
     Membership {
         /// The file.
         path: PathBuf,
@@ -72,6 +75,18 @@ pub enum DataDirectoryError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What can be done about a file without which a node is none.
+const RECOVERY: &str =
+    "Put back a copy of the file; or, into another directory, restore the node from a backup or join the mesh again";
+
+/// Ends the sentence about a key file.
+fn key_remedy(error: &SecretFileError) -> String {
+    match error {
+        SecretFileError::WrongSize { .. } | SecretFileError::TooLong { .. } => format!(". {RECOVERY}"),
+        SecretFileError::Exists(_) | SecretFileError::TooOpen { .. } | SecretFileError::Io { .. } => String::new(),
+    }
 }
 
 fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirectoryError + '_ {
@@ -214,10 +229,13 @@ impl DataDirectory {
     /// Opens the directory of an existing node.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is none, or one whose key is gone.
     pub fn open(path: &Path) -> Result<Self, DataDirectoryError> {
-        if path.join("node.key").exists() {
-            Ok(Self(path.to_owned()))
+        let (directory, key) = (Self(path.to_owned()), path.join("node.key"));
+        if key.exists() {
+            Ok(directory)
+        } else if directory.membership_path().exists() {
+            Err(DataDirectoryError::NoKey(key))
         } else {
             Err(DataDirectoryError::NotANode(path.to_owned()))
         }
@@ -357,8 +375,11 @@ impl DataDirectory {
             path: path.clone(),
             reason,
         };
-        if fs::metadata(&path).map_err(io_error(&path))?.len() > MEMBERSHIP_BYTES_MAX {
-            return Err(damaged("it is too large".into()));
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.len() > MEMBERSHIP_BYTES_MAX => return Err(damaged("it is too large".into())),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged("it is missing".into())),
+            Err(error) => return Err(io_error(&path)(error)),
         }
         let bytes = fs::read(&path).map_err(io_error(&path))?;
         let evidence = read_membership(&bytes).map_err(&damaged)?;

@@ -158,6 +158,51 @@ fn a_taken_port_an_unreadable_model_and_an_open_key_are_said_and_nothing_starts(
 }
 
 #[test]
+fn a_node_with_a_file_that_is_cut_or_gone_says_which_and_what_can_be_done() {
+    let node = NodeProcess::init("B", "none");
+    for (file, gone, cut, remedy) in [
+        (
+            "node.key",
+            "node.key is missing",
+            "does not hold 32 bytes",
+            "restore the node from a backup",
+        ),
+        (
+            "membership",
+            "it is missing",
+            "is damaged",
+            "restore the node from a backup",
+        ),
+        ("starling.toml", "cannot be read", "is wrong in line", ""),
+    ] {
+        let path = node.path().join(file);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..10]).unwrap();
+        let text = said(&starling(&node.path(), ["run"]));
+        assert!(
+            text.contains(file) && text.contains(cut) && text.contains(remedy),
+            "{text}"
+        );
+        fs::remove_file(&path).unwrap();
+        let text = said(&starling(&node.path(), ["run"]));
+        let remedy = if remedy.is_empty() {
+            "init --data-dir DIRECTORY"
+        } else {
+            remedy
+        };
+        assert!(
+            text.contains(file) && text.contains(gone) && text.contains(remedy),
+            "{text}"
+        );
+        fs::write(&path, whole).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    // The control: the same files, put back, are a node.
+    let mut node = node;
+    node.start();
+}
+
+#[test]
 fn a_second_process_on_one_directory_is_refused() {
     let mut node = NodeProcess::init("B", "none");
     node.start();
