@@ -6,12 +6,15 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::config::{LogConfig, LogFormat};
 
+/// Goes before the configured level, which may name the library again: what it says of itself calls nodes by names that nobody else uses.
+const QUIET: &str = "libp2p_swarm=warn";
+
 /// Starts logging. `RUST_LOG` goes before the configured level; a broken filter falls back to `info` and says so.
 pub fn start(config: &LogConfig) {
-    let (filter, broken) = match std::env::var("RUST_LOG")
-        .ok()
-        .map_or_else(|| EnvFilter::try_new(&config.level), EnvFilter::try_new)
-    {
+    let (filter, broken) = match std::env::var("RUST_LOG").ok().map_or_else(
+        || EnvFilter::try_new(format!("{QUIET},{}", config.level)),
+        EnvFilter::try_new,
+    ) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("info"), Some(error)),
     };

@@ -20,7 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Watches this node's models until it stops.
 pub(super) async fn watch(engines: Engines, store: Store, node: NodeId, tasks: Tasks) {
-    let mut look = tokio::time::interval(LOOK_EVERY);
+    // Not at once: a node that keeps no records itself has found those that do by then.
+    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_EVERY, LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut is_told = None;
     loop {
