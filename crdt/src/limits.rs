@@ -41,6 +41,8 @@ pub const PARKED_FOR: Duration = Duration::from_secs(30);
 pub const RECONCILE_FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of envelopes in one reconciliation frame.
 pub const RECONCILE_BATCH_BYTES: usize = 512 * 1024;
+/// Longest wait for one frame of a conversation about documents: reconciliation, questions for them, and their keys.
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Frames of one reconciliation conversation; a longer one is hostile or broken, and the next tick goes on.
 pub const RECONCILE_FRAMES_MAX: usize = 10_000;
 /// sled's page cache.

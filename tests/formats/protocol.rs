@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crdt::limits as documents;
 use inference::limits as inference;
 use mesh::{Protocol, limits as mesh_limits};
 
@@ -61,10 +62,9 @@ fn figures(protocol: Protocol) -> (Option<usize>, Vec<Duration>) {
             mesh::DIALBACK_FRAME_BYTES_MAX,
             vec![mesh::DIALBACK_TIMEOUT, mesh::DIALBACK_TRY_TIMEOUT],
         ),
-        // How long a frame of these three may take is said where they are served, in `node::wiring`.
-        Protocol::RECONCILE => (crdt::limits::RECONCILE_FRAME_BYTES_MAX, vec![]),
-        Protocol::KEYS => (crdt::limits::KEY_FRAME_BYTES_MAX, vec![]),
-        Protocol::FETCH => (crdt::limits::FETCH_FRAME_BYTES_MAX, vec![]),
+        Protocol::RECONCILE => (documents::RECONCILE_FRAME_BYTES_MAX, vec![documents::FRAME_TIMEOUT]),
+        Protocol::KEYS => (documents::KEY_FRAME_BYTES_MAX, vec![documents::FRAME_TIMEOUT]),
+        Protocol::FETCH => (documents::FETCH_FRAME_BYTES_MAX, vec![documents::FRAME_TIMEOUT]),
         Protocol::GENERATE => (inference::GENERATE_FRAME_BYTES_MAX, vec![inference::SILENCE_MAX]),
         Protocol::COMPUTE => (
             inference::COMPUTE_FRAME_BYTES_MAX,
@@ -107,6 +107,23 @@ fn the_document_says_the_limits_and_deadlines_of_every_protocol() {
             assert!(is_said, "{protocol}: {said} is not in {deadline:?}");
         }
     }
+}
+
+#[test]
+fn the_document_says_the_limit_of_gossip_and_a_change_fits_it() {
+    let limit = size(mesh_limits::GOSSIP_BYTES_MAX);
+    let rows = |beginning: &str| {
+        DOCUMENT
+            .lines()
+            .filter(|line| line.starts_with(beginning))
+            .collect::<Vec<_>>()
+    };
+    for beginning in ["| `/meshsub/", "| gossip topic `starling/changes/"] {
+        let rows = rows(beginning);
+        assert!(rows.len() == 1 && rows[0].contains(&format!("| {limit} |")), "{rows:?}");
+    }
+    // What gossip puts around a message: the topic, and lengths.
+    const { assert!(documents::ENVELOPE_BYTES_MAX + 256 <= mesh_limits::GOSSIP_BYTES_MAX) };
 }
 
 #[test]

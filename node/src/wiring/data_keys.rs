@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crdt::{
     KeyNotice, Store,
     keyring::{KeyFrame, KeyFrameError},
-    limits::{KEY_FRAME_ACCOUNTS_MAX, KEY_FRAME_BYTES_MAX},
+    limits::{FRAME_TIMEOUT, KEY_FRAME_ACCOUNTS_MAX, KEY_FRAME_BYTES_MAX},
 };
 use keys::{ContentId, NodeId, membership::Roster};
 use mesh::{
@@ -18,8 +18,6 @@ use tokio::{sync::mpsc, time::Instant};
 
 use crate::tasks::Tasks;
 
-/// Longest wait for one frame.
-const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is still missing, or still to be given, is tried again this often.
 const AGAIN: Duration = Duration::from_secs(2);
 

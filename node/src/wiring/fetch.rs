@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crdt::{
     FetchRequest, Store,
     fetch::{Ask, FetchFrame, FetchFrameError},
-    limits::{FETCH_FRAME_BYTES_MAX, RECONCILE_FRAMES_MAX},
+    limits::{FETCH_FRAME_BYTES_MAX, FRAME_TIMEOUT, RECONCILE_FRAMES_MAX},
     placement::Placement,
     replica::Cursor,
     set::ShardSet,
@@ -23,8 +23,6 @@ use tokio::{
 
 use crate::tasks::Tasks;
 
-/// Longest wait for one frame.
-const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Questions of the store that are seen to at the same time.
 const REQUESTS_AT_ONCE: usize = 32;
 /// Holders asked at the same time for one question: a list of a large mesh lies with many.

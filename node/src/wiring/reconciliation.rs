@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crdt::{
     Store,
-    limits::{RECONCILE_FRAME_BYTES_MAX, RECONCILE_FRAMES_MAX},
+    limits::{FRAME_TIMEOUT, RECONCILE_FRAME_BYTES_MAX, RECONCILE_FRAMES_MAX},
     set::{Ended, Pace, says_moved},
 };
 use keys::NodeId;
@@ -21,8 +21,6 @@ use tokio::{
 
 use crate::tasks::Tasks;
 
-/// Longest wait for the next frame of a reconciliation.
-const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// A node that starts waits this long for the first other member before it serves people alone.
 const FIRST_LINK: Duration = Duration::from_secs(2);
 /// And this long for the first reconciliation to end.
