@@ -132,8 +132,10 @@ pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(5);
 pub const QUIC_STREAM_WINDOW: u32 = 12 * 1024 * 1024;
 /// Bytes that all streams of one QUIC connection may have on the way.
 pub const QUIC_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-/// Streams that the other side may have open on one QUIC connection. A connection has a place for each from its beginning, in tables that
-/// double when they are seven eighths full: with 256 each link would need 12 KiB more.
+/// Streams that the other side may have open on one QUIC connection at first. A connection has a place for each, in tables that double when
+/// they are seven eighths full; with this side's own streams that is one table of 32.
+pub const QUIC_STREAMS_FIRST: u32 = 20;
+/// And at most, when it uses them.
 pub const QUIC_STREAMS_MAX: u32 = 200;
 /// A QUIC handshake takes three times across the line; what takes longer is dialled again.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -57,7 +57,7 @@ use self::{
 use super::quic_address;
 use crate::limits::{
     HANDSHAKE_TIMEOUT, HANDSHAKES_UNDER_WAY_MAX, PUNCH_EVERY, PUNCHES_MAX, QUIC_CONNECTION_WINDOW, QUIC_IDLE,
-    QUIC_KEEP_ALIVE, QUIC_STREAM_WINDOW, QUIC_STREAMS_MAX,
+    QUIC_KEEP_ALIVE, QUIC_STREAM_WINDOW, QUIC_STREAMS_FIRST,
 };
 
 /// Which congestion control a node sends with.
@@ -233,7 +233,7 @@ fn parameters(congestion: Congestion) -> quinn::TransportConfig {
     let idle = VarInt::try_from(QUIC_IDLE.as_millis()).map_or(IdleTimeout::from(VarInt::MAX), IdleTimeout::from);
     parameters
         .max_concurrent_uni_streams(0_u32.into())
-        .max_concurrent_bidi_streams(QUIC_STREAMS_MAX.into())
+        .max_concurrent_bidi_streams(QUIC_STREAMS_FIRST.into())
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(QUIC_KEEP_ALIVE))
         .max_idle_timeout(Some(idle))

@@ -23,12 +23,12 @@ use super::{
     super::{meter::Meter, quic_multiaddress},
     QuicError,
 };
-use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::limits::{HANDSHAKE_TIMEOUT, QUIC_STREAMS_FIRST, QUIC_STREAMS_MAX};
 
 /// How often a connection looks whether its peer has moved: only for display, the packets follow at once.
 const LOOK_FOR_MOVE: Duration = Duration::from_secs(1);
 
-/// Counts a handshake for as long as it is under way.
+/// Counts a handshake, or a stream that the other side opened, for as long as it is under way.
 pub(super) struct UnderWay(Arc<AtomicUsize>);
 
 impl UnderWay {
@@ -67,6 +67,9 @@ pub(crate) struct Connection {
     meter: Option<Arc<Meter>>,
     look: tokio::time::Interval,
     accepting: Option<BoxFuture<'static, Opened>>,
+    /// Streams that the other side has open, and how many it may.
+    theirs: Arc<AtomicUsize>,
+    allowed: u32,
     opening: Option<BoxFuture<'static, Opened>>,
     closing: Option<BoxFuture<'static, quinn::ConnectionError>>,
 }
@@ -82,6 +85,8 @@ impl Connection {
             meter: None,
             look,
             accepting: None,
+            theirs: Arc::default(),
+            allowed: QUIC_STREAMS_FIRST,
             opening: None,
             closing: None,
         }
@@ -91,6 +96,16 @@ impl Connection {
     pub(in crate::transport) fn metered(mut self, meter: Arc<Meter>) -> Self {
         self.meter = Some(meter);
         self
+    }
+
+    /// Allows the other side twice as many streams when it has three quarters of them open, up to [`QUIC_STREAMS_MAX`]: a connection has a
+    /// place for each that it allows, and most never need more than the first few.
+    fn allow_more(&mut self) {
+        let open = self.theirs.load(Ordering::Relaxed);
+        if self.allowed < QUIC_STREAMS_MAX && open * 4 >= self.allowed as usize * 3 {
+            self.allowed = (self.allowed * 2).min(QUIC_STREAMS_MAX);
+            self.connection.set_max_concurrent_bi_streams(self.allowed.into());
+        }
     }
 }
 
@@ -105,7 +120,9 @@ impl StreamMuxer for Connection {
             .get_or_insert_with(|| async move { connection.accept_bi().await }.boxed());
         let accepted = ready!(accepting.poll_unpin(cx));
         self.accepting = None;
-        Poll::Ready(Ok(Stream::new(accepted?)))
+        let counted = UnderWay::new(&self.theirs);
+        self.allow_more();
+        Poll::Ready(Ok(Stream::new(accepted?, Some(counted))))
     }
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, QuicError>> {
@@ -115,7 +132,7 @@ impl StreamMuxer for Connection {
             .get_or_insert_with(|| async move { connection.open_bi().await }.boxed());
         let opened = ready!(opening.poll_unpin(cx));
         self.opening = None;
-        Poll::Ready(Ok(Stream::new(opened?)))
+        Poll::Ready(Ok(Stream::new(opened?, None)))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), QuicError>> {
@@ -153,14 +170,17 @@ pub(crate) struct Stream {
     receive: quinn::RecvStream,
     /// How closing the sending direction ended; the swarm may ask again.
     closed: Option<Result<(), io::ErrorKind>>,
+    /// Set for one that the other side opened.
+    _counted: Option<UnderWay>,
 }
 
 impl Stream {
-    fn new((send, receive): (quinn::SendStream, quinn::RecvStream)) -> Self {
+    fn new((send, receive): (quinn::SendStream, quinn::RecvStream), counted: Option<UnderWay>) -> Self {
         Self {
             send,
             receive,
             closed: None,
+            _counted: counted,
         }
     }
 }

@@ -8,6 +8,7 @@ use libp2p::core::transport::Boxed;
 use tokio::{net::UdpSocket as AsyncUdpSocket, sync::mpsc};
 
 use super::*;
+use crate::limits::QUIC_STREAMS_MAX;
 
 type Muxers = Boxed<(PeerId, StreamMuxerBox)>;
 
@@ -127,6 +128,30 @@ async fn stock_libp2p_and_ours_connect_both_ways() {
         assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
         poll_fn(|cx| muxer.poll_close_unpin(cx)).await.unwrap();
     }
+}
+
+/// A connection begins with few places for streams, and has as many as it may when they are used.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_streams_as_allowed_are_open_at_once_and_the_next_waits_for_a_place() {
+    let mut listening = ours(&Keypair::generate_ed25519());
+    let address = listen(&mut listening).await;
+    let _came = serve(listening);
+    let mut dialling = ours(&Keypair::generate_ed25519());
+    let (_, mut muxer) = connect(&mut dialling, address).await;
+    let mut held = Vec::new();
+    for number in 0..QUIC_STREAMS_MAX {
+        let opened = tokio::time::timeout(PATIENCE, open(&mut muxer)).await;
+        let mut stream = opened.unwrap_or_else(|_| panic!("stream {number} finds a place"));
+        assert!(is_echoed(&mut stream, number.to_be_bytes(), PATIENCE).await);
+        held.push(stream);
+    }
+    assert!(futures::poll!(std::pin::pin!(open(&mut muxer))).is_pending());
+    // QUIC tells of new places when an eighth of them has become free.
+    for mut stream in held.drain(..QUIC_STREAMS_MAX as usize / 4) {
+        stream.close().await.unwrap();
+    }
+    let opened = tokio::time::timeout(PATIENCE, open(&mut muxer)).await;
+    assert!(is_echoed(&mut opened.unwrap(), *b"next", PATIENCE).await);
 }
 
 /// A home router: what comes in is sent on from an outside port, which changes when it is told to.
