@@ -74,7 +74,7 @@ pub(crate) enum Command {
     Learn(Vec<Certificate>),
     Decide(Vec<Evidence>, oneshot::Sender<Result<(), MembershipError>>),
     Addresses(oneshot::Sender<Vec<SocketAddr>>),
-    Doors(oneshot::Sender<Vec<SocketAddr>>),
+    Doors(oneshot::Sender<Vec<(NodeId, SocketAddr)>>),
     Bulk(NodeId, bulk::Waiter),
     Stop(oneshot::Sender<()>),
     /// A fault that tests bring about.

@@ -442,12 +442,12 @@ impl Mesh {
 
     /// Where linked members can be reached by whoever does not know them yet, one address each, the best first: where this node has
     /// dialled them, or where they listen and are seen.
-    pub async fn doors(&self) -> Vec<SocketAddr> {
+    pub async fn doors(&self) -> Vec<(NodeId, SocketAddr)> {
         self.addresses(Command::Doors).await
     }
 
     /// Asks for addresses; a stopped mesh has none.
-    async fn addresses(&self, question: fn(oneshot::Sender<Vec<SocketAddr>>) -> Command) -> Vec<SocketAddr> {
+    async fn addresses<A>(&self, question: fn(oneshot::Sender<Vec<A>>) -> Command) -> Vec<A> {
         let (reply, answer) = oneshot::channel();
         let _ = self.commands.send(question(reply)).await;
         answer.await.unwrap_or_default()

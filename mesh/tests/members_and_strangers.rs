@@ -217,7 +217,7 @@ async fn an_invite_opens_another_door_when_the_member_that_it_names_is_away() {
     let first = founder();
     let (key, second, _inputs) = second(&first).await;
     let doors = || async {
-        while second.doors().await != [first.address] {
+        while second.doors().await != [(first.key.id(), first.address)] {
             tokio::task::yield_now().await;
         }
     };

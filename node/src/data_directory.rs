@@ -309,6 +309,12 @@ impl DataDirectory {
         self.0.join("breakers")
     }
 
+    /// Where other members were met.
+    #[must_use]
+    pub fn neighbours_path(&self) -> PathBuf {
+        self.0.join("neighbours")
+    }
+
     /// Where blobs lie: files that nodes fetch from each other by their content.
     #[must_use]
     pub fn blobs_path(&self) -> PathBuf {
@@ -415,9 +421,15 @@ impl DataDirectory {
         let evidence: Vec<_> = roster.evidence().map(|(_, evidence)| evidence).collect();
         let bytes = postcard::to_extend(&evidence, vec![MEMBERSHIP_VERSION]);
         let bytes = bytes.map_err(|error| io_error(&path)(io::Error::other(error)))?;
-        let partial = path.with_extension("new");
-        write_synced(&partial, &bytes)?;
-        fs::rename(&partial, &path).map_err(io_error(&path))
+        replace(&path, &bytes)
+    }
+
+    /// Writes where other members were met, replacing the file in one step.
+    ///
+    /// # Errors
+    /// When the disk refuses; the old file stays then.
+    pub(crate) fn save_neighbours(&self, text: &str) -> Result<(), DataDirectoryError> {
+        replace(&self.neighbours_path(), text.as_bytes())
     }
 }
 
@@ -433,7 +445,7 @@ fn read_membership(bytes: &[u8]) -> Result<Vec<Evidence>, String> {
     }
 }
 
-fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, DataDirectoryError> {
+pub(crate) fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, DataDirectoryError> {
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(io_error(path))?;
     file.take(limit as u64 + 1)
@@ -443,6 +455,12 @@ fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, DataDirectoryError
         return Err(io_error(path)(io::ErrorKind::FileTooLarge.into()));
     }
     Ok(bytes)
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), DataDirectoryError> {
+    let partial = path.with_extension("new");
+    write_synced(&partial, bytes)?;
+    fs::rename(&partial, path).map_err(io_error(path))
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), DataDirectoryError> {

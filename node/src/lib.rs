@@ -34,6 +34,7 @@ mod links;
 pub mod logging;
 mod maintenance;
 pub mod models;
+mod neighbours;
 pub mod node;
 mod origins;
 pub mod ports;

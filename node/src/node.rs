@@ -35,7 +35,7 @@ use crate::{
     files::BlobFiles,
     maintenance,
     models::{Catalogue, fetching::Fetching, serving},
-    origins, repairs, scrub, seed, standing,
+    neighbours, origins, repairs, scrub, seed, standing,
     surroundings::MeshSurroundings,
     tasks::{TaskStatus, Tasks},
     wiring,
@@ -108,10 +108,12 @@ impl Node {
         // The page's port is taken first: it is the one a person notices.
         let roles = roster.get(&key.id()).map(|member| member.roles);
         let page = Page::open(&config.gateway, standing::serves_nobody(roles).is_none()).await?;
-        let (mesh, mut inputs) = Mesh::start(&mesh_settings(&config), &key, roster)?;
+        let met = neighbours::read(&directory, &roster, &key.id());
+        let (mesh, mut inputs) = Mesh::start(&mesh_settings(&config, &met), &key, roster)?;
         tracing::info!(listen = %config.mesh.listen, "start: mesh");
         let (store, outputs, repaired) = open_store(&directory, &key, &mesh).await?;
         let tasks = Tasks::default();
+        neighbours::start(&tasks, &mesh, &directory, met);
         let mut streams = |protocol| streams_of(&mut inputs.streams, protocol);
         let (saved, saved_roster) = watch::channel(ContentId([0; 32]));
         let placer = wiring::Placer::start(mesh.clone(), store.clone()).await?;
@@ -430,7 +432,13 @@ impl Node {
             http: parts.config.gateway.listen,
             page: parts.config.gateway.page(),
             mesh_addresses: parts.mesh.listen_addresses().await,
-            doors: parts.mesh.doors().await,
+            doors: parts
+                .mesh
+                .doors()
+                .await
+                .into_iter()
+                .map(|(_, address)| address)
+                .collect(),
             engine: engine.to_owned(),
             engine_detail,
             answers_generated: parts.engines.load().finished,

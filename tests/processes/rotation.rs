@@ -89,6 +89,43 @@ fn a_rotated_node_is_the_same_member_everywhere_and_its_old_key_is_refused() {
     assert_eq!(id_of(&status, "second"), new);
 }
 
+/// Where it met others is the only way: it joined through a node that is away, and nobody else knows its new key.
+#[test]
+fn a_rotated_node_finds_the_mesh_when_the_node_through_which_it_joined_is_away() {
+    let mut first = NodeProcess::init("first", "none");
+    first.start();
+    let mut second = NodeProcess::join(&first.invite(&[]), "second", "none").unwrap();
+    second.start();
+    let mut third = NodeProcess::join(&first.invite(&[]), "third", "none").unwrap();
+    third.start();
+    let file = third.path().join("neighbours");
+    let (here, there) = (second.mesh.to_string(), first.mesh.to_string());
+    third.wait_for_status("where it met the others is written", |_| {
+        fs::read_to_string(&file).is_ok_and(|met| met.contains(&here) && met.contains(&there))
+    });
+    first.terminate();
+    third.terminate();
+    said(&starling(&third.path(), ["rotate", "--yes"]));
+    // The control: without the file it stays alone.
+    let met = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    third.start();
+    assert!(third.log().contains("no other member can be reached yet"));
+    assert_ne!(state(&third.status().unwrap(), "second"), "connected");
+    third.terminate();
+    fs::write(&file, met).unwrap();
+    third.start();
+    let status = third.wait_for_status("it is linked", |status| state(status, "second") == "connected");
+    second.wait_for_status("with its new key", |other| {
+        let new = status["node_id"].as_str().unwrap();
+        other["members"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|member| member["node_id"] == new && member["state"] == "connected")
+    });
+}
+
 #[test]
 fn the_root_is_handed_over_to_a_key_that_a_passphrase_closes() {
     let mut first = NodeProcess::init("first", "none");

@@ -188,7 +188,7 @@ impl Known {
     pub async fn of(mesh: &mesh::Mesh) -> Self {
         Self {
             own: mesh.listen_addresses().await,
-            others: mesh.doors().await,
+            others: mesh.doors().await.into_iter().map(|(_, address)| address).collect(),
         }
     }
 }

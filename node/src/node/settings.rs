@@ -9,16 +9,16 @@ use super::StartError;
 use crate::{
     config::{self, Config},
     data_directory::DataDirectory,
+    neighbours::Neighbours,
 };
 
-pub(super) fn mesh_settings(config: &Config) -> MeshSettings {
+/// Whom it knows from its configuration, and whom it has met.
+pub(super) fn mesh_settings(config: &Config, met: &Neighbours) -> MeshSettings {
+    let configured = config.mesh.bootstrap.iter().map(|member| (member.node, member.address));
     MeshSettings {
         listen: config.mesh.listen,
-        bootstrap: config
-            .mesh
-            .bootstrap
-            .iter()
-            .map(|member| (member.node, member.address))
+        bootstrap: configured
+            .chain(met.iter().map(|(node, address)| (*node, *address)))
             .collect(),
         public_addresses: config.mesh.public_addresses.clone(),
         local_discovery: config.mesh.calls_out(),

@@ -9,6 +9,7 @@ use crate::{LinkPath, actor::Actor, reach::is_public, transport};
 /// A way in at a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Door {
+    node: NodeId,
     address: SocketAddr,
     /// Whether this node came in there itself.
     proven: bool,
@@ -16,7 +17,7 @@ struct Door {
 
 impl Actor {
     /// An address of each linked member that can be dialled, the best first.
-    pub(in crate::actor) fn doors(&self) -> Vec<SocketAddr> {
+    pub(in crate::actor) fn doors(&self) -> Vec<(NodeId, SocketAddr)> {
         in_order(self.controls.keys().filter_map(|node| self.door(node)).collect())
     }
 
@@ -25,6 +26,7 @@ impl Actor {
         let remote = transport::bare_address(&link.remote)?;
         if link.dialled_by_us && link.path != LinkPath::Punched {
             return Some(Door {
+                node: *node,
                 address: remote,
                 proven: true,
             });
@@ -33,18 +35,22 @@ impl Actor {
         // Seen at an address where it listens, there is no router between; one that needs relays has named its router's address.
         let listens = |address: &&SocketAddr| hint.relays.is_empty() && address.ip() == remote.ip();
         let address = *hint.addresses.iter().find(listens)?;
-        Some(Door { address, proven: false })
+        Some(Door {
+            node: *node,
+            address,
+            proven: false,
+        })
     }
 }
 
 /// Those that can be reached from anywhere come first, then those of local networks, those of this machine last; of equal ones those that
 /// were tried.
-fn in_order(mut doors: Vec<Door>) -> Vec<SocketAddr> {
+fn in_order(mut doors: Vec<Door>) -> Vec<(NodeId, SocketAddr)> {
     doors.sort_by_key(|door| {
         let ip = door.address.ip();
         (!is_public(ip), ip.is_loopback(), !door.proven, door.address)
     });
-    doors.into_iter().map(|door| door.address).collect()
+    doors.into_iter().map(|door| (door.node, door.address)).collect()
 }
 
 #[cfg(test)]
@@ -60,11 +66,16 @@ mod tests {
             ("203.0.113.8:4001", true),
             ("192.168.1.1:4001", false),
         ];
+        let node = keys::NodeKey::from_seed(&[1; 32]).id();
         let doors = doors.map(|(address, proven)| Door {
+            node,
             address: address.parse().unwrap(),
             proven,
         });
-        let texts: Vec<String> = in_order(doors.into()).iter().map(SocketAddr::to_string).collect();
+        let texts: Vec<String> = in_order(doors.into())
+            .iter()
+            .map(|(_, address)| address.to_string())
+            .collect();
         assert_eq!(
             texts,
             [
