@@ -77,6 +77,9 @@ pub enum DataDirectoryError {
     },
 }
 
+/// Bytes that a new node's directory needs at most: the members of a large mesh, a configuration, and keys.
+const NEW_NODE_BYTES: usize = 1024 * 1024;
+
 /// What can be done about a file without which a node is none.
 const RECOVERY: &str =
     "Put back a copy of the file; or, into another directory, restore the node from a backup or join the mesh again";
@@ -165,17 +168,8 @@ impl DataDirectory {
         fill: impl FnOnce(&Self) -> Result<(), E>,
     ) -> Result<Self, E> {
         Self::check_free(path)?;
-        let parent = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        fs::create_dir_all(parent).map_err(io_error(parent))?;
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".new-{}", std::process::id()));
-        let partial = Self(parent.join(name));
-        let made = fs::DirBuilder::new().mode(0o700).create(&partial.0);
-        let made = made.map_err(|error| E::from(io_error(&partial.0)(error)));
-        let made = made.and_then(|()| fill(&partial)).and_then(|()| {
+        let (partial, parent) = Self::beside(path)?;
+        let made = fill(&partial).and_then(|()| {
             fs::rename(&partial.0, path)
                 .and_then(|()| fs::File::open(parent)?.sync_all())
                 .map_err(|error| E::from(io_error(path)(error)))
@@ -186,6 +180,33 @@ impl DataDirectory {
             return Err(error);
         }
         Ok(Self(path.to_owned()))
+    }
+
+    /// Makes sure that a node's directory can be made there, by writing as much as a new one holds and taking it away again.
+    ///
+    /// # Errors
+    /// Why it cannot be made.
+    pub fn check_room(path: &Path) -> Result<(), DataDirectoryError> {
+        Self::check_free(path)?;
+        let (partial, _) = Self::beside(path)?;
+        let written = write_synced(&partial.0.join("room"), &vec![0; NEW_NODE_BYTES]);
+        let removed = fs::remove_dir_all(&partial.0).map_err(io_error(&partial.0));
+        written.and(removed)
+    }
+
+    /// An empty directory beside `path`, and the one in which both are.
+    fn beside(path: &Path) -> Result<(Self, &Path), DataDirectoryError> {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(io_error(parent))?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".new-{}", std::process::id()));
+        let partial = Self(parent.join(name));
+        let made = fs::DirBuilder::new().mode(0o700).create(&partial.0);
+        made.map_err(io_error(&partial.0))?;
+        Ok((partial, parent))
     }
 
     fn fill(&self, new: &NewNode<'_>) -> Result<(), DataDirectoryError> {

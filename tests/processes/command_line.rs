@@ -203,6 +203,34 @@ fn a_node_with_a_file_that_is_cut_or_gone_says_which_and_what_can_be_done() {
 }
 
 #[test]
+fn a_join_that_finds_no_room_or_no_place_uses_up_no_invite() {
+    let mut node = NodeProcess::init("B", "none");
+    node.start();
+    let invite = node.invite(&[]);
+    let taken = free_address();
+    let _taken = TcpListener::bind(taken).unwrap();
+    let join = |directory: &str| {
+        let mesh = taken.to_string();
+        let arguments = ["join", &invite, "--model", "none", "--mesh-listen", &mesh];
+        starling(std::path::Path::new(directory), arguments)
+    };
+    // Nothing can be made there, by anybody.
+    assert!(said(&join("/proc/starling")).contains("/proc/starling"));
+    let directory = tempfile::tempdir().unwrap();
+    let joined = join(&directory.path().join("node").display().to_string());
+    assert!(joined.status.success(), "{}", error_text(&joined));
+    // A port that is taken may be free when the node starts: it is said, and no more.
+    assert!(
+        error_text(&joined).contains("in use by another program"),
+        "{}",
+        error_text(&joined)
+    );
+    // The control: now it is used up.
+    let again = join(&directory.path().join("again").display().to_string());
+    assert!(!again.status.success());
+}
+
+#[test]
 fn a_second_process_on_one_directory_is_refused() {
     let mut node = NodeProcess::init("B", "none");
     node.start();

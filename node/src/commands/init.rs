@@ -144,6 +144,13 @@ pub(super) fn check_addresses(new: &NewNode) -> Result<(), CommandError> {
             .into());
         }
     }
+    let taken = |(option, address, udp): (_, Option<_>, bool)| Some((option, ports::why_not(address?, udp)?));
+    for (option, why) in [("--http", new.http, false), ("--mesh-listen", new.mesh_listen, true)]
+        .into_iter()
+        .filter_map(taken)
+    {
+        eprintln!("Warning: {option}: {why}; the node starts when it is free, or with another one in starling.toml.");
+    }
     if let Some(http) = new.http.filter(|http| !http.ip().is_loopback()) {
         eprintln!(
             "Warning: the page at {http} would be served without encryption: whoever is on the way reads passwords and chats. Name a \

@@ -152,6 +152,13 @@ pub fn run(path: &Path, terms: &Terms) -> Result<(), CommandError> {
     if let Some(warning) = warning(terms.roles) {
         eprintln!("{warning}");
     }
+    if config.mesh.listen.ip().is_loopback() && config.mesh.public_addresses.is_empty() {
+        eprintln!(
+            "This node listens for others on {} alone, so only a node on this machine can use it: see listen under [mesh] in {}.",
+            config.mesh.listen,
+            directory.config_path().display()
+        );
+    }
     if known.own.is_empty() {
         eprintln!("This node is not running: start it before the new one joins.");
     }

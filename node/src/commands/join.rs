@@ -29,6 +29,8 @@ pub fn run(path: &Path, invite: &str, new: &NewNode) -> Result<(), CommandError>
     check_model(&new.model)?;
     check_addresses(new)?;
     let invite = Invite::parse(&given(invite, std::io::stdin().lock())?)?;
+    // Whoever finds no room here has used up no invite, and is no member that never comes.
+    DataDirectory::check_room(path)?;
     let key = NodeKey::generate();
     let name = new.name.clone().unwrap_or_else(machine_name);
     let Joined {
