@@ -270,7 +270,7 @@ async fn an_answer_is_said_again_and_further_and_a_question_otherwise() {
     let of_answer = format!("/sessions/{session}/messages/{}", answer["id"].as_str().unwrap());
     let wish = json!({"outbox_id": "again-001"});
 
-    let (status, wished) = call(&client, Method::POST, &format!("{of_answer}/answers"), wish).await;
+    let (status, wished) = call(&client, Method::POST, &format!("{of_answer}/answers"), wish.clone()).await;
     assert_eq!((status, &wished["question_id"]), (202, &question["id"]));
     let finished = socket.wait_for("answer_finished").await;
     assert_eq!(finished["message"]["id"], wished["answer_id"]);
@@ -278,6 +278,9 @@ async fn an_answer_is_said_again_and_further_and_a_question_otherwise() {
     assert_eq!(shown.len(), 2, "{shown:?}");
     assert_eq!(shown[1]["id"], wished["answer_id"]);
     assert_eq!(shown[1]["alternatives"]["count"], 2);
+    // Asked for once more under the same name, it is the one that is there: none is begun, or it would be finished before the next.
+    let again = call(&client, Method::POST, &format!("{of_answer}/answers"), wish).await;
+    assert_eq!(again, (202, wished));
     // Back to the first one.
     let change = json!({"current_id": shown[1]["alternatives"]["previous_id"]});
     assert_eq!(
