@@ -92,6 +92,16 @@ pub const SIGN_IN_BURST: f64 = 10.0;
 pub const SIGN_IN_PER_SECOND: f64 = 0.5;
 /// Addresses remembered for rate limits; the emptiest bucket is forgotten first.
 pub const RATE_ADDRESSES_MAX: usize = 10_000;
+/// What somebody took counts as of late for so many times as long as an empty bucket takes to fill. Who took more than half of a bucket
+/// of late is told to other gateways: so whoever takes a fifth of a limit in the long run, or half of a bucket at once.
+pub const HEAVY_FILLS: f64 = 2.5;
+/// Gateways tell each other this often what heavy users spent; what these get too much grows with it.
+pub const SPENDING_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Heavy users that one gateway tells of, the heaviest first: more of them at a time are an attack from many addresses, which no limit
+/// of one address holds.
+pub const SPENDING_TOLD_MAX: usize = 64;
+/// Bytes of what one gateway tells: the most heavy users, at 32 bytes each, and room for a later release.
+pub const SPENDING_BYTES_MAX: usize = 4096;
 /// Messages of one socket in a burst.
 pub const MESSAGE_BURST: f64 = 10.0;
 /// Messages of one socket per second in the long run.
@@ -154,6 +164,14 @@ pub const COMPLAINTS_UNDECIDED_MAX: usize = 20;
 pub const COMPLAINT_BURST: f64 = 5.0;
 /// Complaints of one person each second in the long run: one a minute.
 pub const COMPLAINTS_PER_SECOND: f64 = 1.0 / 60.0;
+/// What a decided complaint copied is erased after so many days, unless an administrator sets another number: time to object.
+pub const COMPLAINT_DAYS: u64 = 30;
+/// It is looked this often for what has been kept long enough, besides at each change: settings may have become other ones.
+pub const FORGETTING_LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
+/// It looks so long after a change, or after it has come up: what a node was not told while it was away comes together, settings too.
+pub const FORGETTING_SETTLES: Duration = Duration::from_secs(10);
+/// So much later than one gateway the next one erases what that one should have: replication takes seconds.
+pub const FORGETTING_TURN_MILLISECONDS: u64 = 60 * 1000;
 /// Requests of one address each second in the long run, unless an administrator sets another number: a household with a few phones.
 pub const REQUESTS_PER_SECOND_ADDRESS: u64 = 100;
 /// Requests of one person each second in the long run, unless set: five devices that scroll.

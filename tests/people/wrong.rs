@@ -1,15 +1,18 @@
 //! What nobody should ask: too much, nonsense, the same again, the second step before the first, and what is somebody else's. Each gets
 //! its own code, and nothing comes of it.
 
-use crdt::records::account::Role;
+use crdt::records::{
+    account::Role,
+    session::{Ending, Message, Session, SessionEdit},
+};
 use keys::{Timestamp, totp};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::client::Client;
+use tests::{client::Client, process::PATIENCE};
 
 use crate::{
     complaints::{answer, character},
-    gate::{Caller, Gate, PASSWORD, first},
+    gate::{Caller, Gate, PASSWORD, first, until},
 };
 
 /// Somebody with a role, and an answer in a chat: paths of the chat and of the answer.
@@ -83,7 +86,7 @@ async fn nonsense_and_excess_get_their_codes() {
     socket
         .send(json!({"type": "typing", "session_id": "x".repeat(16 * 1024), "is_typing": true}))
         .await;
-    assert_eq!(socket.next_within(tests::process::PATIENCE).await, None);
+    assert_eq!(socket.next_within(PATIENCE).await, None);
     other.send(json!({"type": "typing"})).await;
     assert_eq!(other.wait_for("error").await["code"], "body_invalid");
     gate.stop().await;
@@ -107,7 +110,7 @@ async fn repetition_and_wrong_order_change_nothing() {
         .expect(201);
     assert_eq!(mended, again);
     let document = keys::ContentId::parse(chat.rsplit('/').next().unwrap()).unwrap();
-    let stored: crdt::records::session::Session = gate.node.store().read(document).await.unwrap();
+    let stored: Session = gate.node.store().read(document).await.unwrap();
     let versions = stored.messages.iter().map(|message| message.versions.len()).max();
     assert_eq!(versions, Some(2), "the first text and one change");
     let question = rita.get(&chat).await.expect(200)["messages"][0]["id"].clone();
@@ -124,6 +127,30 @@ async fn repetition_and_wrong_order_change_nothing() {
         let path = format!("{}/{wish}", message(question));
         rita.post(&path, body).await.refused(409, "no_answer");
     }
+    // Another answer that is there is not asked for once more.
+    let question = crdt::records::EntryId::parse(question).unwrap();
+    let path = format!("{}/answers", message(&answer));
+    let wish = json!({"outbox_id": "wish-003"});
+    let wished = rita.post(&path, wish.clone()).await.expect(202);
+    let another = Message {
+        id: crdt::records::EntryId::parse(wished["answer_id"].as_str().unwrap()).unwrap(),
+        ..Message::answer(question, "Или прыгай.", Timestamp::now(), "mock", Ending::Complete)
+    };
+    let store = gate.node.store();
+    store.edit(document, SessionEdit::PutMessage(another)).await.unwrap();
+    until("the gateway knows it", PATIENCE, || async {
+        rita.get(&chat).await.json()["messages"][1]["alternatives"]["count"] == 2
+    })
+    .await;
+    assert_eq!(rita.post(&path, wish).await.expect(202), wished);
+    let other = rita.post(&path, json!({"outbox_id": "wish-004"})).await.expect(202);
+    assert_ne!(other, wished, "the control: another wish is another answer");
+    let stored: Session = store.read(document).await.unwrap();
+    let answers = stored
+        .messages
+        .iter()
+        .filter(|message| message.parent == Some(question));
+    assert_eq!(answers.count(), 2, "the first answer and one more");
     // A second factor is shown and removed only after it was set, and set once.
     let factor = |part: &str| format!("/api/v1/account/second-factor{part}");
     let no_factor = rita.post(&factor("/show"), json!({"code": "123456"})).await;

@@ -39,7 +39,7 @@ pub use self::{
     edits::SessionEdit,
     message::{
         ANSWER_CHARACTERS_MAX, Ending, MODEL_CHARACTERS_MAX, Message, MessageId, PERSON_CHARACTERS_MAX, Place, Speaker,
-        Version, another_answer_id, answer_id,
+        Version, another_answer_id, answer_id, is_another_answer_id,
     },
     opening::Opening,
     tree::Tree,

@@ -228,6 +228,12 @@ pub fn another_answer_id(question: MessageId, outbox: &str, at: Timestamp) -> Me
     )
 }
 
+/// Whether this is the id of the further answer to a question that was asked for under a client's outbox id, whenever that was.
+#[must_use]
+pub fn is_another_answer_id(id: MessageId, question: MessageId, outbox: &str) -> bool {
+    id.hash_half() == another_answer_id(question, outbox, Timestamp(0)).hash_half()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,6 +266,9 @@ mod tests {
         assert_eq!(answer_id(first.id), answer_id(first.id));
         let another = another_answer_id(first.id, "again-1", Timestamp(0));
         assert!(another > answer_id(first.id) && another != another_answer_id(first.id, "again-2", Timestamp(0)));
+        let later = another_answer_id(first.id, "again-1", Timestamp(900));
+        assert!(another != later && is_another_answer_id(later, first.id, "again-1"));
+        assert!(!is_another_answer_id(later, first.id, "again-2") && !is_another_answer_id(later, later, "again-1"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::IntoResponse};
-use crdt::records::session::another_answer_id;
+use crdt::records::session::{MessageId, another_answer_id, is_another_answer_id};
 use inference::desk::{Order, Wish};
 
 use super::{WishAnswer, WishRequest, accepted, answer_of};
@@ -33,13 +33,20 @@ pub(crate) async fn post(
     check_outbox(&request.outbox_id)?;
     let chat = app.chats.own(&app, &person, &id).await?;
     let (shown, question) = answer_of(&chat, message_id(&message)?)?;
+    let is_asked_for = |id: &MessageId| is_another_answer_id(*id, question, &request.outbox_id);
+    let mut said = chat.session.messages.iter().map(|message| message.id);
+    if let Some(answer) = said.find(is_asked_for) {
+        return Ok(accepted(question, answer));
+    }
     let running = app.desk.live(chat.document);
     let mut running = running.iter().filter(|live| !live.is_over());
     let answer = match running.rfind(|live| live.lease().question == question) {
         // One at a time: whoever presses twice sees the one that is coming.
         Some(live) => live.lease().answer,
         None => {
-            let answer = another_answer_id(question, &request.outbox_id, now_in(&chat));
+            // One that is wished for already, but of which nobody has begun to say anything, keeps its id.
+            let wished = chat.session.current.filter(is_asked_for);
+            let answer = wished.unwrap_or_else(|| another_answer_id(question, &request.outbox_id, now_in(&chat)));
             let order = Order {
                 session: chat.document,
                 question,
