@@ -219,6 +219,8 @@ pub const MODEL_HEADER_BYTES_MAX: u64 = 128 * 1024 * 1024;
 pub const MODEL_KEYS_MAX: u64 = 4096;
 /// Tensors of a model file.
 pub const MODEL_TENSORS_MAX: u64 = 65_536;
+/// Lines of which an engine remembers how surprising they were: as many as its conversations, in and out of the context, a few times.
+pub const SURPRISES_KNOWN_MAX: usize = 1024;
 /// How long measuring a model's speed on this machine may take, about.
 pub const CALIBRATION_TIME: Duration = Duration::from_secs(1);
 /// Speed that has fallen under this part of what was measured is measured again.

@@ -80,11 +80,13 @@ async fn say(engine: &Engine, generation: Generation) -> (String, Vec<i32>, Fini
 async fn a_line_above_the_threshold_is_answered_honestly_in_its_language_and_one_below_by_the_model() {
     let directory = tempfile::tempdir().unwrap();
     let strict = engine(directory.path(), 0.001).await;
-    // The second time, its tokens are computed already.
-    for _ in 0..2 {
+    for is_again in [false, true] {
         let (text, tokens, finished) = say(&strict, asked(RUSSIAN, &[])).await;
         assert!(text.starts_with(HONEST_RUSSIAN), "{text}");
         assert_eq!(finished.generated_tokens as usize, tokens.len());
+        // The second time, its tokens are computed already, and its surprise is known.
+        let computed = if is_again { finished.prompt_tokens - 1 } else { 0 };
+        assert_eq!(finished.reused_tokens, computed);
     }
     let (text, ..) = say(&strict, asked(ENGLISH, &[])).await;
     assert!(text.starts_with(HONEST_ENGLISH), "{text}");

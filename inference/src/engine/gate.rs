@@ -3,6 +3,11 @@
 //!
 //! The built-in model has learnt that answer, too, for what it was shown to be outside; the gate is for what nobody thought of.
 
+use std::collections::VecDeque;
+
+use super::cache::TokenId;
+use crate::limits::SURPRISES_KNOWN_MAX;
+
 /// Keys of the model's file.
 const THRESHOLD: &str = "starling.gate.nats";
 const ANSWER_RUSSIAN: &str = "starling.gate.answer.ru";
@@ -81,6 +86,39 @@ impl Surprise {
     }
 }
 
+/// How surprising the last lines were, each after what was said before it: a line that is asked again need not be computed again for that.
+#[derive(Clone, Debug, Default)]
+pub struct Surprises(VecDeque<([u8; 32], Surprise)>);
+
+impl Surprises {
+    /// The surprise at a line, where it was counted lately: the end of these tokens, from `start` on.
+    #[must_use]
+    pub fn find(&self, tokens: &[TokenId], start: usize) -> Option<Surprise> {
+        let line = hash(tokens, start);
+        let found = self.0.iter().find(|(known, _)| *known == line);
+        found.map(|(_, surprise)| *surprise)
+    }
+
+    /// Keeps the surprise at a line, instead of the oldest where there are many.
+    pub fn keep(&mut self, tokens: &[TokenId], start: usize, surprise: Surprise) {
+        let line = hash(tokens, start);
+        self.0.retain(|(known, _)| *known != line);
+        if self.0.len() >= SURPRISES_KNOWN_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((line, surprise));
+    }
+}
+
+fn hash(tokens: &[TokenId], start: usize) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&start.to_le_bytes());
+    for token in tokens {
+        hasher.update(&token.to_le_bytes());
+    }
+    *hasher.finalize().as_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +158,25 @@ mod tests {
         surprise.count(&[f32::NAN, 1.0], 0);
         surprise.count(&[], 0);
         assert_eq!(surprise, Surprise::default());
+    }
+
+    #[test]
+    fn a_surprise_is_known_again_for_the_same_line_after_the_same_words_only() {
+        let (mut known, mut surprise) = (Surprises::default(), Surprise::default());
+        surprise.count(&[0.0, 1.0], 0);
+        known.keep(&[1, 2, 3], 1, surprise);
+        assert_eq!(known.find(&[1, 2, 3], 1), Some(surprise));
+        assert_eq!(known.find(&[1, 2, 3], 2), None, "another line");
+        assert_eq!(known.find(&[4, 2, 3], 1), None, "after other words");
+        let mut last = Surprise::default();
+        last.count(&[0.0, 1.0], 1);
+        known.keep(&[1, 2, 3], 1, last);
+        assert_eq!(known.find(&[1, 2, 3], 1), Some(last), "what was counted last");
+        for token in 0..SURPRISES_KNOWN_MAX {
+            known.keep(&[i32::try_from(token).unwrap()], 0, surprise);
+        }
+        assert_eq!(known.find(&[1, 2, 3], 1), None, "the oldest goes");
+        assert_eq!(known.0.len(), SURPRISES_KNOWN_MAX);
     }
 
     #[test]

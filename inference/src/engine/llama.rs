@@ -248,8 +248,15 @@ impl Llama {
             decode,
             threads,
             is_unified,
+            backends = loaded.backends.names(),
             "model ready"
         );
+        for library in &loaded.backends.without_driver {
+            tracing::warn!(
+                library,
+                "no graphics card computes with this library: there is no driver for it here, or no card"
+            );
+        }
         self.keep(&loaded.profile);
         self.running.set_status(EngineStatus::Ready(Arc::new(info)));
         Ok(())

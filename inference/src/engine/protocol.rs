@@ -14,10 +14,11 @@ use super::{
     calibration::Profile,
     sampling::Sampling,
     state::{Look, Part, StateError},
+    worker::backends::Backends,
 };
 
 /// First byte of every frame. Both ends are the same program, unless it was replaced while the node ran.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// To the child.
 #[derive(Debug, Serialize, Deserialize)]
@@ -177,6 +178,8 @@ pub(crate) struct Loaded {
     pub(crate) profile: Profile,
     /// Hash of how its states are laid out; nothing where they cannot be handed off.
     pub(crate) state_layout: Option<[u8; 32]>,
+    /// What computes, where that is not inside the program.
+    pub(crate) backends: Backends,
 }
 
 /// A frame that is no message.

@@ -1,6 +1,7 @@
 //! The engine process: one thread owns model, context and batch; another reads commands; a third says that the process is alive and
 //! ends it when a step hangs. It ends when its input ends, so that no engine outlives its node.
 
+pub(crate) mod backends;
 mod batch;
 mod job;
 mod kept;
@@ -27,6 +28,7 @@ use llama_cpp_2::{
 };
 
 use self::{
+    backends::Backends,
     batch::{Batcher, Ended},
     measure::measure,
     watch::Watch,
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
 /// What every part of the process needs to know of the model.
 pub(super) struct Loading<'model> {
     pub(super) backend: &'model LlamaBackend,
+    pub(super) backends: Backends,
     pub(super) model: &'model LlamaModel,
     pub(super) load: Load,
     /// Context of each sequence in tokens.
@@ -85,10 +88,10 @@ fn run() -> io::Result<()> {
     drop(input);
     let watch = Watch::start()?;
     let refuse = |reason: String| write(&FromWorker::LoadFailed { reason });
-    let Ok(mut backend) = LlamaBackend::init() else {
-        return refuse("llama.cpp could not be initialised".into());
+    let (backends, backend) = match initialise() {
+        Ok(both) => both,
+        Err(reason) => return refuse(reason),
     };
-    backend.void_logs();
     let has_gpu = backend.supports_gpu_offload();
     // mmap keeps a second copy of weights that the CPU backend repacks (7.9 instead of 4.9 GB for an 8B model, measured).
     let parameters = LlamaModelParams::default()
@@ -100,6 +103,7 @@ fn run() -> io::Result<()> {
     };
     let mut loading = Loading {
         backend: &backend,
+        backends,
         model: &model,
         per_slot: load.context_tokens.min(model.n_ctx_train().max(64)),
         has_gpu,
@@ -140,6 +144,14 @@ fn run() -> io::Result<()> {
             Ended::Slower => {}
         }
     }
+}
+
+/// llama.cpp, and what of it computes here.
+fn initialise() -> Result<(Backends, LlamaBackend), String> {
+    let backends = backends::load()?;
+    let mut backend = LlamaBackend::init().map_err(|error| format!("llama.cpp could not be initialised: {error}"))?;
+    backend.void_logs();
+    Ok((backends, backend))
 }
 
 /// What the engine thread is given to do.
@@ -290,6 +302,7 @@ fn describe(loading: &Loading<'_>, profile: Profile, state_layout: Option<[u8; 3
         end_token: text(vocabulary.eos()),
         profile,
         state_layout,
+        backends: loading.backends.clone(),
     }
 }
 

@@ -31,6 +31,7 @@ use crate::{
         Embedding, FinishReason, Finished, GenerationError,
         cache::{Cache, NoPlace, Room, TokenId},
         calibration::Profile,
+        gate::Surprises,
         output::{End, Said},
         protocol::{FromWorker, Order, ToWorker},
         schedule::{Scheduler, Share, Speeds},
@@ -65,6 +66,7 @@ pub(super) struct Batcher<'model, 'loading> {
     room: Room,
     cache: Cache,
     kept: Kept,
+    surprises: Surprises,
     scheduler: Scheduler,
     jobs: BTreeMap<u64, Job>,
     embeddings: VecDeque<(u64, String)>,
@@ -96,6 +98,7 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
             room,
             cache: Cache::new(room),
             kept: Kept::default(),
+            surprises: Surprises::default(),
             scheduler: Scheduler::new(slots, loading.step_target, speeds),
             jobs: BTreeMap::new(),
             embeddings: VecDeque::new(),
@@ -288,9 +291,8 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
             let is_sound = self
                 .kept
                 .carry_out(&mut self.context, &mut self.cache, self.room, place.moves);
-            // A line that is asked again is computed again: how surprising it is decides about its answer.
-            let is_line_known = job.watched.as_ref().is_some_and(|line| place.reused > line.start);
-            let is_sound = is_sound && !is_line_known;
+            // How surprising a line is decides about its answer: where that is not remembered, it is computed again.
+            let is_sound = is_sound && job.knows_surprise(place.reused, &self.surprises);
             job.tail = Some(place.tail);
             job.fed = place.reused;
             job.computes_card = place.computes_card;
@@ -389,7 +391,11 @@ impl<'model, 'loading> Batcher<'model, 'loading> {
         let Some((gate, job)) = self.loading.gate.as_ref().zip(self.jobs.get_mut(&id)) else {
             return Ok(false);
         };
-        if job.has_chosen() || !gate.is_outside(job.surprise) {
+        if job.has_chosen() {
+            return Ok(false);
+        }
+        job.remember_surprise(&mut self.surprises);
+        if !gate.is_outside(job.surprise) {
             return Ok(false);
         }
         let vocabulary = self.loading.model.vocab();

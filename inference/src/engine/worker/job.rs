@@ -13,7 +13,7 @@ use crate::{
     engine::{
         FinishReason, Finished, GenerationError, TokenProbability,
         cache::{Conversation, TokenId},
-        gate::Surprise,
+        gate::{Surprise, Surprises},
         grammar::{self, GrammarError},
         output::{End, Output},
         protocol::Order,
@@ -172,6 +172,26 @@ impl Job {
         self.watched
             .as_ref()
             .is_some_and(|line| line.start <= position && position + 1 < line.end)
+    }
+
+    /// Whether the surprise at the line can be told when so many tokens of the prompt are computed already: they are before it, or it is
+    /// remembered.
+    pub(super) fn knows_surprise(&mut self, reused: usize, known: &Surprises) -> bool {
+        let Some(line) = self.watched.as_ref().filter(|line| reused > line.start) else {
+            return true;
+        };
+        let surprise = known.find(&self.prompt[..line.end], line.start);
+        if let Some(surprise) = surprise {
+            (self.surprise, self.watched) = (surprise, None);
+        }
+        surprise.is_some()
+    }
+
+    /// Keeps the surprise at the line, once it is counted.
+    pub(super) fn remember_surprise(&self, known: &mut Surprises) {
+        if let Some(line) = &self.watched {
+            known.keep(&self.prompt[..line.end], line.start, self.surprise);
+        }
     }
 
     pub(super) const fn is_at_limit(&self) -> bool {
