@@ -344,6 +344,23 @@ fn an_operator_invites_and_revokes_without_the_root_key_until_the_root_takes_tha
 }
 
 #[test]
+fn a_node_is_found_by_its_id_whatever_others_are_called() {
+    let mut first = NodeProcess::init("first", "none");
+    first.start();
+    let mut second = joined(&first, "second");
+    first.wait_for_status("they are linked", |status| state(status, "second") == "connected");
+    let short = id(&second, "node_id")[..8].to_owned();
+    let namesake = joined(&first, &short);
+    said(&starling(&first.path(), ["revoke", &short, "--yes"]));
+    let status = first.wait_for_status("the one of this id is out", |status| {
+        state(status, "second") == "no member"
+    });
+    assert!(names(&status, "members").contains(&short), "{status}");
+    drop(namesake);
+    second.kill();
+}
+
+#[test]
 fn a_node_that_leaves_is_gone_everywhere_and_does_not_start_again() {
     let (mut first, mut second, mut third) = three();
     let words = said(&starling(&third.path(), ["leave", "--reason", "given away", "--yes"]));

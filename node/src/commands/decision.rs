@@ -102,10 +102,12 @@ impl Decision {
         let formers = self.roster.formers().map(|former| &former.member);
         let all: Vec<&Member> = self.roster.members().chain(formers).collect();
         let digits = said.len() >= ID_DIGITS_MIN && said.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let is_meant = |member: &&&Member| {
-            member.name == said || (digits && member.node.to_string().starts_with(&said.to_ascii_lowercase()))
-        };
-        let mut found: Vec<&Member> = all.iter().filter(is_meant).copied().collect();
+        let has_id = |member: &&&Member| digits && member.node.to_string().starts_with(&said.to_ascii_lowercase());
+        // An id before a name: whoever takes another's id for a name does not stand in for it, nor in its way.
+        let mut found: Vec<&Member> = all.iter().filter(has_id).copied().collect();
+        if found.is_empty() {
+            found = all.iter().filter(|member| member.name == said).copied().collect();
+        }
         // A name of a node that is out may have been given again.
         if found.len() > 1 && found.iter().any(|member| self.roster.get(&member.node).is_some()) {
             found.retain(|member| self.roster.get(&member.node).is_some());

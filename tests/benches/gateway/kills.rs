@@ -3,14 +3,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use keys::identity::random_bytes;
-use reqwest::Method;
-use serde_json::{Value, json};
-use tests::{
+use ::tests::{
     client::{Client, Socket},
     gateways::{Heard, NAME, PASSWORD, another_gateway, mock_answer, two_gateways, wait_for_mock},
     process::NodeProcess,
 };
+use keys::identity::random_bytes;
+use reqwest::Method;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::figure::{Figure, Report, percentile};
