@@ -7,41 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{
     client::{Client, Socket},
+    gateways::{Heard, mock_answer, two_gateways},
     process::{NodeProcess, PATIENCE},
 };
-
-/// A gateway without a model, and a node with the mock; both serve people.
-async fn two_gateways(rate: u32) -> (NodeProcess, NodeProcess, Client, Client) {
-    let mut b = NodeProcess::init("B", &format!("mock:{rate}"));
-    b.start();
-    let mut a = NodeProcess::join(&b.invite(&[]), "A", "none").unwrap();
-    a.start();
-    a.wait_for_status("A sees B's model", |status| {
-        status["members"].to_string().contains("mock")
-    });
-    let mut at_b = Client::new(b.http);
-    let welcome = json!({"token": b.welcome_token(), "name": "Рита", "password": "скворец-летит"});
-    at_b.post("/api/v1/welcome", welcome).await;
-    let at_a = at_b.at(a.http);
-    let signed_in = async {
-        while !at_a.request(Method::GET, "/api/v1/me", None).await.0.is_success() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, signed_in)
-        .await
-        .expect("the account reaches A");
-    (a, b, at_a, at_b)
-}
-
-async fn new_session(client: &mut Client) -> String {
-    let characters = client.get("/api/v1/characters").await;
-    let body = json!({"character_id": characters["characters"][0]["id"]});
-    client.post("/api/v1/sessions", body).await["id"]
-        .as_str()
-        .unwrap()
-        .to_owned()
-}
 
 async fn messages(client: &Client, session: &str) -> Vec<Value> {
     let page = client.get(&format!("/api/v1/sessions/{session}")).await;
@@ -65,63 +33,13 @@ async fn wait_for_messages(client: &Client, session: &str, wanted: usize) {
     tokio::time::timeout(PATIENCE, arrive).await.expect("the messages come");
 }
 
-/// The words that the mock says to a question with `[tokens N]`.
-fn expected(question: &str, tokens: usize) -> String {
-    let said = ["This", "is", "a", "mock;", "it", "was", "asked:"]
-        .into_iter()
-        .chain(question.split_whitespace().take(32));
-    let words: Vec<&str> = said.collect();
-    let numbered = (0..tokens).map(|number| format!("{}{number}", words[number % words.len()]));
-    numbered.collect::<Vec<_>>().join(" ")
-}
-
-/// What a page has of an answer.
-#[derive(Default)]
-struct Heard {
-    answer: String,
-    run: String,
-    text: String,
-}
-
-impl Heard {
-    fn characters(&self) -> usize {
-        self.text.chars().count()
-    }
-
-    /// Takes in a frame, as a page does: a start says from where on, and every piece must join.
-    fn take(&mut self, frame: &Value) {
-        match frame["type"].as_str() {
-            Some("answer_started") => {
-                self.answer = frame["answer_id"].as_str().unwrap().to_owned();
-                self.run = frame["run"].as_str().unwrap().to_owned();
-                let from = frame["from"].as_u64().unwrap() as usize;
-                self.text = self.text.chars().take(from).collect();
-                assert_eq!(self.characters(), from, "a start says no more than the page has");
-            }
-            Some("token") => {
-                assert_eq!(
-                    frame["at"],
-                    self.characters(),
-                    "no piece is lost and none doubled: {frame}"
-                );
-                self.text.push_str(frame["text"].as_str().unwrap());
-            }
-            _ => {}
-        }
-    }
-
-    fn open_frame(&self, session: &str) -> Value {
-        json!({
-            "type": "open", "session_id": session,
-            "cursor": {"answer_id": self.answer, "run": self.run, "at": self.characters()},
-        })
-    }
-}
-
 async fn hear_until(socket: &mut Socket, heard: &mut Heard, enough: impl Fn(&Heard, &Value) -> bool) -> Value {
     loop {
         let frame = socket.next_within(PATIENCE).await.expect("frames come");
-        heard.take(&frame);
+        assert!(
+            heard.take(&frame),
+            "no piece is lost and none doubled: {frame} after {heard:?}"
+        );
         if enough(heard, &frame) {
             return frame;
         }
@@ -133,7 +51,7 @@ const QUESTION: &str = "Расскажи [tokens 120]";
 #[tokio::test]
 async fn an_answer_goes_on_at_another_gateway_when_its_own_is_killed() {
     let (mut a, _b, mut at_a, at_b) = two_gateways(60).await;
-    let session = new_session(&mut at_a).await;
+    let session = at_a.first_chat().await;
     for round in 0..3 {
         let mut heard = Heard::default();
         let mut socket = at_a.socket().await;
@@ -151,7 +69,7 @@ async fn an_answer_goes_on_at_another_gateway_when_its_own_is_killed() {
             began.elapsed()
         );
         let finished = hear_until(&mut socket, &mut heard, |_, frame| frame["type"] == "answer_finished").await;
-        assert_eq!(heard.text, expected(QUESTION, 120));
+        assert_eq!(heard.text, mock_answer(QUESTION, 120));
         assert_eq!(finished["as_streamed"], true);
         let stored = messages(&at_b, &session).await;
         assert_eq!(
@@ -172,7 +90,7 @@ async fn an_answer_goes_on_at_another_gateway_when_its_own_is_killed() {
 #[tokio::test]
 async fn without_its_cursor_a_page_hears_the_answer_from_the_beginning() {
     let (mut a, _b, mut at_a, at_b) = two_gateways(60).await;
-    let session = new_session(&mut at_a).await;
+    let session = at_a.first_chat().await;
     let mut heard = Heard::default();
     let mut socket = at_a.socket().await;
     socket.say(&session, "outbox-1", QUESTION).await;
@@ -186,16 +104,16 @@ async fn without_its_cursor_a_page_hears_the_answer_from_the_beginning() {
     hear_until(&mut socket, &mut again, |_, frame| frame["type"] == "answer_finished").await;
     assert_ne!(
         heard.text.clone() + &again.text,
-        expected(QUESTION, 120),
+        mock_answer(QUESTION, 120),
         "so the cursor is what keeps it whole"
     );
-    assert_eq!(again.text, expected(QUESTION, 120));
+    assert_eq!(again.text, mock_answer(QUESTION, 120));
 }
 
 #[tokio::test]
 async fn devices_at_two_gateways_follow_one_answer_and_one_of_them_stops_it() {
     let (_a, _b, mut at_a, at_b) = two_gateways(40).await;
-    let session = new_session(&mut at_a).await;
+    let session = at_a.first_chat().await;
     let (mut phone, mut desktop) = (at_a.socket().await, at_b.socket().await);
     let (mut on_phone, mut on_desktop) = (Heard::default(), Heard::default());
     phone.say(&session, "outbox-1", "Расскажи [tokens 200]").await;
@@ -219,13 +137,13 @@ async fn devices_at_two_gateways_follow_one_answer_and_one_of_them_stops_it() {
         (&json!("stopped"), &json!("stopped"))
     );
     assert_eq!(on_phone.text, on_desktop.text);
-    assert!(on_phone.text.len() < expected("Расскажи [tokens 200]", 200).len());
+    assert!(on_phone.text.len() < mock_answer("Расскажи [tokens 200]", 200).len());
 }
 
 #[tokio::test]
 async fn a_question_whose_gateway_dies_before_it_is_answered_is_taken_over() {
     let (mut a, mut b, mut at_a, at_b) = two_gateways(200).await;
-    let session = new_session(&mut at_a).await;
+    let session = at_a.first_chat().await;
     // Nobody can answer: the question waits at A, and reaches B by replication when B is back.
     let mut socket = at_a.socket().await;
     socket.say(&session, "outbox-0", "Первый").await;
@@ -250,7 +168,7 @@ async fn one_chat() -> (NodeProcess, Client, Socket, String) {
     let mut client = Client::new(node.http);
     let welcome = json!({"token": node.welcome_token(), "name": "Рита", "password": "скворец-летит"});
     client.post("/api/v1/welcome", welcome).await;
-    let session = new_session(&mut client).await;
+    let session = client.first_chat().await;
     let mut socket = client.socket().await;
     socket.say(&session, "outbox-1", "Летают ли скворцы?").await;
     socket.wait_for("answer_finished").await;

@@ -6,4 +6,5 @@
 pub mod client;
 #[path = "../../mesh/tests/nodes/free_address.rs"]
 pub mod free_address;
+pub mod gateways;
 pub mod process;
