@@ -1,8 +1,8 @@
 //! What every request can reach.
 
-use std::{net::IpAddr, pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc};
 
-use crdt::{Store, records::EntryId};
+use crdt::Store;
 use inference::{Desk, swarm::models::NodeModel};
 use keys::{ContentId, NodeId, NodeKey};
 use monitor::Load;
@@ -17,10 +17,16 @@ use crate::{
     files::Files,
     invites::{InviteFate, InviteNamed, InviteRefusal, InviteWish, MadeInvite},
     letters::{self, LetterDesk},
-    limits::{EXPORTS_MAX, PROGRAM_REQUESTS_MAX, SOCKETS_MAX, WORKSHOP_PLACES},
+    limits::{
+        COMPLAINT_BURST, COMPLAINTS_PER_SECOND, EXPORTS_MAX, KEY_REQUEST_BURST, KEY_REQUESTS_PER_SECOND,
+        PROGRAM_REQUESTS_MAX, SIGN_IN_BURST, SIGN_IN_PER_SECOND, SOCKETS_MAX, WORKSHOP_PLACES,
+    },
     people::People,
     policy::Policies,
-    rate::RateLimit,
+    rate::{
+        Kind, RateLimit,
+        told::{self, Holding},
+    },
     rooms::Rooms,
     search::Search,
     tls::Certificates,
@@ -49,6 +55,11 @@ pub trait Surroundings: Send + Sync {
     fn revoke_invite(&self, invite: InviteNamed, reason: String) -> Inviting<NodeId>;
     /// Every invite by which a node came in, or that was taken back.
     fn invites(&self) -> Vec<InviteFate>;
+    /// Tells the other gateways within reach what was spent here of the limits of requests; at most 4 KiB. What was told before, but
+    /// not heard yet, is replaced.
+    fn tell_spending(&self, spent: Vec<u8>);
+    /// What each other gateway within reach told last.
+    fn told_spending(&self) -> Vec<(NodeId, Arc<[u8]>)>;
 }
 
 /// Where another gateway serves people.
@@ -136,15 +147,15 @@ pub(crate) struct App {
     pub(crate) files: Arc<dyn Files>,
     /// One password hash per core at a time: each takes 46 MiB and a core.
     pub(crate) hashing: Arc<Semaphore>,
-    pub(crate) sign_ins: RateLimit<IpAddr>,
+    pub(crate) sign_ins: RateLimit,
     /// Requests of each address, whatever they are.
-    pub(crate) addresses: RateLimit<IpAddr>,
+    pub(crate) addresses: RateLimit,
     /// Requests of each person.
-    pub(crate) accounts: RateLimit<ContentId>,
+    pub(crate) accounts: RateLimit,
     /// Requests of each program's key.
-    pub(crate) keys: RateLimit<EntryId>,
+    pub(crate) keys: RateLimit,
     /// Complaints of each person.
-    pub(crate) complaints: RateLimit<ContentId>,
+    pub(crate) complaints: RateLimit,
     /// Who tried wrong passwords lately.
     pub(crate) locks: Locks,
     /// The accounts.
@@ -180,6 +191,23 @@ impl App {
         self.certificates.is_some()
     }
 
+    /// Every limit of requests that gateways keep together, as it is set now.
+    pub(crate) fn rate_limits(&self) -> [Holding<'_>; 5] {
+        let policy = self.policies.current();
+        let holding = |limit, (burst, per_second)| Holding {
+            limit,
+            burst,
+            per_second,
+        };
+        [
+            holding(&self.sign_ins, (SIGN_IN_BURST, SIGN_IN_PER_SECOND)),
+            holding(&self.addresses, policy.address_rate()),
+            holding(&self.accounts, policy.account_rate()),
+            holding(&self.keys, (KEY_REQUEST_BURST, KEY_REQUESTS_PER_SECOND)),
+            holding(&self.complaints, (COMPLAINT_BURST, COMPLAINTS_PER_SECOND)),
+        ]
+    }
+
     /// Work that takes a core and much memory: unpacking a card or a picture. Only a few run at one time.
     pub(crate) async fn in_workshop<T: Send + 'static>(
         &self,
@@ -213,11 +241,11 @@ impl App {
             surroundings: settings.surroundings,
             files: settings.files,
             hashing: Arc::new(Semaphore::new(cores)),
-            sign_ins: RateLimit::default(),
-            addresses: RateLimit::default(),
-            accounts: RateLimit::default(),
-            keys: RateLimit::default(),
-            complaints: RateLimit::default(),
+            sign_ins: RateLimit::new(Kind::SignIn, settings.mesh),
+            addresses: RateLimit::new(Kind::Address, settings.mesh),
+            accounts: RateLimit::new(Kind::Account, settings.mesh),
+            keys: RateLimit::new(Kind::Key, settings.mesh),
+            complaints: RateLimit::new(Kind::Complaint, settings.mesh),
             locks: Locks::default(),
             people,
             policies,
@@ -244,6 +272,7 @@ impl App {
         spawn("audit log", Box::pin(auditing));
         let answering = letters::answer(Arc::downgrade(&app), letters_asked_for);
         spawn("letters asked for", Box::pin(answering));
+        spawn("limits of all gateways", Box::pin(told::follow(Arc::downgrade(&app))));
         app
     }
 }

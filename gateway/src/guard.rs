@@ -39,7 +39,7 @@ pub(crate) async fn watch_addresses(
         return openai::refusal(request.uri().path(), ApiError::AddressBanned);
     }
     let (burst, per_second) = policy.address_rate();
-    match app.addresses.take(range(address), burst, per_second, Instant::now()) {
+    match app.addresses.take(&range(address), burst, per_second, Instant::now()) {
         Ok(()) => next.run(request).await,
         Err(wait) => openai::refusal(request.uri().path(), too_many(wait)),
     }
@@ -96,7 +96,7 @@ async fn judge(app: &App, request: &Parts) -> Result<Caller, ApiError> {
             let program = programs::program(app, headers, scope).await?;
             let taken = app
                 .keys
-                .take(program.key, KEY_REQUEST_BURST, KEY_REQUESTS_PER_SECOND, Instant::now());
+                .take(&program.key, KEY_REQUEST_BURST, KEY_REQUESTS_PER_SECOND, Instant::now());
             return taken.map(|()| Caller::Program(program)).map_err(too_many);
         }
         Who::Roles(roles) => (roles, false),
@@ -104,7 +104,7 @@ async fn judge(app: &App, request: &Parts) -> Result<Caller, ApiError> {
     };
     let person = auth::person(app, headers).await?;
     let (burst, per_second) = app.policies.current().account_rate();
-    let taken = app.accounts.take(person.id, burst, per_second, Instant::now());
+    let taken = app.accounts.take(&person.id, burst, per_second, Instant::now());
     taken.map_err(too_many)?;
     if !access::includes(roles, &person.account.roles) {
         return Err(ApiError::NotAllowed);

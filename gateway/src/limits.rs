@@ -92,6 +92,16 @@ pub const SIGN_IN_BURST: f64 = 10.0;
 pub const SIGN_IN_PER_SECOND: f64 = 0.5;
 /// Addresses remembered for rate limits; the emptiest bucket is forgotten first.
 pub const RATE_ADDRESSES_MAX: usize = 10_000;
+/// What somebody took counts as of late for so many times as long as an empty bucket takes to fill. Who took more than half of a bucket
+/// of late is told to other gateways: so whoever takes a fifth of a limit in the long run, or half of a bucket at once.
+pub const HEAVY_FILLS: f64 = 2.5;
+/// Gateways tell each other this often what heavy users spent; what these get too much grows with it.
+pub const SPENDING_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Heavy users that one gateway tells of, the heaviest first: more of them at a time are an attack from many addresses, which no limit
+/// of one address holds.
+pub const SPENDING_TOLD_MAX: usize = 64;
+/// Bytes of what one gateway tells: the most heavy users, at 32 bytes each, and room for a later release.
+pub const SPENDING_BYTES_MAX: usize = 4096;
 /// Messages of one socket in a burst.
 pub const MESSAGE_BURST: f64 = 10.0;
 /// Messages of one socket per second in the long run.

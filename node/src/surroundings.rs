@@ -13,6 +13,9 @@ use tokio::time::Instant;
 
 use crate::{inviting, node::Node, origins, standing, tasks::Tasks};
 
+/// The section under which a gateway announces what heavy users have spent of its limits.
+const SPENDING: &str = "spending";
+
 /// The mesh, the monitor and the desk as the gateway sees them.
 pub struct MeshSurroundings {
     /// The mesh.
@@ -96,6 +99,22 @@ impl Surroundings for MeshSurroundings {
 
     fn invites(&self) -> Vec<InviteFate> {
         inviting::fates(&self.mesh.roster())
+    }
+
+    fn tell_spending(&self, spent: Vec<u8>) {
+        if let Err(error) = self.mesh.announce(SPENDING, spent) {
+            tracing::error!(%error, "what was spent of the limits cannot be announced");
+        }
+    }
+
+    fn told_spending(&self) -> Vec<(NodeId, Arc<[u8]>)> {
+        let roster = self.mesh.roster();
+        let is_gateway = |node: &NodeId| standing::serves_nobody(roster.get(node).map(|member| member.roles)).is_none();
+        let view = self.mesh.view();
+        let view = view.borrow();
+        let told = view.reachable().filter(|(node, _)| is_gateway(node));
+        told.filter_map(|(node, link)| Some((*node, Arc::clone(link.sections.get(SPENDING)?))))
+            .collect()
     }
 
     fn nodes(&self) -> Vec<NodeView> {

@@ -13,6 +13,7 @@ mod gate;
 mod invites;
 mod keeping;
 mod leaving;
+mod limits;
 mod programs;
 mod refusals;
 mod registration;

@@ -62,6 +62,6 @@ pub(crate) async fn post(
 pub(crate) fn rate_limit(app: &App, peer: Peer, now: Instant) -> Result<(), ApiError> {
     let seconds = |wait: Duration| wait.as_secs() + 1;
     app.sign_ins
-        .take(range(peer.0.ip()), SIGN_IN_BURST, SIGN_IN_PER_SECOND, now)
+        .take(&range(peer.0.ip()), SIGN_IN_BURST, SIGN_IN_PER_SECOND, now)
         .map_err(|wait| ApiError::TooManyRequests { seconds: seconds(wait) })
 }

@@ -92,7 +92,7 @@ pub(crate) async fn post(
     }
     let taken = app
         .complaints
-        .take(person.id, COMPLAINT_BURST, COMPLAINTS_PER_SECOND, Instant::now());
+        .take(&person.id, COMPLAINT_BURST, COMPLAINTS_PER_SECOND, Instant::now());
     taken.map_err(too_many)?;
     let complaint = Complaint {
         account: person.id,
