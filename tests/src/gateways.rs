@@ -8,6 +8,11 @@ use crate::{
     process::{NodeProcess, PATIENCE},
 };
 
+/// What the person of [`two_gateways`] signs in with.
+pub const NAME: &str = "Рита";
+/// The password.
+pub const PASSWORD: &str = "скворец-летит";
+
 /// A gateway without a model, a node with the mock that says so many words a second, which serves people, too, and a person at
 /// each of them.
 ///
@@ -17,7 +22,7 @@ pub async fn two_gateways(rate: u32) -> (NodeProcess, NodeProcess, Client, Clien
     let mut b = NodeProcess::init("B", &format!("mock:{rate}"));
     b.start();
     let mut at_b = Client::new(b.http);
-    let welcome = json!({"token": b.welcome_token(), "name": "Рита", "password": "скворец-летит"});
+    let welcome = json!({"token": b.welcome_token(), "name": NAME, "password": PASSWORD});
     at_b.post("/api/v1/welcome", welcome).await;
     let (a, at_a) = another_gateway(&b, "A", &at_b).await;
     (a, b, at_a, at_b)

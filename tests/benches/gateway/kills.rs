@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 
 use ::tests::{
     client::{Client, Socket},
-    gateways::{Heard, another_gateway, mock_answer, two_gateways, wait_for_mock},
+    gateways::{Heard, NAME, PASSWORD, another_gateway, mock_answer, two_gateways, wait_for_mock},
     process::NodeProcess,
 };
 use keys::identity::random_bytes;
@@ -23,6 +23,8 @@ const WORDS: u32 = 150;
 const KILLED_AFTER_MAX: u32 = 110;
 /// How long one kill may take, with its question and what comes after, before it counts as an answer that did not go on.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A device is signed in for ten minutes at a time; here it signs in again well before.
+const SIGNED_IN_FOR: Duration = Duration::from_secs(300);
 /// Between two looks for what replication brings; few enough for the limit of requests.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -45,12 +47,21 @@ struct Seen {
 
 /// Measures the row.
 pub async fn run(kills: u32, report: &mut Report) {
-    let (process, model, person, at_model) = two_gateways(RATE).await;
+    let (process, model, person, mut at_model) = two_gateways(RATE).await;
     let mut victim = Gateway { process, person };
     let (process, person) = another_gateway(&model, "C", &at_model).await;
     let mut other = Gateway { process, person };
-    let mut seen = Seen::default();
+    let (mut seen, mut signed_in) = (Seen::default(), Instant::now());
     for kill in 0..kills {
+        if signed_in.elapsed() > SIGNED_IN_FOR {
+            at_model
+                .post("/api/v1/sign-in", json!({"name": NAME, "password": PASSWORD}))
+                .await;
+            for gateway in [&mut victim, &mut other] {
+                gateway.person = at_model.at(gateway.process.http);
+            }
+            signed_in = Instant::now();
+        }
         let after = 1 + u32::from_le_bytes(random_bytes()) % KILLED_AFTER_MAX;
         match timeout(PATIENCE, one(&mut victim, &other, after, &mut seen)).await {
             Ok(Ok(next)) => eprintln!("kill {kill} after word {after}: the next word came after {next:?}"),
