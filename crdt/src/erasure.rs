@@ -31,11 +31,12 @@ pub enum EraseTarget {
     Account(ContentId),
     /// One document, for example a session.
     Document(ContentId),
-    /// One message of a session with all its versions; the place in the conversation stays, the text goes.
+    /// One message of a session with all its versions; the place in the conversation stays, the text goes. Of a complaint: all that it
+    /// copied; what was complained of and decided stays.
     Message {
-        /// The session.
+        /// The session, or the complaint.
         document: ContentId,
-        /// The message.
+        /// The message, or the last decision.
         message: MessageId,
     },
 }

@@ -15,6 +15,7 @@ use crate::{
     error::ApiError,
     figures::Figures,
     files::Files,
+    forgetting,
     invites::{InviteFate, InviteNamed, InviteRefusal, InviteWish, MadeInvite},
     letters::{self, LetterDesk},
     limits::{
@@ -272,6 +273,8 @@ impl App {
         spawn("audit log", Box::pin(auditing));
         let answering = letters::answer(Arc::downgrade(&app), letters_asked_for);
         spawn("letters asked for", Box::pin(answering));
+        let forgetting = forgetting::follow(Arc::downgrade(&app), app.store.changes());
+        spawn("what complaints copied", Box::pin(forgetting));
         spawn("limits of all gateways", Box::pin(told::follow(Arc::downgrade(&app))));
         app
     }

@@ -17,6 +17,7 @@ mod chats;
 mod error;
 mod figures;
 mod files;
+mod forgetting;
 mod guard;
 mod idle;
 mod invites;

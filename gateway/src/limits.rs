@@ -164,6 +164,14 @@ pub const COMPLAINTS_UNDECIDED_MAX: usize = 20;
 pub const COMPLAINT_BURST: f64 = 5.0;
 /// Complaints of one person each second in the long run: one a minute.
 pub const COMPLAINTS_PER_SECOND: f64 = 1.0 / 60.0;
+/// What a decided complaint copied is erased after so many days, unless an administrator sets another number: time to object.
+pub const COMPLAINT_DAYS: u64 = 30;
+/// It is looked this often for what has been kept long enough, besides at each change: settings may have become other ones.
+pub const FORGETTING_LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
+/// It looks so long after a change, or after it has come up: what a node was not told while it was away comes together, settings too.
+pub const FORGETTING_SETTLES: Duration = Duration::from_secs(10);
+/// So much later than one gateway the next one erases what that one should have: replication takes seconds.
+pub const FORGETTING_TURN_MILLISECONDS: u64 = 60 * 1000;
 /// Requests of one address each second in the long run, unless an administrator sets another number: a household with a few phones.
 pub const REQUESTS_PER_SECOND_ADDRESS: u64 = 100;
 /// Requests of one person each second in the long run, unless set: five devices that scroll.

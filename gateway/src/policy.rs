@@ -21,7 +21,7 @@ use tokio::sync::{
     watch,
 };
 
-use crate::limits::{REQUEST_BURST_SECONDS, REQUESTS_PER_SECOND_ACCOUNT, REQUESTS_PER_SECOND_ADDRESS};
+use crate::limits::{COMPLAINT_DAYS, REQUEST_BURST_SECONDS, REQUESTS_PER_SECOND_ACCOUNT, REQUESTS_PER_SECOND_ADDRESS};
 
 /// Where people reach the service, for links in letters: never taken from a request, which could name another place.
 pub(crate) const SITE: &str = "site.address";
@@ -31,6 +31,8 @@ pub(crate) const REGISTRATION: &str = "site.registration";
 pub(crate) const ADDRESS_RATE: &str = "limits.requests_per_second_address";
 /// Requests of one person each second in the long run.
 pub(crate) const ACCOUNT_RATE: &str = "limits.requests_per_second_account";
+/// Days after which what a decided complaint copied is erased.
+pub(crate) const COMPLAINT_TEXT_DAYS: &str = "complaints.text_days";
 /// Before an address in the name of a ban.
 const BAN: &str = "ban.";
 
@@ -49,6 +51,7 @@ pub(crate) const KNOWN: &[(&str, Kind)] = &[
     (REGISTRATION, Kind::Flag),
     (ADDRESS_RATE, Kind::Number(1, 100_000)),
     (ACCOUNT_RATE, Kind::Number(1, 100_000)),
+    (COMPLAINT_TEXT_DAYS, Kind::Number(1, 3650)),
     (monitor::mail::HOST, Kind::Text),
     (monitor::mail::PORT, Kind::Number(1, 65_535)),
     (monitor::mail::SECURITY, Kind::Text),
@@ -130,6 +133,11 @@ impl Policy {
         rate(self.number(ACCOUNT_RATE, REQUESTS_PER_SECOND_ACCOUNT))
     }
 
+    /// Days for which what a complaint copied is kept after it was decided.
+    pub(crate) fn complaint_days(&self) -> u64 {
+        self.number(COMPLAINT_TEXT_DAYS, COMPLAINT_DAYS)
+    }
+
     pub(crate) fn is_banned(&self, address: IpAddr, now: Timestamp) -> bool {
         !self.bans.is_empty() && self.bans.get(&range(address)).is_some_and(|ban| now < ban.until)
     }
@@ -181,6 +189,12 @@ impl Policies {
 
     async fn documents(&self) -> Result<BTreeMap<ContentId, Settings>, StoreError> {
         Ok(self.store.list::<Settings>().await?.into_iter().collect())
+    }
+
+    /// What is set, read anew, and published.
+    pub(crate) async fn read(&self) -> Result<Arc<Policy>, StoreError> {
+        self.look().await?;
+        Ok(self.current())
     }
 
     async fn look(&self) -> Result<(), StoreError> {

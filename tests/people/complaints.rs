@@ -3,12 +3,15 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crdt::records::{
+    EntryId,
     account::Role,
     character::{Character, Definition},
+    complaint::{Complaint, ComplaintReason, Decided, Decision},
     session::{Ending, Message, Session, SessionEdit},
 };
 use keys::{ContentId, Timestamp};
 use serde_json::{Value, json};
+use tests::process::PATIENCE;
 
 use crate::gate::{Caller, Gate, PASSWORD, first, two, until};
 
@@ -296,6 +299,66 @@ async fn a_decision_at_one_gateway_counts_at_the_other() {
         mine["complaints"][0]["decision"] == "character_blocked" && !offered.to_string().contains(&fox.to_string())
     })
     .await;
+    a.stop().await;
+    b.stop().await;
+}
+
+/// A complaint that was decided so many days ago, or not yet.
+fn old_complaint(person: ContentId, character: ContentId, days: Option<u64>) -> Complaint {
+    let ago = |days: u64| Timestamp(Timestamp::now().0 - days * 24 * 60 * 60 * 1000);
+    let decided = days.map(|days| Decided {
+        id: EntryId::new(ago(days), 1),
+        decision: Decision::Dismissed,
+        by: person,
+    });
+    Complaint {
+        account: person,
+        character,
+        author: None,
+        answer: None,
+        reason: ComplaintReason::Other,
+        words: "Это опасно.".into(),
+        name: "Лис".into(),
+        excerpt: ANSWER.into(),
+        created: ago(40),
+        taken: None,
+        decisions: decided.into_iter().collect(),
+    }
+}
+
+// Red when: what a complaint copied can be read long after the decision, goes too early or undecided, or takes the decision with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_complaint_copied_goes_some_time_after_the_decision() {
+    let (a, b) = two().await;
+    let rita = a.account("Рита", &[Role::User]).await;
+    let fox = character(&a, "Лис", rita).await;
+    let mut made = Vec::new();
+    for days in [Some(31), Some(29), None] {
+        let complaint = old_complaint(rita, fox, days);
+        made.push(a.node.store().create(complaint).await.unwrap());
+    }
+    let caller = Caller::of(&a, rita).await;
+    for gate in [&a, &b] {
+        until("its texts are gone", PATIENCE, || async {
+            let read = gate.node.store().read::<Complaint>(made[0]).await;
+            read.is_ok_and(|complaint| !complaint.excerpt.is_readable() && complaint.decided().is_some())
+        })
+        .await;
+        for id in &made[1..] {
+            until("the others are here", PATIENCE, || async {
+                let read = gate.node.store().read::<Complaint>(*id).await;
+                read.is_ok_and(|complaint| complaint.excerpt.is_readable() && complaint.words.is_readable())
+            })
+            .await;
+        }
+    }
+    let mine = caller.get("/api/v1/complaints/mine").await.expect(200);
+    let told = mine["complaints"].as_array().unwrap();
+    let old = told.iter().find(|told| id_of(told) == made[0].to_string()).unwrap();
+    assert_eq!(
+        (&old["excerpt"], &old["words"], &old["decision"]),
+        (&json!(""), &json!(""), &json!("dismissed"))
+    );
     a.stop().await;
     b.stop().await;
 }

@@ -2,6 +2,7 @@
 //!
 //! What is complained of is copied as the person saw it, because whoever judges may not read chats, and because a character may be
 //! another one by then. All of it belongs to who complained: it is sealed under the key of that account and goes when it is erased.
+//! Its texts can be erased alone, too ([`EraseTarget::Message`](crate::erasure::EraseTarget)), when a decision is long past.
 //! Who judges adds no words, only one of a few decisions, so nothing of theirs stays in somebody else's record.
 //!
 //! ## Merge law

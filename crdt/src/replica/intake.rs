@@ -345,11 +345,11 @@ pub(super) fn texts_kept(
     change: Option<&Change>,
     erased: &BTreeSet<MessageId>,
 ) -> Option<BTreeSet<PayloadReference>> {
-    if envelope.kind != RecordKind::Session {
-        return None;
-    }
-    match change {
-        Some(change) => session::kept_without(change, erased),
-        None => session::kept_without(&stored_change(envelope)?, erased),
+    match (envelope.kind, change) {
+        (RecordKind::Session, Some(change)) => session::kept_without(change, erased),
+        (RecordKind::Session, None) => session::kept_without(&stored_change(envelope)?, erased),
+        // What a complaint copied goes as a whole, whatever is named of it.
+        (RecordKind::Complaint, _) => (!envelope.payloads.is_empty()).then(BTreeSet::new),
+        _ => None,
     }
 }

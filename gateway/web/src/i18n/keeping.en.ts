@@ -73,6 +73,7 @@ export const keepingEn = {
       "mail.from": "Sender",
       "limits.requests_per_second_address": "Of one network address",
       "limits.requests_per_second_account": "Of one person",
+      "complaints.text_days": "Days that a decided report keeps its texts",
     },
     hints: {
       "site.registration": "Otherwise only a personal link opens the door.",
@@ -85,6 +86,7 @@ export const keepingEn = {
       "mail.from": "Such as starling@example.org",
       "limits.requests_per_second_address": "Empty: 100",
       "limits.requests_per_second_account": "Empty: 50",
+      "complaints.text_days": "Then they are erased on every node. Empty: 30",
     },
     securities: { byDefault: "TLS (default)", tls: "TLS from the beginning", starttls: "STARTTLS", none: "none" },
     passwordKept: "a password is kept",

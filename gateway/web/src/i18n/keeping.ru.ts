@@ -73,6 +73,7 @@ export const keepingRu: typeof keepingEn = {
       "mail.from": "Отправитель",
       "limits.requests_per_second_address": "С одного сетевого адреса",
       "limits.requests_per_second_account": "От одного человека",
+      "complaints.text_days": "Дней, в которые решённая жалоба хранит тексты",
     },
     hints: {
       "site.registration": "Иначе дверь открывает только личная ссылка.",
@@ -85,6 +86,7 @@ export const keepingRu: typeof keepingEn = {
       "mail.from": "Например, starling@example.org",
       "limits.requests_per_second_address": "Пусто: 100",
       "limits.requests_per_second_account": "Пусто: 50",
+      "complaints.text_days": "Затем они стираются на всех узлах. Пусто: 30",
     },
     securities: { byDefault: "TLS (по умолчанию)", tls: "TLS с самого начала", starttls: "STARTTLS, после приветствия", none: "нет" },
     passwordKept: "пароль сохранён",

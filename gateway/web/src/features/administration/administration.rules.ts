@@ -34,6 +34,7 @@ export const MAIL: Field[] = [
 export const LIMITS: Field[] = [
   { name: "limits.requests_per_second_address", kind: "number", byDefault: "100", least: 1, most: 100_000 },
   { name: "limits.requests_per_second_account", kind: "number", byDefault: "50", least: 1, most: 100_000 },
+  { name: "complaints.text_days", kind: "number", byDefault: "30", least: 1, most: 3650 },
 ];
 
 /** The form as it stands when it opens; an empty text is "nothing is set". Who sets nothing lets strangers ask. */
