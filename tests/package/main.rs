@@ -1,5 +1,5 @@
 //! Tries what `./x package` made: a node answers with one of the libraries beside its program and says which; with none but the oldest
-//! processor's, too; with none it lives on and says what is missing. `STARLING_BIN` is the program, in a copy of the folder: libraries are
+//! processor's, too; with none it ends and says what is missing. `STARLING_BIN` is the program, in a copy of the folder: libraries are
 //! removed from it.
 
 use std::{
@@ -10,13 +10,15 @@ use std::{
 use serde_json::json;
 use tests::{
     client::Client,
-    process::{NodeProcess, program},
+    process::{NodeProcess, error_text, program, starling},
 };
 
 /// llama.cpp's libraries for processors.
 const LIBRARIES: &str = "libggml-cpu-";
 /// Those that every processor of an architecture can run.
 const OLDEST: [&str; 2] = ["libggml-cpu-x64.so", "libggml-cpu-armv8.0_1.so"];
+/// What is said where none of them is there.
+const MISSING: &str = "no libggml-cpu-*.so that this processor can run";
 
 fn main() -> io::Result<()> {
     let program = program();
@@ -35,8 +37,8 @@ fn main() -> io::Result<()> {
     for library in oldest {
         fs::remove_file(library)?;
     }
-    says_what_is_missing();
-    println!("without any, the node lives and says what is missing");
+    ends_and_says_what_is_missing();
+    println!("without any, the node ends and says what is missing");
     Ok(())
 }
 
@@ -81,15 +83,11 @@ async fn answering_library(all: &[PathBuf]) -> String {
     named.concat()
 }
 
-fn says_what_is_missing() {
-    let mut node = NodeProcess::init("P", "built-in");
-    node.start();
-    node.wait_for_status("the model has failed", |status| {
-        status["engine"].to_string().contains("failed")
-    });
-    assert!(
-        node.log().contains("that this processor can run"),
-        "the log does not say what is missing: {}",
-        node.log()
-    );
+fn ends_and_says_what_is_missing() {
+    let node = NodeProcess::init("P", "built-in");
+    let output = starling(&node.path(), ["run"]);
+    let text = error_text(&output);
+    let has_refused = output.status.code().is_some_and(|code| code != 0);
+    assert!(has_refused, "it did not refuse, but {}: {text}", output.status);
+    assert!(text.contains(MISSING), "what is missing is not said: {text}");
 }
