@@ -14,7 +14,7 @@ use keys::{
     membership::{Out, Roster},
 };
 use mesh::{
-    Mesh, Protocol,
+    Inputs, Mesh, Protocol,
     blobs::{BlobLimits, BlobStore, Pace, Rate},
     liveness::Standing,
 };
@@ -108,12 +108,9 @@ impl Node {
         // The page's port is taken first: it is the one a person notices.
         let roles = roster.get(&key.id()).map(|member| member.roles);
         let page = Page::open(&config.gateway, standing::serves_nobody(roles).is_none()).await?;
-        let met = neighbours::read(&directory, &roster, &key.id());
-        let (mesh, mut inputs) = Mesh::start(&mesh_settings(&config, &met), &key, roster)?;
-        tracing::info!(listen = %config.mesh.listen, "start: mesh");
-        let (store, outputs, repaired) = open_store(&directory, &key, &mesh).await?;
         let tasks = Tasks::default();
-        neighbours::start(&tasks, &mesh, &directory, met);
+        let (mesh, mut inputs) = start_mesh(&tasks, &config, &directory, (&key, roster))?;
+        let (store, outputs, repaired) = open_store(&directory, &key, &mesh).await?;
         let mut streams = |protocol| streams_of(&mut inputs.streams, protocol);
         let (saved, saved_roster) = watch::channel(ContentId([0; 32]));
         let placer = wiring::Placer::start(mesh.clone(), store.clone()).await?;
@@ -507,6 +504,20 @@ pub(crate) fn own_roster(directory: &DataDirectory, key: &NodeKey) -> Result<Ros
         Some(former) => Err(StartError::NotAMember(standing::why(&roster, former, now))),
         None => Ok(roster),
     }
+}
+
+/// Begins where others were met before, and remembers where they are met now.
+fn start_mesh(
+    tasks: &Tasks,
+    config: &Config,
+    directory: &DataDirectory,
+    (key, roster): (&NodeKey, Roster),
+) -> Result<(Mesh, Inputs), StartError> {
+    let met = neighbours::read(directory, &roster, &key.id());
+    let (mesh, inputs) = Mesh::start(&mesh_settings(config, &met), key, roster)?;
+    tracing::info!(listen = %config.mesh.listen, "start: mesh");
+    neighbours::start(tasks, &mesh, directory, met);
+    Ok((mesh, inputs))
 }
 
 /// Opening reads the journal, which takes a while when it is long: off the async threads.
