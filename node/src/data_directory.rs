@@ -24,7 +24,7 @@ const MEMBERSHIP_VERSION: u8 = 2;
 /// First byte of one that holds certificates only; still read.
 const MEMBERSHIP_VERSION_1: u8 = 1;
 /// Bytes of the membership file: as many certificates and decrees as a mesh may have.
-const MEMBERSHIP_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const MEMBERSHIP_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -402,13 +402,15 @@ impl DataDirectory {
             path: path.clone(),
             reason,
         };
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.len() > MEMBERSHIP_BYTES_MAX => return Err(damaged("it is too large".into())),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged("it is missing".into())),
-            Err(error) => return Err(io_error(&path)(error)),
-        }
-        let bytes = fs::read(&path).map_err(io_error(&path))?;
+        let bytes = read_bounded(&path, MEMBERSHIP_BYTES_MAX).map_err(|error| match error {
+            DataDirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                damaged("it is missing".into())
+            }
+            DataDirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+                damaged("it is too large".into())
+            }
+            other => other,
+        })?;
         let evidence = read_membership(&bytes).map_err(&damaged)?;
         // A node whose key was rotated is the one that its first key's certificate names.
         let first = evidence.iter().find_map(|one| match one {

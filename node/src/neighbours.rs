@@ -78,7 +78,7 @@ fn merged(now: Vec<(NodeId, SocketAddr)>, before: &Neighbours, roster: &Roster) 
 }
 
 /// Keeps the file until the node stops.
-pub(crate) async fn keep(mesh: Mesh, directory: DataDirectory, mut known: Neighbours, tasks: Tasks) {
+async fn keep(mesh: Mesh, directory: DataDirectory, mut known: Neighbours, tasks: Tasks) {
     let mut view = mesh.view();
     loop {
         let next = merged(mesh.doors().await, &known, &mesh.roster());

@@ -29,6 +29,7 @@ pub use self::start_error::StartError;
 use self::{page::Page, settings::mesh_settings};
 use crate::{
     backups,
+    commands::invite::Known,
     config::Config,
     control::{self, ControlError, MemberStatus, PlacementStatus, Status},
     data_directory::DataDirectory,
@@ -420,6 +421,7 @@ impl Node {
         let placement = self.placement_status().await;
         let surroundings = self.surroundings();
         let roster = parts.mesh.roster();
+        let known = Known::of(&parts.mesh).await;
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_id: parts.key.id().to_string(),
@@ -428,14 +430,8 @@ impl Node {
             uptime_seconds: parts.started.elapsed().as_secs(),
             http: parts.config.gateway.listen,
             page: parts.config.gateway.page(),
-            mesh_addresses: parts.mesh.listen_addresses().await,
-            doors: parts
-                .mesh
-                .doors()
-                .await
-                .into_iter()
-                .map(|(_, address)| address)
-                .collect(),
+            mesh_addresses: known.own,
+            doors: known.others,
             engine: engine.to_owned(),
             engine_detail,
             answers_generated: parts.engines.load().finished,

@@ -60,6 +60,15 @@ fn restart(node: &mut NodeProcess) {
     node.start();
 }
 
+/// Two members that are linked with each other.
+fn two() -> (NodeProcess, NodeProcess) {
+    let mut first = NodeProcess::init("first", "none");
+    first.start();
+    let second = joined(&first, "second");
+    first.wait_for_status("they are linked", |status| state(status, "second") == "connected");
+    (first, second)
+}
+
 /// Two members and one that will be revoked, all linked with each other.
 fn three() -> (NodeProcess, NodeProcess, NodeProcess) {
     let mut first = NodeProcess::init("first", "none");
@@ -232,10 +241,7 @@ fn split_off(node: &mut NodeProcess) -> String {
 
 #[test]
 fn an_invite_used_on_both_sides_of_a_split_lets_one_node_in_and_puts_the_other_out() {
-    let mut first = NodeProcess::init("first", "none");
-    first.start();
-    let mut second = joined(&first, "second");
-    first.wait_for_status("they are linked", |status| state(status, "second") == "connected");
+    let (mut first, mut second) = two();
     first.terminate();
     let bootstrap = split_off(&mut second);
     first.start();
@@ -345,10 +351,7 @@ fn an_operator_invites_and_revokes_without_the_root_key_until_the_root_takes_tha
 
 #[test]
 fn a_node_is_found_by_its_id_whatever_others_are_called() {
-    let mut first = NodeProcess::init("first", "none");
-    first.start();
-    let mut second = joined(&first, "second");
-    first.wait_for_status("they are linked", |status| state(status, "second") == "connected");
+    let (mut first, mut second) = two();
     let short = id(&second, "node_id")[..8].to_owned();
     let namesake = joined(&first, &short);
     said(&starling(&first.path(), ["revoke", &short, "--yes"]));
