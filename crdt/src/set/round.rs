@@ -9,7 +9,7 @@ use super::{
     talk::compared,
 };
 use crate::{
-    group::Lane,
+    group::{Group, Lane},
     limits::{
         RECONCILE_BATCH_BYTES, RECONCILE_BREADTH_MIN, RECONCILE_ENVELOPES_MAX, RECONCILE_LACKING_MAX,
         RECONCILE_LEAVES_MAX, RECONCILE_LIST_MAX, RECONCILE_NODES_MAX, RECONCILE_SCAN_MAX, RECONCILE_TREE_BYTES,
@@ -51,6 +51,15 @@ impl Batch {
     }
 }
 
+/// A document that is compared part by part.
+struct Document {
+    group: Group,
+    /// Parts of which the other side holds something else than this side.
+    differing: Vec<Prefix>,
+    /// Parts of which only this side holds anything.
+    ours: Vec<Prefix>,
+}
+
 /// A Step in the making.
 pub(super) struct Round<'a, R> {
     replica: &'a mut R,
@@ -65,6 +74,8 @@ pub(super) struct Round<'a, R> {
     wants: Vec<Want>,
     /// Bytes of nodes and wants.
     tree_bytes: usize,
+    /// Documents of which parts differ, in the order in which they were met.
+    documents: Vec<Document>,
     /// What the other side lacks.
     lacking: Vec<Entry>,
     batch: Batch,
@@ -84,6 +95,7 @@ impl<'a, R: Replica> Round<'a, R> {
             nodes: Vec::new(),
             wants: Vec::new(),
             tree_bytes: 0,
+            documents: Vec::new(),
             lacking: Vec::new(),
             batch: Batch::default(),
             visits: 0,
@@ -185,18 +197,31 @@ impl<'a, R: Replica> Round<'a, R> {
             return;
         }
         let few = self.first_of(&region, RECONCILE_LEAVES_MAX + 1);
-        let content = match (few.first(), self.last_of(&region)) {
-            (Some(first), Some(last)) if few.len() > RECONCILE_LEAVES_MAX => {
-                let prefix = Prefix::common(first, &last);
-                let parts = self.parts(&prefix).into_iter();
-                let fingerprints: Vec<_> = parts
-                    .map(|(part, digest)| (part, self.salt.fingerprint(&digest)))
-                    .collect();
-                Content::of_parts(prefix, &fingerprints)
-            }
-            _ => self.leaves(&few),
-        };
+        if few.len() > RECONCILE_LEAVES_MAX {
+            self.tell_parts(region);
+        } else {
+            self.tell_entries(region, &few);
+        }
+    }
+
+    /// Says one by one what this side holds in a region.
+    fn tell_entries(&mut self, region: Prefix, entries: &[Entry]) {
+        let content = self.leaves(entries);
         self.push(region, content);
+    }
+
+    /// Says what this side holds in the parts of a region; one by one where it is not more than one entry.
+    fn tell_parts(&mut self, region: Prefix) {
+        let first = self.first_of(&region, 2);
+        let (&[first, _], Some(last)) = (&first[..], self.last_of(&region)) else {
+            return self.tell_entries(region, &first);
+        };
+        let prefix = Prefix::common(&first, &last);
+        let parts = self.parts(&prefix).into_iter();
+        let fingerprints: Vec<_> = parts
+            .map(|(part, digest)| (part, self.salt.fingerprint(&digest)))
+            .collect();
+        self.push(region, Content::of_parts(prefix, &fingerprints));
     }
 
     fn push(&mut self, region: Prefix, content: Content) {
@@ -216,6 +241,7 @@ impl<'a, R: Replica> Round<'a, R> {
     pub fn compare_all(&mut self, nodes: &mut [Node]) {
         self.turn_to_pivot(nodes, |node| &node.region);
         nodes.iter().for_each(|node| self.compare(node));
+        self.tell_documents();
     }
 
     fn compare(&mut self, node: &Node) {
@@ -238,23 +264,80 @@ impl<'a, R: Replica> Round<'a, R> {
         if is_dense && self.list(prefix) {
             return;
         }
-        theirs.iter().for_each(|(part, _)| self.tell(*part));
-        let ours = ours.into_keys();
-        if prefix.nibbles() >= Prefix::GROUP_NIBBLES && !theirs.is_empty() {
-            // The rest of the document is known a frame later. Sent now, these would come before what they depend on.
-            ours.for_each(|part| self.tell(part));
+        let (differing, ours) = (theirs.iter().map(|(part, _)| *part), ours.into_keys());
+        if prefix.nibbles() >= Prefix::GROUP_NIBBLES {
+            self.note_document(prefix.last().group, differing, ours);
         } else {
+            differing.for_each(|part| self.tell(part));
             self.lack(ours.collect());
         }
     }
 
-    /// Says one by one what this side holds in a region; whether there was not too much of it.
+    /// Notes which parts of a document differ.
+    fn note_document(
+        &mut self,
+        group: Group,
+        differing: impl Iterator<Item = Prefix>,
+        ours: impl Iterator<Item = Prefix>,
+    ) {
+        if self.documents.last().is_none_or(|document| document.group != group) {
+            self.documents.push(Document {
+                group,
+                differing: Vec::new(),
+                ours: Vec::new(),
+            });
+        }
+        if let Some(document) = self.documents.last_mut() {
+            document.differing.extend(differing);
+            document.ours.extend(ours);
+        }
+    }
+
+    /// Answers in which parts documents differ. The parts of one document are told all alike, so that all that is missing of it is
+    /// known in the same frame: what came earlier would come before what it depends on, and be sent twice.
+    fn tell_documents(&mut self) {
+        for document in std::mem::take(&mut self.documents) {
+            if document.differing.is_empty() {
+                self.lack(document.ours);
+                continue;
+            }
+            let mut parts = [document.differing, document.ours].concat();
+            parts.sort_unstable();
+            self.tell_alike(&parts);
+        }
+    }
+
+    /// Says of each region one by one what this side holds, where it is little on the average, or else of each what is in its
+    /// parts.
+    fn tell_alike(&mut self, regions: &[Prefix]) {
+        let mut room = RECONCILE_LEAVES_MAX * regions.len();
+        let mut held = Vec::with_capacity(regions.len());
+        for region in regions {
+            let entries = self.first_of(region, room.min(RECONCILE_LIST_MAX) + 1);
+            if entries.len() > room.min(RECONCILE_LIST_MAX) {
+                break;
+            }
+            room -= entries.len();
+            held.push(entries);
+        }
+        let are_few = held.len() == regions.len();
+        for (at, region) in regions.iter().enumerate() {
+            if self.is_full() {
+                return;
+            }
+            match held.get(at).filter(|_| are_few) {
+                Some(entries) => self.tell_entries(*region, entries),
+                None => self.tell_parts(*region),
+            }
+        }
+    }
+
+    /// The same where there is not too much of it; whether that is so.
     fn list(&mut self, region: Prefix) -> bool {
         let ours = self.first_of(&region, RECONCILE_LIST_MAX + 1);
         let fits = ours.len() <= RECONCILE_LIST_MAX;
         if fits && !self.is_full() {
-            let content = self.leaves(&ours);
-            self.push(region, content);
+            self.tell_entries(region, &ours);
         }
         fits
     }

@@ -298,6 +298,14 @@ proptest! {
         arrive_in_one_talk(documents, longest, salt)?;
     }
 
+    // Around 1,024, where of sixteen parts about half have more entries than are listed one by one.
+    #[test]
+    fn a_few_that_are_missing_of_a_long_document_arrive_in_one_talk(
+        length in 850_u64..1250, missing in 1_u64..60, salt in any::<u64>(),
+    ) {
+        arrive_in_one_talk(vec![(0, 1)], (length + missing, length), salt)?;
+    }
+
     #[test]
     fn what_comes_in_during_a_talk_does_no_harm(seed in any::<u64>(), documents in 1_u64..300, largest in 0_u64..300) {
         let mut pair = sides(2, seed, documents, largest, 10);
