@@ -109,6 +109,8 @@ pub struct NodeView {
     pub liveness: &'static str,
     /// For how long it has been so, in milliseconds.
     pub liveness_ms_ago: u64,
+    /// Whether two processes use its key at once.
+    pub doubled: bool,
     /// Age of the last news in milliseconds.
     pub heard_ms_ago: Option<u64>,
     /// Last measured round trip in milliseconds.

@@ -41,6 +41,7 @@ use crate::{
     limits::{
         self, GOSSIP_BYTES_MAX, GOSSIP_QUEUE, JUDGE_EVERY, LINK_EVENT_QUEUE, REACH_TICK, STOP_TIMEOUT, TRUST_NEWS,
     },
+    lives::Lives,
     membership::{Membership, node_of, peer_of},
     scoring,
     streams::{self, News, Opener},
@@ -152,6 +153,8 @@ struct Actor {
     /// Evidence that cannot be judged before other evidence comes.
     waiting: BTreeMap<ContentId, Evidence>,
     opener: Opener,
+    /// Whether two processes use the key of a neighbour, or of this node.
+    lives: Lives,
     sections: watch::Receiver<Sections>,
     /// What the links write: the node's sections and our own address book.
     outgoing: watch::Sender<Sections>,
@@ -225,6 +228,7 @@ pub(crate) fn spawn(
         news: broadcast::channel(TRUST_NEWS).0,
         waiting: BTreeMap::new(),
         opener: opener.clone(),
+        lives: Lives::new(),
         sections,
         outgoing: watch::channel(BTreeMap::new()).0,
         stopping: watch::channel(false).0,

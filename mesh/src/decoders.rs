@@ -1,6 +1,6 @@
 //! Every decoder of what comes from outside, by the name of its protocol, for whoever tries bytes on them.
 
-use crate::{blobs, control, dialback, hints, join, liveness, punch, topology, trust};
+use crate::{blobs, control, dialback, hints, join, liveness, lives, punch, topology, trust};
 
 /// What bytes can be read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Decoder {
     Dialback,
     /// A frame of a stream about who is there.
     Liveness,
+    /// A section that says which process a node is.
+    Life,
     /// A question about blobs.
     BlobRequest,
     /// An answer about blobs.
@@ -39,6 +41,7 @@ impl Decoder {
             Self::Punch => punch::again(bytes),
             Self::Dialback => dialback::again(bytes),
             Self::Liveness => liveness::wire::again(bytes),
+            Self::Life => lives::again(bytes),
             Self::BlobRequest => blobs::wire::request_again(bytes),
             Self::BlobAnswer => blobs::wire::answer_again(bytes),
             Self::Join => join::request_again(bytes),
@@ -56,6 +59,7 @@ impl Decoder {
             Self::Punch => punch::examples(),
             Self::Dialback => dialback::examples(),
             Self::Liveness => liveness::wire::examples(),
+            Self::Life => lives::examples(),
             Self::BlobRequest => blobs::wire::request_examples(),
             Self::BlobAnswer => blobs::wire::answer_examples(),
             Self::Join => join::request_examples(),

@@ -15,6 +15,7 @@
 //!   travel here, never through gossip, where each message would cost every node CPU time.
 //! - [`blobs`]: files by their content, from several nodes at once, verified group by group, paced so that tokens keep flowing.
 //! - [`liveness`]: who is there, of members that are linked and of those that are not; a pure state machine, driven by a task of its own.
+//! - `lives`: whether somebody runs two nodes with one key.
 //! - [`topology`]: who is linked with whom in the whole mesh, and the routes through it.
 //! - `dial`: whom to dial and when; a pure state machine.
 //! - `dialback`: a member tries to reach another from outside, so that closed ports are known before they are missed.
@@ -48,6 +49,7 @@ pub mod hints;
 mod join;
 pub mod limits;
 pub mod liveness;
+mod lives;
 mod membership;
 mod protocol;
 mod punch;
@@ -81,7 +83,7 @@ use crate::{
     actor::Command,
     control::Sections,
     counters::Counters,
-    limits::{COMMAND_QUEUE, SECTION_BYTES_MAX, SECTIONS_MAX},
+    limits::{COMMAND_QUEUE, SECTION_BYTES_MAX, SECTIONS_ANNOUNCED_MAX},
     liveness::{Recovery, Standing},
     streams::Opener,
     topology::Topology,
@@ -154,7 +156,7 @@ pub enum Verdict {
 
 /// A section is too large or there are too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an announcement has at most {SECTION_BYTES_MAX} bytes in each of at most {SECTIONS_MAX} sections")]
+#[error("an announcement has at most {SECTION_BYTES_MAX} bytes in each of at most {SECTIONS_ANNOUNCED_MAX} sections")]
 pub struct AnnounceError;
 
 /// Receivers of what others send; each has one owner.
@@ -420,7 +422,7 @@ impl Mesh {
         let mut result = Ok(());
         self.sections.send_if_modified(|sections| {
             let known = sections.get(section);
-            let room = known.is_some() || sections.len() < SECTIONS_MAX;
+            let room = known.is_some() || sections.len() < SECTIONS_ANNOUNCED_MAX;
             if content.len() > SECTION_BYTES_MAX || section.len() > limits::SECTION_NAME_BYTES_MAX || !room {
                 result = Err(AnnounceError);
                 return false;

@@ -91,6 +91,13 @@ pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Over a link on which nothing was heard for this long no new work goes, but its streams are kept, because a blip is not a death. Six
 /// heartbeats: a busy machine may miss a few. The same time after which the neighbour is suspected when nobody else hears it.
 pub const SUSPECT_AFTER: Duration = LIVENESS_SILENT_AFTER.saturating_add(LIVENESS_ASK_FOR);
+/// For how long it is told that two processes use one key after it was last seen: longer than both need to find each other's links
+/// again and again.
+pub const DOUBLED_FOR: Duration = Duration::from_secs(10 * 60);
+/// Nodes of which one neighbour may say that two processes use their key.
+pub const DOUBLED_TOLD_MAX: usize = 32;
+/// Former lives of a node that are remembered: of one process that is started again and again, and of a few that run at once.
+pub const FORMER_LIVES_MAX: usize = 8;
 /// A link without any frame for this long is closed and dialled again, because TCP does not notice a dead peer by itself.
 pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Connections that two members dialled to each other within this time were dialled at once: a dial over a slow network takes a second or two.
@@ -103,8 +110,10 @@ pub const LINK_LAPSE: Duration = Duration::from_secs(1);
 pub const CONTROL_FRAME_BYTES_MAX: usize = 20 * 1024;
 /// Bytes of one announced section (load, offers, addresses).
 pub const SECTION_BYTES_MAX: usize = 16 * 1024;
-/// Sections a node may announce.
-pub const SECTIONS_MAX: usize = 8;
+/// Sections that are taken from a neighbour.
+pub const SECTIONS_MAX: usize = 16;
+/// Sections that a node may announce besides the two of the mesh itself: with those as many as the release before takes.
+pub const SECTIONS_ANNOUNCED_MAX: usize = 6;
 /// Bytes of a section's name.
 pub const SECTION_NAME_BYTES_MAX: usize = 32;
 /// Changes of address that wait to be taken note of: one of each connection of a large mesh.

@@ -1,12 +1,17 @@
 //! What a node knows of its neighbours at this moment; every figure has an age.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use keys::NodeId;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{limits::SUSPECT_AFTER, liveness::State, reach::Reachability};
+use crate::{limits::SUSPECT_AFTER, liveness::State, lives, reach::Reachability};
 
 /// The neighbours of this node, and what it thinks of every member.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +20,8 @@ pub struct MeshView {
     pub links: BTreeMap<NodeId, LinkView>,
     /// Every member of the roster by id, linked or not, this node itself among them.
     pub members: Arc<BTreeMap<NodeId, MemberView>>,
+    /// Nodes of which this one has seen two processes with the same key of late, and when last.
+    pub doubled: BTreeMap<NodeId, Instant>,
 }
 
 /// What this node thinks of a member.
@@ -137,6 +144,16 @@ impl MeshView {
     #[must_use]
     pub fn takes_work(&self, node: &NodeId) -> bool {
         self.members.get(node).is_none_or(|member| member.state.takes_work())
+    }
+
+    /// Nodes whose key is used by two processes at once, as far as this node or a neighbour has seen of late; this node may be one.
+    #[must_use]
+    pub fn doubled(&self) -> BTreeSet<NodeId> {
+        let own = self.doubled.iter();
+        let own = own.filter(|(_, at)| lives::is_recent(Some(**at), Instant::now()));
+        let told = self.links.values().filter(|link| link.connected);
+        let told = told.flat_map(lives::doubled_by);
+        own.map(|(node, _)| *node).chain(told).collect()
     }
 
     /// Neighbours that are reached now.

@@ -84,8 +84,12 @@ enum Command {
         json: bool,
     },
     /// Who is in the mesh, as the running node knows it.
-    #[command(after_help = "Example:\n  starling members")]
-    Members,
+    #[command(after_help = "Examples:\n  starling members\n  starling members --json")]
+    Members {
+        /// Print JSON for programs.
+        #[arg(long)]
+        json: bool,
+    },
     /// Who is linked with whom in the whole mesh: round trip, lost packets, path, bytes, and how old the figures are.
     #[command(after_help = "Examples:\n  starling links\n  starling links --to pc-home\n  starling links --json")]
     Links {
@@ -196,7 +200,7 @@ pub fn main() -> ExitCode {
             Command::Join { invite, new } => commands::join::run(&directory, &invite, &new),
             Command::Run(settings) => commands::run::run(&directory, &settings),
             Command::Status { json } => commands::status::run(&directory, json),
-            Command::Members => commands::status::members(&directory),
+            Command::Members { json } => commands::status::members(&directory, json),
             Command::Links { to, json } => commands::links::run(&directory, to.as_deref(), json),
             Command::Maintenance(switch) => commands::maintenance::run(&directory, &switch),
             Command::Revoke(what) => commands::revoke::run(&directory, &what),

@@ -300,6 +300,9 @@ pub struct MemberStatus {
     /// For how long it has been so.
     #[serde(default)]
     pub liveness_ms_ago: u64,
+    /// Whether two processes run with its key.
+    #[serde(default)]
+    pub doubled: bool,
     /// Last measured round trip.
     pub round_trip_ms: Option<f64>,
     /// Age of the last news.

@@ -466,6 +466,7 @@ fn member_status(view: gateway::NodeView, placement: Option<&Placement>, roster:
         state: state.to_owned(),
         liveness: view.liveness.to_owned(),
         liveness_ms_ago: view.liveness_ms_ago,
+        doubled: view.doubled,
         round_trip_ms: view.round_trip_ms,
         heard_ms_ago: view.heard_ms_ago,
         path: view.path.map(str::to_owned),

@@ -122,6 +122,7 @@ impl Surroundings for MeshSurroundings {
         let own_models = self.desk.own_models();
         let view = self.mesh.view();
         let view = view.borrow();
+        let doubled = view.doubled();
         let mut nodes: Vec<_> = roster
             .members()
             .map(|member| {
@@ -138,6 +139,7 @@ impl Surroundings for MeshSurroundings {
                     connected: is_self || (!lost && link.is_some_and(LinkView::is_reachable)),
                     liveness: state.word(),
                     liveness_ms_ago: known.map_or(0, |known| age(known.since)),
+                    doubled: doubled.contains(&member.node),
                     heard_ms_ago: if is_self { Some(0) } else { last_heard(link, known) },
                     round_trip_ms: link
                         .and_then(|link| link.round_trip)

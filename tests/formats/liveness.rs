@@ -8,9 +8,20 @@ use super::{golden, kept};
 fn frames_about_who_is_there() {
     let examples = Decoder::Liveness.examples();
     assert_eq!(examples.len(), 3);
+    unchanged("liveness", Decoder::Liveness, examples);
+}
+
+#[test]
+fn sections_about_which_process_a_node_is() {
+    let examples = Decoder::Life.examples();
+    assert_eq!(examples.len(), 2);
+    unchanged("life", Decoder::Life, examples);
+}
+
+fn unchanged(what: &str, decoder: Decoder, examples: Vec<(String, Vec<u8>)>) {
     for (name, bytes) in examples {
-        let file = format!("liveness-{name}-1.bin");
+        let file = format!("{what}-{name}-1.bin");
         golden(&file, &bytes);
-        assert_eq!(Decoder::Liveness.again(&kept(&file)), Some(bytes));
+        assert_eq!(decoder.again(&kept(&file)), Some(bytes));
     }
 }

@@ -117,6 +117,11 @@ pub const TARGETS: &[Target] = &[
         seeds: || Decoder::Liveness.examples(),
     },
     Target {
+        name: "life",
+        run: mesh::life,
+        seeds: || Decoder::Life.examples(),
+    },
+    Target {
         name: "join",
         run: mesh::join,
         seeds: || Decoder::Join.examples(),

@@ -88,6 +88,35 @@ fn three() -> (NodeProcess, NodeProcess, NodeProcess) {
 }
 
 #[test]
+fn two_processes_with_one_key_are_told_to_everybody_until_one_is_stopped() {
+    let (mut first, mut second, mut third) = three();
+    let is_doubled = |status: &Value| {
+        let mut members = status["members"].as_array().unwrap().iter();
+        let member = members.find(|member| member["name"] == "bad").unwrap();
+        member["doubled"] == true
+    };
+    // A node that is started again is no second one.
+    third.kill();
+    third.start();
+    first.wait_for_status("it is back", |status| state(status, "bad") == "connected");
+    assert!(!is_doubled(&first.status().unwrap()));
+    let mut copy = NodeProcess::copy(&third);
+    copy.start();
+    for node in [&mut first, &mut second, &mut third, &mut copy] {
+        node.wait_for_status("everybody knows of it", is_doubled);
+    }
+    let table = said(&starling(&first.path(), ["members"]));
+    assert!(table.contains("TWO PROCESSES RUN WITH ITS KEY"), "{table}");
+    let checked = starling(&third.path(), ["doctor"]);
+    let words = String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        !checked.status.success() && words.contains("MEND  keys: this node: TWO PROCESSES"),
+        "{words}"
+    );
+    assert!(third.log().contains("another process runs with this node's key"));
+}
+
+#[test]
 fn a_revoked_node_is_out_everywhere_in_two_seconds_and_stays_out_after_everyone_has_restarted() {
     let (mut first, mut second, mut bad) = three();
     // What a hostile program would start with: a membership that knows nothing of the revocation.

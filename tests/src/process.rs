@@ -101,6 +101,27 @@ impl NodeProcess {
         }
     }
 
+    /// A copy of a node's data directory, as it is now, that is found at addresses of its own; not yet running.
+    ///
+    /// # Panics
+    /// When the directory cannot be copied, or its configuration is none.
+    #[must_use]
+    pub fn copy(original: &Self) -> Self {
+        let copy = Self {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            http: free_address(),
+            mesh: free_address(),
+            child: None,
+        };
+        copy_directory(&original.path(), &copy.path()).expect("the directory is copied");
+        let path = copy.path().join("starling.toml");
+        let config = fs::read_to_string(&path).expect("a configuration");
+        let config = config.replace(&original.http.to_string(), &copy.http.to_string());
+        let config = config.replace(&original.mesh.to_string(), &copy.mesh.to_string());
+        fs::write(&path, config).expect("the configuration is written");
+        copy
+    }
+
     fn make(command: &[&str], name: &str, model: &str) -> Result<Self, Output> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (http, mesh) = (free_address(), free_address());
@@ -353,6 +374,22 @@ fn end(process: u32) {
     let process = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
     let process = process.expect("a process has a number");
     rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("the engine can be signalled");
+}
+
+/// Copies files and directories with their permissions; sockets are left out.
+fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
+    for entry in fs::read_dir(from)? {
+        let (entry, kind) = entry.and_then(|entry| entry.file_type().map(|kind| (entry, kind)))?;
+        let target = to.join(entry.file_name());
+        if kind.is_dir() {
+            copy_directory(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// What a command said when it failed.

@@ -36,6 +36,8 @@ pub(crate) struct NodeRow {
     liveness: &'static str,
     /// For how long it has been so.
     liveness_ms_ago: u64,
+    /// Whether two processes run with its key, as when a data directory was copied: one of them must be stopped.
+    doubled: bool,
     heard_ms_ago: Option<u64>,
     round_trip_ms: Option<f64>,
     /// `quic` or `tcp`.
@@ -144,6 +146,7 @@ impl From<NodeView> for NodeRow {
             state: if view.connected { "connected" } else { "unreachable" },
             liveness: view.liveness,
             liveness_ms_ago: view.liveness_ms_ago,
+            doubled: view.doubled,
             heard_ms_ago: view.heard_ms_ago,
             round_trip_ms: view.round_trip_ms,
             path: view.path,

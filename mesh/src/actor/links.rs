@@ -21,6 +21,7 @@ use crate::{
         ADDRESS_BOOK_MAX, ADDRESSES_PER_NODE_MAX, DIALLED_AT_ONCE, LINK_EVENT_QUEUE, LINK_LAPSE, NEARBY_FOUND_MAX,
         REDIAL_FIRST, REDIAL_REFUSED, TRUST_FIRST, TRUST_STREAMS_MAX,
     },
+    lives,
     membership::{node_of, peer_of},
     streams::{OpenError, Opener},
     transport::{self, quic_address},
@@ -421,6 +422,11 @@ impl Actor {
             self.learn_addresses(content);
             return;
         }
+        if let Heard::Announce { section, content } = &heard
+            && section == lives::SECTION
+        {
+            self.handle_life(node, content);
+        }
         self.outputs.view.send_modify(|view| {
             let Some(link) = view.links.get_mut(&node) else { return };
             link.heard = Instant::now();
@@ -431,6 +437,40 @@ impl Actor {
                 }
             }
         });
+    }
+
+    fn handle_life(&mut self, node: NodeId, section: &[u8]) {
+        let now = Instant::now();
+        if self.lives.warns(self.key.id(), section, now) {
+            tracing::error!(
+                told_by = %self.name(&node),
+                "another process runs with this node's key, as when its data directory was copied: stop one of the two; \
+                 a second machine joins by an invite, into an empty directory"
+            );
+        }
+        if self.lives.heard(node, section, now) {
+            tracing::warn!(
+                node = %self.name(&node),
+                "two processes run with the key of this member, as when its data directory was copied: one of them must be stopped"
+            );
+            self.publish_sections();
+        }
+        self.show_doubled(now);
+    }
+
+    /// Forgets what was seen of lives a while ago.
+    pub(super) fn age_lives(&mut self) {
+        let roster = self.outputs.roster.borrow().clone();
+        self.lives.retain(|node| roster.get(node).is_some());
+        self.show_doubled(Instant::now());
+        self.publish_sections();
+    }
+
+    fn show_doubled(&self, now: Instant) {
+        let doubled = self.lives.doubled(now);
+        self.outputs
+            .view
+            .send_if_modified(|view| std::mem::replace(&mut view.doubled, doubled.clone()) != doubled);
     }
 
     fn handle_link_end(&mut self, node: NodeId, control: u64, end: &LinkEnd) {
@@ -494,13 +534,18 @@ impl Actor {
             book.push((*node, self.plan.addresses(node)));
         }
         book.sort();
-        let content = postcard::to_stdvec(&book).unwrap_or_default();
+        let own = [
+            (ADDRESSES, postcard::to_stdvec(&book).unwrap_or_default()),
+            (lives::SECTION, self.lives.section(Instant::now())),
+        ];
         let mut sections = self.sections.borrow_and_update().clone();
         self.outgoing.send_modify(|outgoing| {
-            let known = outgoing.get(ADDRESSES);
-            let same = known.is_some_and(|(_, old)| **old == *content);
-            let version = known.map_or(0, |(version, _)| *version) + u64::from(!same);
-            sections.insert(ADDRESSES.to_owned(), (version, content.into()));
+            for (name, content) in own {
+                let known = outgoing.get(name);
+                let same = known.is_some_and(|(_, old)| **old == *content);
+                let version = known.map_or(0, |(version, _)| *version) + u64::from(!same);
+                sections.insert(name.to_owned(), (version, content.into()));
+            }
             *outgoing = sections;
         });
     }

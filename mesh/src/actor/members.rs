@@ -220,6 +220,7 @@ impl Actor {
 
     /// Time passes: certificates end, and an operator's node renews those of the members it has met.
     pub(super) fn handle_time(&mut self) {
+        self.age_lives();
         let now = Timestamp::now();
         let mut roster = Roster::clone(&self.outputs.roster.borrow());
         if roster.advance(now) {

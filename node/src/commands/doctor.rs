@@ -6,7 +6,10 @@ use std::path::Path;
 
 use keys::{Timestamp, membership::Roster};
 
-use super::{CommandError, status::duration};
+use super::{
+    CommandError,
+    status::{DOUBLED, duration},
+};
 use crate::{
     backups, config,
     control::{self, ControlError, DialbackStatus, MemberStatus, ReachStatus, Request, Status},
@@ -187,6 +190,9 @@ fn check_running(list: &mut Checklist, status: Status) {
         Err("no other member is connected: is the mesh port (UDP and TCP) open, and are the others running?".to_owned())
     };
     list.check("links", links);
+    if let Some(words) = doubled(&status.members, &status.node_id) {
+        list.check("keys", Err(words));
+    }
     list.check("members", presence(&status.members, &status.node_id));
     if others > 0 {
         list.check("reachability", reachability(&status.reach));
@@ -209,6 +215,21 @@ fn check_from_outside(list: &mut Checklist, path: &Path, status: &Status) {
         }
         Err(error) => list.check("from outside", Finding::Note(error.to_string())),
     }
+}
+
+/// Whose key is used by two processes.
+fn doubled(members: &[MemberStatus], own: &str) -> Option<String> {
+    let doubled = members.iter().filter(|member| member.doubled);
+    let names: Vec<&str> = doubled
+        .map(|member| {
+            if member.node_id == own {
+                "this node"
+            } else {
+                &member.name
+            }
+        })
+        .collect();
+    (!names.is_empty()).then(|| format!("{}: {DOUBLED}", names.join(", ")))
 }
 
 /// Who is not there, and whether this node works. A member that is off is its operator's decision, and nothing to mend here.

@@ -7,7 +7,7 @@ use keys::Timestamp;
 use super::CommandError;
 use crate::{
     backups, config,
-    control::{self, PlacementStatus, Status},
+    control::{self, MemberStatus, PlacementStatus, Status},
     data_directory::DataDirectory,
 };
 
@@ -84,9 +84,22 @@ fn print_placement(placement: &PlacementStatus) {
 ///
 /// # Errors
 /// When none runs.
-pub fn members(path: &Path) -> Result<(), CommandError> {
+pub fn members(path: &Path, json: bool) -> Result<(), CommandError> {
     DataDirectory::open(path)?;
-    print_members(&control::ask(path)?.told_apart());
+    let status = control::ask(path)?;
+    if json {
+        let Status {
+            members,
+            former_members,
+            out,
+            ..
+        } = status;
+        let told = serde_json::json!({ "members": members, "former_members": former_members, "out": out });
+        // A reader that has seen enough (`| head`) is no error.
+        let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&told)?);
+    } else {
+        print_members(&status.told_apart());
+    }
     Ok(())
 }
 
@@ -98,6 +111,19 @@ pub(crate) fn duration(milliseconds: u64) -> String {
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// What is said of a member whose key two processes use.
+pub(crate) const DOUBLED: &str = "TWO PROCESSES RUN WITH ITS KEY, as when its data directory was copied: stop one of them; a second machine \
+                                  joins by an invite, into an empty directory";
+
+/// How a member is, and for how long. That it was never heard of is no death: it may not have been started yet.
+fn liveness(member: &MemberStatus) -> String {
+    let since = duration(member.liveness_ms_ago);
+    match (member.liveness.as_str(), member.heard_ms_ago) {
+        ("gone" | "joining" | "suspect", None) => format!("not seen since this node started {since} ago"),
+        (state, _) => format!("{state} for {since}"),
     }
 }
 
@@ -131,16 +157,18 @@ fn print_members(status: &Status) {
             .residency
             .as_ref()
             .map_or_else(String::new, |label| format!(" in {label}"));
-        let liveness = format!("{} for {}", member.liveness, duration(member.liveness_ms_ago));
+        let liveness = liveness(member);
         let heard = match (member.state.as_str(), member.heard_ms_ago) {
             ("unreachable", Some(ago)) => format!(", last heard of {} ago", duration(ago)),
-            ("unreachable", None) => ", not heard of since this node started".to_owned(),
             _ => String::new(),
         };
         println!(
             "  {:<20} {liveness}; {}{path}{round_trip}{heard}; {models}; {}{residency}{shards}{certificate}",
             member.name, member.state, member.roles
         );
+        if member.doubled {
+            println!("  {:<20} {DOUBLED}", "");
+        }
     }
     if !status.former_members.is_empty() {
         println!("out");

@@ -39,6 +39,10 @@ pub fn liveness(bytes: &[u8]) {
     run(Decoder::Liveness, bytes);
 }
 
+pub fn life(bytes: &[u8]) {
+    run(Decoder::Life, bytes);
+}
+
 pub fn join(bytes: &[u8]) {
     run(Decoder::Join, bytes);
 }

@@ -208,6 +208,7 @@ export const en = {
       gone: "gone",
     },
     livenessFor: (age: string) => `for ${age}`,
+    doubled: "Two processes run with this node's key, as when its data directory was copied. Stop one of them; a second machine joins by an invite.",
     ownNote: {
       joining: "This node is starting.",
       draining: "This node is stopping: what runs is finished, new questions are answered by other nodes.",

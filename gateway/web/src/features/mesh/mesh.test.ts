@@ -9,6 +9,7 @@ const node = (name: string, rest: Partial<MeshNode> = {}): MeshNode => ({
   state: "connected",
   liveness: "serving",
   liveness_ms_ago: 60_000,
+  doubled: false,
   heard_ms_ago: 0,
   round_trip_ms: 1,
   path: "quic",

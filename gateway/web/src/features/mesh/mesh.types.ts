@@ -43,6 +43,8 @@ export interface MeshNode {
   state: "connected" | "unreachable";
   liveness: Liveness;
   liveness_ms_ago: number;
+  /** Two processes run with its key. */
+  doubled: boolean;
   heard_ms_ago: number | null;
   round_trip_ms: number | null;
   path: "quic" | "tcp" | null;
