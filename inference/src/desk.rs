@@ -8,6 +8,7 @@ mod following;
 mod memory;
 mod routing;
 mod waits;
+mod wish;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -30,7 +31,10 @@ use crate::{
     swarm::{self, router::BreakerEvent},
 };
 
-pub use self::direct::Direct;
+pub use self::{
+    direct::Direct,
+    wish::{FurtherWish, Wish},
+};
 
 /// What happens to an answer, for whoever shows it.
 #[derive(Clone, Debug)]
@@ -95,17 +99,6 @@ pub struct Order {
     pub answer: MessageId,
     /// Which kind of answer.
     pub wish: Wish,
-}
-
-/// Which kind of answer is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// The first one; the question is kept until it has it.
-    First,
-    /// A further one beside those that are there.
-    Another,
-    /// One that is there, said further.
-    Further,
 }
 
 impl Order {

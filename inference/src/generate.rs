@@ -231,19 +231,16 @@ pub(crate) fn edit(request: &Request, run: u64, message: &Message) -> SessionEdi
         None => SessionEdit::PutMessage(message.clone()),
         Some(_) => SessionEdit::PutVersion {
             message: request.answer,
-            version: Version::new(version_id(request, run, message), message.text.text()),
+            version: Version::new(version_id(request.answer, run, message.at), message.text.text()),
         },
     }
 }
 
-/// The same wherever it is written: by the node that generated it or by the one that asked.
-fn version_id(request: &Request, run: u64, message: &Message) -> EntryId {
-    let at = message.at.max(request.answer.at().plus(1));
-    EntryId::derived(
-        at,
-        "starling continued answer 1",
-        &[request.answer.bytes(), &run.to_le_bytes()],
-    )
+/// The id of the text of an answer that was said further in a run, finished at a time. The same wherever it is written: by the node
+/// that generated it or by the one that asked.
+pub(crate) fn version_id(answer: MessageId, run: u64, at: Timestamp) -> EntryId {
+    let at = at.max(answer.at().plus(1));
+    EntryId::derived(at, "starling continued answer 1", &[answer.bytes(), &run.to_le_bytes()])
 }
 
 /// Writes an answer of this node into the session; false when it cannot, and whoever asked has to.

@@ -2,9 +2,11 @@
 //! its own code, and nothing comes of it.
 
 use crdt::records::{
+    EntryId,
     account::Role,
     session::{Ending, Message, Session, SessionEdit},
 };
+use inference::desk::FurtherWish;
 use keys::{Timestamp, totp};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ use tests::{client::Client, process::PATIENCE};
 
 use crate::{
     complaints::{answer, character},
-    gate::{Caller, Gate, PASSWORD, first, until},
+    gate::{Caller, Gate, PASSWORD, first, first_with, until},
 };
 
 /// Somebody with a role, and an answer in a chat: paths of the chat and of the answer.
@@ -128,12 +130,12 @@ async fn repetition_and_wrong_order_change_nothing() {
         rita.post(&path, body).await.refused(409, "no_answer");
     }
     // Another answer that is there is not asked for once more.
-    let question = crdt::records::EntryId::parse(question).unwrap();
+    let question = EntryId::parse(question).unwrap();
     let path = format!("{}/answers", message(&answer));
     let wish = json!({"outbox_id": "wish-003"});
     let wished = rita.post(&path, wish.clone()).await.expect(202);
     let another = Message {
-        id: crdt::records::EntryId::parse(wished["answer_id"].as_str().unwrap()).unwrap(),
+        id: EntryId::parse(wished["answer_id"].as_str().unwrap()).unwrap(),
         ..Message::answer(question, "Или прыгай.", Timestamp::now(), "mock", Ending::Complete)
     };
     let store = gate.node.store();
@@ -172,6 +174,46 @@ async fn repetition_and_wrong_order_change_nothing() {
     let key = format!("/api/v1/keys/{}", key.as_str().unwrap());
     rita.send(Method::DELETE, &key, None).await.expect(204);
     rita.send(Method::DELETE, &key, None).await.refused(404, "not_found");
+    gate.stop().await;
+}
+
+/// An answer as it is stored, with every text that it has had.
+async fn stored(gate: &Gate, chat: &str, answer: &str) -> Message {
+    let document = keys::ContentId::parse(chat.rsplit('/').next().unwrap()).unwrap();
+    let chat: Session = gate.node.store().read(document).await.unwrap();
+    let mut messages = chat.messages.into_iter();
+    messages.find(|message| message.id.to_string() == answer).unwrap()
+}
+
+// Red when: a wish to have an answer said further that is sent again, while it comes true or later, has it said further once more. The
+// control: another wish does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_continuation_that_is_sent_again_is_no_further_one() {
+    // Slow enough for the second wish to come while the first comes true: a second for its six words.
+    let gate = first_with(|config, _| config.inference.model = "mock:6".into())
+        .await
+        .unwrap();
+    let (rita, chat, answer) = with_chat(&gate, "Рита", Role::User).await;
+    let mut socket = rita.socket(&gate).await;
+    let path = format!("{chat}/messages/{answer}/continuation");
+    let (wish, other) = (json!({"outbox_id": "further-1"}), json!({"outbox_id": "further-2"}));
+    let once = rita.post(&path, wish.clone()).await.expect(202);
+    socket.wait_for("answer_started").await;
+    let meanwhile = rita.post(&path, wish.clone()).await.expect(202);
+    socket.wait_for("answer_finished").await;
+    let texts = stored(&gate, &chat, &answer).await.versions.len();
+    assert_eq!(texts, 2, "it was said further once");
+    let later = rita.post(&path, wish).await.expect(202);
+    assert_eq!((&meanwhile, &later), (&once, &once));
+    // The desk sees to wishes for one answer one after the other: what came of the others would be there before this one.
+    rita.post(&path, other).await.expect(202);
+    let other = FurtherWish::of(EntryId::parse(&answer).unwrap(), "further-2");
+    until("the other wish came true", PATIENCE, || async {
+        other.came_true(&stored(&gate, &chat, &answer).await)
+    })
+    .await;
+    let texts = stored(&gate, &chat, &answer).await.versions.len();
+    assert_eq!(texts, 3, "and once more for another wish");
     gate.stop().await;
 }
 

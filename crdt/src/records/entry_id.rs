@@ -55,7 +55,8 @@ impl EntryId {
     }
 
     /// The part that does not depend on time.
-    pub(crate) fn hash_half(&self) -> [u8; 10] {
+    #[must_use]
+    pub fn hash_half(&self) -> [u8; 10] {
         let mut half = [0; 10];
         half.copy_from_slice(&self.0[6..]);
         half

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Command, Order, Wish,
+    Command, Order,
     attempt::{Outcome, Workshop},
     following::Following,
 };
@@ -146,8 +146,8 @@ impl Actor {
 
     fn try_now(&mut self, order: Order, journal: Journal) {
         if self.running.contains_key(&order.answer) {
-            if order.wish == Wish::Further {
-                // The attempt before it is just ending; its turn comes with that end.
+            if order.wish.is_further() {
+                // The attempt before it may be just ending; its turn comes with that end, unless it was for the same wish and came true.
                 self.waiting.insert(order.answer, (order, journal));
             }
             return;

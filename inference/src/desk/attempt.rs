@@ -130,17 +130,17 @@ impl Workshop {
                 return Outcome::Done;
             }
         };
-        let Some(asked) = wanted(&chat, order) else {
+        let Some(asked) = wanted(&chat, order).filter(|_| !self.has_just_come_true(order)) else {
             return Outcome::Done;
         };
         let chat = memory::fold(&self.store, order.session, chat, order.question).await;
         let card = self.cards.of(&character).await;
         let mut request = request(self.mesh.node(), order, &chat, (&character, card.as_deref()));
-        if order.wish != Wish::Further {
+        if !order.wish.is_further() {
             let allowed = request.sampling.tokens_max;
             request.sampling.tokens_max = self.memory.tokens_max(chat.character, &asked, allowed);
         }
-        let (reason, standing) = match self.ask_in_turn(&mut request, &mut journal, stop).await {
+        let (reason, standing) = match self.ask_in_turn(order.wish, &mut request, &mut journal, stop).await {
             Ok(answer) => {
                 self.waits.end(order.answer);
                 self.remember(order, chat.character, &asked, &answer);
@@ -173,9 +173,18 @@ impl Workshop {
         Outcome::Waiting(journal)
     }
 
+    /// Whether an answer was said further for this wish a moment ago: the chat may not have it yet where another node wrote it.
+    fn has_just_come_true(&self, order: Order) -> bool {
+        let (Wish::Further(wish), Some(live)) = (order.wish, self.generator.lives.get(order.answer)) else {
+            return false;
+        };
+        live.is_finished() && live.sayer().is_some_and(|sayer| wish.has_run(sayer.run))
+    }
+
     /// Asks one node after the other until one has answered; with the answer, or with where the question would stand soonest.
     async fn ask_in_turn(
         &self,
+        wish: Wish,
         request: &mut Request,
         journal: &mut Journal,
         stop: oneshot::Receiver<()>,
@@ -200,7 +209,7 @@ impl Workshop {
             request.begun = goes_on.cloned();
             request.run = match request.begun {
                 Some(_) => journal.run(),
-                None => u64::from_le_bytes(keys::identity::random_bytes()) | 1,
+                None => wish.new_run(),
             };
             request.epoch = journal.next_epoch();
             request.computed_at = self.routing.holder(request, priced);
@@ -271,7 +280,7 @@ impl Workshop {
     /// Notes how long the answer became, and has the summary written better when nobody waits.
     fn remember(&self, order: Order, character: ContentId, asked: &str, answer: &Message) {
         // One that was said further is no measure of what a question needs.
-        if order.wish != Wish::Further {
+        if !order.wish.is_further() {
             let was_cut = matches!(&answer.speaker, Speaker::Character { ending, .. } if *ending == Ending::Length);
             self.memory.note(character, asked, answer.text.text(), was_cut);
         }
@@ -546,7 +555,9 @@ fn wanted(chat: &Session, order: Order) -> Option<String> {
     let is_wanted = match order.wish {
         Wish::First => chat.is_unanswered(question),
         Wish::Another => find(order.answer).is_none(),
-        Wish::Further => find(order.answer).is_some_and(|answer| !chat.deleted.contains(&answer.id)),
+        Wish::Further(wish) => {
+            find(order.answer).is_some_and(|answer| !chat.deleted.contains(&answer.id) && !wish.came_true(answer))
+        }
     };
     is_wanted.then(|| question.text.text().to_owned())
 }
@@ -562,12 +573,12 @@ fn request(
     // The same question gets the same random numbers, so an answer can be repeated on an equal build; another answer gets others.
     let varied = match order.wish {
         Wish::First => order.question,
-        Wish::Another | Wish::Further => order.answer,
+        Wish::Another | Wish::Further(_) => order.answer,
     };
     let hash = ContentId::of(varied.to_string().as_bytes());
     let seed = u32::from_le_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]);
     let mut messages = prompt::messages(character, card, chat, order.question);
-    let said = (order.wish == Wish::Further).then(|| {
+    let said = order.wish.is_further().then(|| {
         let answer = chat.messages.iter().find(|message| message.id == order.answer);
         answer.map_or_else(String::new, |answer| answer.text.text().to_owned())
     });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::IntoResponse};
 use crdt::records::session::ANSWER_CHARACTERS_MAX;
-use inference::desk::{Order, Wish};
+use inference::desk::{FurtherWish, Order, Wish};
 
 use super::{WishAnswer, WishRequest, accepted, answer_of};
 use crate::{
@@ -29,6 +29,10 @@ pub(crate) async fn post(
     check_outbox(&request.outbox_id)?;
     let chat = app.chats.own(&app, &person, &id).await?;
     let (answer, question) = answer_of(&chat, message_id(&message)?)?;
+    let wish = FurtherWish::of(answer.id, &request.outbox_id);
+    if wish.came_true(answer) {
+        return Ok(accepted(question, answer.id));
+    }
     let answer = app.chats.open(&app, &chat, vec![answer]).await?.remove(0);
     if answer.text.text().chars().count() >= ANSWER_CHARACTERS_MAX {
         return Err(ApiError::AnswerFull);
@@ -37,7 +41,7 @@ pub(crate) async fn post(
         session: chat.document,
         question,
         answer: answer.id,
-        wish: Wish::Further,
+        wish: Wish::Further(wish),
     };
     app.desk.ask(order).await;
     Ok(accepted(question, answer.id))
