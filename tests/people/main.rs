@@ -14,6 +14,7 @@ mod invites;
 mod keeping;
 mod leaving;
 mod limits;
+mod paging;
 mod programs;
 mod refusals;
 mod registration;
