@@ -412,6 +412,11 @@ fn a_node_that_leaves_is_gone_everywhere_and_does_not_start_again() {
     );
     restart(&mut first);
     assert_eq!(why(&first.status().unwrap(), "bad"), "left today: given away");
+    let words = said(&starling(&first.path(), ["revoke", "bad", "--yes"]));
+    assert!(
+        words.starts_with("Nothing to do") && words.contains("left today"),
+        "{words}"
+    );
     // A node that is off is revoked at another member; it hears of it from there.
     second.terminate();
     let denied = refused(&starling(&second.path(), ["leave", "--yes"]));

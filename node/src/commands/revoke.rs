@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use keys::{
-    Timestamp,
+    NodeId, Timestamp,
     invite::Invite,
     membership::{Decree, Target},
 };
@@ -78,7 +78,10 @@ fn already(decision: &Decision, target: &Target) -> Option<String> {
     let revocation = roster
         .revocations()
         .find(|(_, revocation)| revocation.target == *target);
-    if revocation.is_some_and(|(author, _)| author != roster.root() && !decision.holds(&author)) {
+    // That a node left by itself is as final as a revocation by the root.
+    let is_farewell = |author: &NodeId| *target == Target::Node(*author);
+    let may_fall = |author: &NodeId| *author != roster.root() && !decision.holds(author) && !is_farewell(author);
+    if revocation.is_some_and(|(author, _)| may_fall(&author)) {
         return None;
     }
     if let Target::Node(node) = target {
