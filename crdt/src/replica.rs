@@ -143,8 +143,7 @@ pub struct Replica<S> {
     /// Erasures to be carried out at the next commit.
     to_erase: BTreeSet<ContentId>,
     rebases: Rebases,
-    /// A view takes some 10 KB beside what it points to, so a table of views that grows would copy, and hold empty, many megabytes.
-    views: HashMap<ContentId, Box<View>>,
+    views: HashMap<ContentId, View>,
     /// Counts uses of views, and everything else that must be different each time.
     counter: u64,
     /// Accepted since the last commit.
@@ -264,7 +263,7 @@ impl<S: Shelf> Replica<S> {
             None if R::KIND == RecordKind::Account => Some(self.keys.generate()),
             None => None,
         };
-        let mut view = Box::new(View::empty(R::KIND, owner));
+        let mut view = View::empty(R::KIND, owner);
         let purpose = self.fresh().to_le_bytes();
         view.document
             .set_actor(view::actor(&self.node(), &self.settings.boot, &purpose));
@@ -503,7 +502,7 @@ impl<S: Shelf> Replica<S> {
     }
 
     /// The view of a document that must be of a kind.
-    fn view_of(&mut self, document: ContentId, kind: RecordKind) -> Result<Box<View>, StoreError> {
+    fn view_of(&mut self, document: ContentId, kind: RecordKind) -> Result<View, StoreError> {
         let now = self.placed.now;
         self.placed.followed.touch(&document, now);
         match self.take_view(document) {
@@ -517,7 +516,7 @@ impl<S: Shelf> Replica<S> {
     }
 
     /// Takes a document's view out of the cache or builds it. `None` when this node holds nothing of it.
-    fn take_view(&mut self, document: ContentId) -> Option<Box<View>> {
+    fn take_view(&mut self, document: ContentId) -> Option<View> {
         if let Some(view) = self.views.remove(&document) {
             return Some(view);
         }
@@ -526,7 +525,7 @@ impl<S: Shelf> Replica<S> {
         if let Some(mut view) = self
             .shelf
             .snapshot(&document)
-            .and_then(|bytes| View::from_snapshot(&bytes).map(Box::new))
+            .and_then(|bytes| View::from_snapshot(&bytes))
         {
             let known: BTreeSet<ContentId> = view.facts.envelopes().copied().collect();
             let further: Vec<ContentId> = ids.iter().filter(|id| !known.contains(id)).copied().collect();
@@ -536,7 +535,7 @@ impl<S: Shelf> Replica<S> {
             }
         }
         let (bases, envelopes) = self.open_document(&document, &ids);
-        Some(Box::new(View::build(kind, owner, &bases, &envelopes)))
+        Some(View::build(kind, owner, &bases, &envelopes))
     }
 
     /// What a document is and whose; from what is pending, too.
@@ -606,7 +605,7 @@ impl<S: Shelf> Replica<S> {
         self.sets.of(lane).remove(entry)
     }
 
-    fn cache(&mut self, document: ContentId, mut view: Box<View>) {
+    fn cache(&mut self, document: ContentId, mut view: View) {
         view.used = self.fresh();
         self.views.insert(document, view);
     }

@@ -189,7 +189,7 @@ impl<S: Shelf> Replica<S> {
         if self.settings.recoveries.tombstones && self.erasures.covers(&document, owner.as_ref()) {
             return Received::Ignored;
         }
-        let judgement = self.judge(&envelope, view.as_deref(), source);
+        let judgement = self.judge(&envelope, view.as_ref(), source);
         let wants_it = matches!(judgement, Judgement::Accept(_) | Judgement::Park | Judgement::Twin(_));
         if wants_it && !self.charged(envelope.author, size, source, now) {
             self.put_back(document, view);
@@ -203,7 +203,7 @@ impl<S: Shelf> Replica<S> {
                 }
                 let fresh = view
                     .take()
-                    .unwrap_or_else(|| Box::new(View::empty(envelope.kind, envelope.owner)));
+                    .unwrap_or_else(|| View::empty(envelope.kind, envelope.owner));
                 return self.apply(envelope, fresh, *change);
             }
             Judgement::Twin(_) | Judgement::Known | Judgement::Covered if !self.is_complete(&mut envelope, None) => {
@@ -253,7 +253,7 @@ impl<S: Shelf> Replica<S> {
         }
     }
 
-    fn put_back(&mut self, document: ContentId, view: Option<Box<View>>) {
+    fn put_back(&mut self, document: ContentId, view: Option<View>) {
         if let Some(view) = view {
             self.cache(document, view);
         }
@@ -284,7 +284,7 @@ impl<S: Shelf> Replica<S> {
     }
 
     /// Applies an accepted change; a change that makes the view fail is quarantined and the view built again without it.
-    fn apply(&mut self, envelope: Envelope, mut view: Box<View>, change: Change) -> Received {
+    fn apply(&mut self, envelope: Envelope, mut view: View, change: Change) -> Received {
         let document = envelope.document;
         if envelope.is_genesis && !self.is_valid_genesis(&envelope, &change) {
             return Received::Rejected(Rejection::InvalidRecord);
