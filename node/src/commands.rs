@@ -21,6 +21,8 @@ pub mod status;
 
 use std::io::{self, BufRead, IsTerminal, Write as _};
 
+use serde::Serialize;
+
 /// Anything that ends a command with one clear sentence.
 pub type CommandError = Box<dyn std::error::Error>;
 
@@ -58,6 +60,13 @@ fn confirm(words: &str, done: &'static str) -> Result<(), Unconfirmed> {
     } else {
         Err(Unconfirmed::No(done))
     }
+}
+
+/// Prints what programs read.
+fn print_json(told: &impl Serialize) -> Result<(), CommandError> {
+    // A reader that has seen enough (`| head`) is no error.
+    let _ = writeln!(io::stdout(), "{}", serde_json::to_string_pretty(told)?);
+    Ok(())
 }
 
 /// The machine's own name, for a node that was given none.

@@ -88,7 +88,7 @@ fn three() -> (NodeProcess, NodeProcess, NodeProcess) {
 }
 
 #[test]
-fn two_processes_with_one_key_are_told_to_everybody_until_one_is_stopped() {
+fn two_processes_with_one_key_are_told_to_everybody() {
     let (mut first, mut second, mut third) = three();
     let is_doubled = |status: &Value| {
         let mut members = status["members"].as_array().unwrap().iter();

@@ -313,8 +313,9 @@ impl<'a, R: Replica> Round<'a, R> {
         let mut room = RECONCILE_LEAVES_MAX * regions.len();
         let mut held = Vec::with_capacity(regions.len());
         for region in regions {
-            let entries = self.first_of(region, room.min(RECONCILE_LIST_MAX) + 1);
-            if entries.len() > room.min(RECONCILE_LIST_MAX) {
+            let max = room.min(RECONCILE_LIST_MAX);
+            let entries = self.first_of(region, max + 1);
+            if entries.len() > max {
                 break;
             }
             room -= entries.len();
@@ -332,7 +333,7 @@ impl<'a, R: Replica> Round<'a, R> {
         }
     }
 
-    /// The same where there is not too much of it; whether that is so.
+    /// Says one by one what this side holds in a region; whether there was not too much of it.
     fn list(&mut self, region: Prefix) -> bool {
         let ours = self.first_of(&region, RECONCILE_LIST_MAX + 1);
         let fits = ours.len() <= RECONCILE_LIST_MAX;

@@ -1,13 +1,10 @@
 //! `starling erase`: have a person or a chat forgotten on every node; `starling erasures`: what was, and where.
 
-use std::{
-    io::{self, Write as _},
-    path::Path,
-};
+use std::path::Path;
 
 use clap::Args;
 
-use super::{CommandError, confirm};
+use super::{CommandError, confirm, print_json};
 use crate::{
     control::{self, EraseRequest, ErasureStatus, Request},
     data_directory::DataDirectory,
@@ -63,8 +60,7 @@ pub fn list(path: &Path, json: bool) -> Result<(), CommandError> {
     DataDirectory::open(path)?;
     let erasures: Vec<ErasureStatus> = control::request(path, &Request::Erasures)?;
     if json {
-        // A reader that has seen enough (`| head`) is no error.
-        let _ = writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&erasures)?);
+        print_json(&erasures)?;
         return Ok(());
     }
     if erasures.is_empty() {

@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, Subcommand};
 use keys::Timestamp;
 
-use super::{CommandError, confirm};
+use super::{CommandError, confirm, print_json};
 use crate::{
     control::{self, ControlError, Request},
     data_directory::DataDirectory,
@@ -149,8 +149,7 @@ fn list(directory: &DataDirectory, json: bool) -> Result<(), CommandError> {
         None => offline(directory, async |catalogue| catalogue.list().await)?,
     };
     if json {
-        // A reader that has seen enough (`| head`) is no error.
-        let _ = writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&models)?);
+        print_json(&models)?;
         return Ok(());
     }
     if models.is_empty() {

@@ -1,10 +1,10 @@
 //! `starling status`: what the running node is doing.
 
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
 use keys::Timestamp;
 
-use super::CommandError;
+use super::{CommandError, print_json};
 use crate::{
     backups, config,
     control::{self, MemberStatus, PlacementStatus, Status},
@@ -19,8 +19,7 @@ pub fn run(path: &Path, json: bool) -> Result<(), CommandError> {
     let directory = DataDirectory::open(path)?;
     let status = control::ask(path)?;
     if json {
-        // A reader that has seen enough (`| head`) is no error.
-        let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&status)?);
+        print_json(&status)?;
     } else {
         print(&status.told_apart(), &directory);
     }
@@ -94,9 +93,7 @@ pub fn members(path: &Path, json: bool) -> Result<(), CommandError> {
             out,
             ..
         } = status;
-        let told = serde_json::json!({ "members": members, "former_members": former_members, "out": out });
-        // A reader that has seen enough (`| head`) is no error.
-        let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&told)?);
+        print_json(&serde_json::json!({ "members": members, "former_members": former_members, "out": out }))?;
     } else {
         print_members(&status.told_apart());
     }
@@ -119,11 +116,15 @@ pub(crate) const DOUBLED: &str = "TWO PROCESSES RUN WITH ITS KEY, as when its da
                                   joins by an invite, into an empty directory";
 
 /// How a member is, and for how long. That it was never heard of is no death: it may not have been started yet.
-fn liveness(member: &MemberStatus) -> String {
-    let since = duration(member.liveness_ms_ago);
+fn liveness(member: &MemberStatus, uptime_seconds: u64) -> String {
     match (member.liveness.as_str(), member.heard_ms_ago) {
-        ("gone" | "joining" | "suspect", None) => format!("not seen since this node started {since} ago"),
-        (state, _) => format!("{state} for {since}"),
+        ("gone" | "joining" | "suspect", None) => {
+            format!(
+                "not seen since this node started {} ago",
+                duration(uptime_seconds * 1000)
+            )
+        }
+        (state, _) => format!("{state} for {}", duration(member.liveness_ms_ago)),
     }
 }
 
@@ -157,7 +158,7 @@ fn print_members(status: &Status) {
             .residency
             .as_ref()
             .map_or_else(String::new, |label| format!(" in {label}"));
-        let liveness = liveness(member);
+        let liveness = liveness(member, status.uptime_seconds);
         let heard = match (member.state.as_str(), member.heard_ms_ago) {
             ("unreachable", Some(ago)) => format!(", last heard of {} ago", duration(ago)),
             _ => String::new(),
